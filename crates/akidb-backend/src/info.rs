@@ -1,0 +1,48 @@
+//! What a backend says of the model it holds.
+
+/// How one vector is made of the hidden states of a text's tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pooling {
+    /// The last token's (decoders such as Qwen3-Embedding).
+    LastToken,
+    /// The mean over all tokens (MiniLM, E5, GTE).
+    Mean,
+    /// The first token's (BGE).
+    Cls,
+}
+
+impl Pooling {
+    /// The name used in answers: `last_token`, `mean` or `cls`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LastToken => "last_token",
+            Self::Mean => "mean",
+            Self::Cls => "cls",
+        }
+    }
+}
+
+impl std::fmt::Display for Pooling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Facts about a loaded model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendInfo {
+    /// `native`, `rten` or `onnxruntime`.
+    pub backend: &'static str,
+    /// Arithmetic of the linear layers, e.g. `f32`.
+    pub precision: &'static str,
+    /// What it runs on: a CPU tier such as `avx512`, or an execution provider.
+    pub device: String,
+    /// Width of a row.
+    pub hidden_size: usize,
+    /// Token ids are below this, where the model says so.
+    pub vocab_size: Option<usize>,
+    /// Longest text in tokens, where the model says so.
+    pub max_tokens: Option<usize>,
+    /// How rows are pooled.
+    pub pooling: Pooling,
+}
