@@ -1,1 +1,20 @@
-//! placeholder
+//! Test helpers of the workspace: where fixtures are, what the reference answered, how close an answer is.
+//!
+//! Goldens come from PyTorch; README.md says which script made each.
+#![allow(
+    clippy::panic,
+    reason = "a dev-only crate: a missing or broken fixture must stop the test with a clear message"
+)]
+
+mod compare;
+mod golden;
+mod path;
+mod skip;
+
+pub use compare::{cosine, max_abs_diff};
+pub use golden::{
+    Golden, HiddenGolden, Pair, TokenGolden, akidb_mini_goldens, hidden_goldens, pairs,
+    token_goldens,
+};
+pub use path::{builtin_model_dir, fixture, qwen3_tokenizer};
+pub use skip::skip;

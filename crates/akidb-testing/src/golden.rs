@@ -1,0 +1,156 @@
+//! What the reference implementation answered.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// A text and its vector by PyTorch, float32, run alone.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Golden {
+    /// The text, prompt included where it has one.
+    pub text: String,
+    /// Token ids after truncation, the final EOS included.
+    pub ids: Vec<u32>,
+    /// True when the text had more tokens than the model takes.
+    pub truncated: bool,
+    /// L2-normalised embedding in the model's full width.
+    pub vector: Vec<f32>,
+}
+
+/// Token ids and the last token's hidden state after the final norm, not normalised to unit length.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HiddenGolden {
+    /// The model's input.
+    pub ids: Vec<u32>,
+    /// `hidden_size` values.
+    pub hidden: Vec<f32>,
+}
+
+/// A text and its token ids by transformers.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenGolden {
+    /// The text.
+    pub text: String,
+    /// Its token ids, without truncation and without an appended EOS.
+    pub ids: Vec<u32>,
+}
+
+/// A query and the document that answers it in other words.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pair {
+    /// The query, without a prompt.
+    pub query: String,
+    /// The document.
+    pub document: String,
+}
+
+fn read<T: DeserializeOwned>(name: &str) -> Vec<T> {
+    let path = crate::path::golden(name);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    text.lines()
+        .enumerate()
+        .map(|(i, line)| {
+            serde_json::from_str(line)
+                .unwrap_or_else(|e| panic!("{}:{}: {e}", path.display(), i + 1))
+        })
+        .collect()
+}
+
+/// 60 texts through the built-in model; vectors have 256 values.
+pub fn akidb_mini_goldens() -> Vec<Golden> {
+    read("akidb-mini.jsonl")
+}
+
+/// 24 id sequences of 1 to 512 tokens through `tiny`, `tiny-f16` or `tiny-bf16`; vectors have 28 values.
+pub fn hidden_goldens(fixture: &str) -> Vec<HiddenGolden> {
+    read(&format!("{fixture}.jsonl"))
+}
+
+/// Token ids by the tokenizer of `tiny` (15 texts) or by the full one of `qwen3` (60 texts).
+pub fn token_goldens(tokenizer: &str) -> Vec<TokenGolden> {
+    read(&format!("{tokenizer}-tokens.jsonl"))
+}
+
+/// 50 queries, each with its own document.
+pub fn pairs() -> Vec<Pair> {
+    read("pairs.jsonl")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn built_in_model() {
+        let goldens = akidb_mini_goldens();
+        assert_eq!(goldens.len(), 60);
+        for g in &goldens {
+            let norm = g
+                .vector
+                .iter()
+                .map(|&v| f64::from(v).powi(2))
+                .sum::<f64>()
+                .sqrt();
+            assert!((norm - 1.0).abs() < 1e-6, "{norm} for {:?}", g.text);
+            assert_eq!((g.vector.len(), g.ids.last()), (256, Some(&16381)));
+            assert!(g.ids.len() == 2048 || !g.truncated && g.ids.len() < 2048);
+        }
+        assert_eq!(goldens.iter().filter(|g| g.truncated).count(), 2);
+        assert!(goldens.iter().any(|g| !g.truncated && g.ids.len() == 2048));
+        let hello = goldens.iter().find(|g| g.text == "Hello, world!");
+        assert_eq!(
+            hello.map(|g| &g.ids[..]),
+            Some(&[9707, 11, 1879, 0, 16381][..])
+        );
+    }
+
+    #[test]
+    fn tiny_models() {
+        let f32s = hidden_goldens("tiny");
+        let lengths: HashSet<usize> = f32s.iter().map(|g| g.ids.len()).collect();
+        assert_eq!(lengths.len(), 24);
+        assert!(lengths.contains(&1) && lengths.contains(&512));
+        for name in ["tiny-f16", "tiny-bf16"] {
+            let rounded = hidden_goldens(name);
+            assert_eq!(rounded.len(), f32s.len());
+            for (a, b) in f32s.iter().zip(&rounded) {
+                assert_eq!(a.ids, b.ids);
+                assert_eq!((a.hidden.len(), b.hidden.len()), (28, 28));
+                assert!(
+                    a.hidden != b.hidden,
+                    "{name} was made from unrounded weights"
+                );
+                assert!(crate::cosine(&a.hidden, &b.hidden) > 0.95);
+            }
+        }
+    }
+
+    #[test]
+    fn tokens() {
+        let same_texts = token_goldens("qwen3")
+            .iter()
+            .zip(akidb_mini_goldens())
+            .filter(|(a, b)| a.text == b.text)
+            .count();
+        assert_eq!(same_texts, 60);
+        let tiny = token_goldens("tiny");
+        assert_eq!(tiny.len(), 15);
+        assert!(tiny.iter().flat_map(|g| &g.ids).all(|&id| id < 300));
+        assert!(
+            tiny.iter()
+                .any(|g| g.ids.last() == Some(&299) && g.text.ends_with("<|endoftext|>"))
+        );
+    }
+
+    #[test]
+    fn pairs_are_distinct() {
+        let pairs = pairs();
+        let documents: HashSet<&str> = pairs.iter().map(|p| p.document.as_str()).collect();
+        let queries: HashSet<&str> = pairs.iter().map(|p| p.query.as_str()).collect();
+        assert_eq!((pairs.len(), documents.len(), queries.len()), (50, 50, 50));
+    }
+}
