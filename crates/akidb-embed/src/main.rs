@@ -1,2 +1,39 @@
-//! placeholder
-fn main() {}
+//! The command line: reads arguments, runs one command, reports what failed.
+#![forbid(unsafe_code)]
+
+mod args;
+mod commands;
+mod error;
+mod input;
+mod output;
+mod progress;
+mod text;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::filter::LevelFilter;
+
+use akidb_embedding::env;
+
+use crate::args::Cli;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let level = env::AKIDB_LOG
+        .get()
+        .and_then(|level| level.parse().ok())
+        .unwrap_or(LevelFilter::WARN);
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .without_time()
+        .init();
+    match commands::run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(),
+    }
+}

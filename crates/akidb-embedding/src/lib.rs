@@ -1,1 +1,32 @@
-//! placeholder
+//! Text to vectors with Qwen3-Embedding and other ONNX models, on plain CPUs.
+//!
+//! [`Embedder`] is the library: it finds a model, tokenizes, runs it and gives vectors.
+//! [`OnnxEmbeddingProvider`] puts it behind AkiDB's [`EmbeddingProvider`] contract.
+//!
+//! A text's vector is the same, bit for bit, alone or in any batch, at any number of threads.
+#![forbid(unsafe_code)]
+
+mod backend;
+mod embedder;
+pub mod env;
+mod error;
+mod model;
+mod options;
+mod prompt;
+mod provider;
+mod response;
+mod tokenizer;
+mod vectors;
+
+pub use backend::BackendChoice;
+pub use embedder::{Embedder, EmbedderBuilder};
+pub use error::EmbedError;
+pub use model::BUILTIN_MODEL;
+pub use options::{EmbedOptions, Input, OnLong};
+pub use prompt::Prompt;
+pub use provider::{
+    BatchEmbeddingRequest, BatchEmbeddingResponse, EmbeddingError, EmbeddingProvider,
+    EmbeddingResult, ModelInfo, OnnxEmbeddingProvider, Usage,
+};
+pub use response::{EmbedResponse, Embedding, Provenance};
+pub use vectors::{Encoding, Values, similarity};

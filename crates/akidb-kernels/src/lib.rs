@@ -1,1 +1,41 @@
-//! placeholder
+//! SIMD arithmetic on slices: what a Qwen3 decoder needs, in f32.
+//!
+//! Every operation is written once in safe Rust over 16-lane arrays, which the compiler turns
+//! into vector instructions, and compiled once per instruction-set tier ([`Isa`]). Only
+//! `dispatch.rs` holds `unsafe`: the call into code compiled for a tier this CPU is known to have.
+//!
+//! **Same row, same bits.** On one tier, an output element depends on its own row alone: sums run
+//! in one fixed order, whatever the number of rows, the range of panels, or the split of the work
+//! among threads. Tiers may differ from each other in the last bits.
+//!
+//! Operations check the lengths of their arguments once and return a [`ShapeError`]; they don't
+//! panic. NaN and infinity are carried through, never hidden.
+
+mod arch;
+mod attention;
+mod error;
+mod exp;
+mod gemm;
+mod isa;
+mod key_values;
+mod lanes;
+mod packed;
+mod rms_norm;
+mod rotary;
+mod rows;
+mod swiglu;
+mod tile;
+
+#[cfg(test)]
+mod testing;
+
+pub use attention::{Attention, AttentionScratch, attention};
+pub use error::ShapeError;
+pub use gemm::{Accumulate, gemm};
+pub use isa::{Isa, IsaError, Tier};
+pub use key_values::{KEY_TILE, KeyValues};
+pub use packed::{NR, PackedF32, PanelRow};
+pub use rms_norm::{rms_norm, rms_norm_in_place};
+pub use rotary::rotary;
+pub use rows::PackedRows;
+pub use swiglu::swiglu;

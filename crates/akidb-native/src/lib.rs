@@ -1,1 +1,19 @@
-//! placeholder
+//! The native engine: runs decoders of the Qwen3 family on the CPU, in f32.
+//!
+//! Weights are packed once into panels, texts run end to end without padding, and one layer is
+//! worked on at a time in chunks of rows: memory grows with the number of tokens, not with its
+//! square. A text's vector is the same bits alone, in any batch, and with any number of threads.
+#![forbid(unsafe_code)]
+
+mod attention;
+mod dims;
+mod engine;
+mod error;
+mod forward;
+mod linear;
+mod pool;
+mod rotary;
+mod weights;
+mod workspace;
+
+pub use engine::{Engine, EngineOptions};

@@ -1,5 +1,31 @@
 //! Reads, checks and recognises ONNX models (and the safetensors files of the same decoders).
+//!
+//! ```no_run
+//! use akidb_onnx::decoder::{DecoderConfig, recognise};
+//! use akidb_onnx::model::OnnxModel;
+//! # fn main() -> Result<(), akidb_onnx::Error> {
+//! let config = DecoderConfig::open("model/config.json".as_ref())?;
+//! let model = OnnxModel::open("model/onnx/model_fp16.onnx".as_ref())?;
+//! let decoder = recognise(&model, Some(&config))?;
+//! println!("{} layers", decoder.layers.len());
+//! # Ok(()) }
+//! ```
+//!
+//! Files are not trusted: whatever their bytes are, the answer is a value or an [`Error`], memory
+//! stays within [`budget::MAX_DECODED_BYTES`] (weights are mapped, not copied), and no file
+//! outside the model's directory is read.
 #![deny(unsafe_code)]
 
+pub mod budget;
+mod constant;
 pub mod decoder;
+mod error;
+mod external;
+pub mod inspect;
+mod mmap;
+pub mod model;
+pub mod proto;
 pub mod tensor;
+
+pub use error::{Disagreement, Error, ErrorKind};
+pub use mmap::map_file;

@@ -1,8 +1,14 @@
 //! A decoder-only transformer of the Qwen3 family, whatever file it came from.
 
 mod config;
+mod recognise;
+pub(crate) mod safetensors;
+mod shapes;
 
 pub use config::DecoderConfig;
+pub(crate) use recognise::Recognised;
+pub use recognise::recognise;
+pub use safetensors::decoder_from_safetensors;
 
 use crate::tensor::Tensor;
 

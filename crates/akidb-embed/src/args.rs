@@ -1,0 +1,179 @@
+//! Arguments that several commands share.
+
+use clap::{Args, Parser, ValueEnum};
+
+use akidb_embedding::{
+    BackendChoice, EmbedError, EmbedOptions, Embedder, Encoding, OnLong, Prompt,
+};
+
+use crate::commands::Command;
+use crate::error::CliError;
+
+/// Text to vectors with Qwen3-Embedding and other ONNX models.
+#[derive(Debug, Parser)]
+#[command(name = "akidb-embed", version, after_help = environment())]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+fn environment() -> String {
+    let mut help = String::from("Environment:\n");
+    for variable in akidb_embedding::env::ALL {
+        help.push_str(&format!("  {:<14} {}\n", variable.name, variable.doc));
+    }
+    help
+}
+
+/// Which model, and how it is run.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct ModelArgs {
+    /// Model id, model directory, or .onnx or .safetensors file [default: the installed model, else
+    /// the built-in akidb-mini]
+    #[arg(long, short, value_name = "MODEL")]
+    model: Option<String>,
+
+    /// Which of the model's weight files: f32, fp16, int8, q4 …, safetensors [default: the most
+    /// exact one]
+    #[arg(long, value_name = "NAME")]
+    variant: Option<String>,
+
+    /// What runs the model
+    #[arg(long, value_enum, default_value_t = Backend::Auto)]
+    backend: Backend,
+
+    /// Number of threads [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Backend {
+    /// The native engine where it knows the model, else RTen
+    Auto,
+    /// The native engine
+    Native,
+    /// RTen, for any ONNX embedding model
+    Rten,
+}
+
+impl ModelArgs {
+    /// Loads the model, and says which one it is where the user didn't.
+    pub(crate) fn load(&self) -> Result<Embedder, CliError> {
+        let mut builder = Embedder::builder().backend(match self.backend {
+            Backend::Auto => BackendChoice::Auto,
+            Backend::Native => BackendChoice::Native,
+            Backend::Rten => BackendChoice::Rten,
+        });
+        if let Some(model) = &self.model {
+            builder = builder.model(model);
+        }
+        if let Some(variant) = &self.variant {
+            builder = builder.variant(variant);
+        }
+        if let Some(threads) = self.threads {
+            builder = builder.threads(usize::from(threads));
+        }
+        let embedder = builder.build()?;
+        if self.model.is_none() {
+            eprintln!(
+                "model: {} (no --model given; vectors of different models must not be mixed)",
+                embedder.model()
+            );
+        }
+        Ok(embedder)
+    }
+}
+
+/// How texts become vectors.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Vectors")]
+pub(crate) struct VectorArgs {
+    /// What the texts are for: documents to be found, or queries to find them with
+    #[arg(long = "as", value_enum, default_value_t = Role::Document, value_name = "ROLE")]
+    role: Role,
+
+    /// The task that the queries are for, in your own words (implies --as query)
+    #[arg(long, value_name = "TASK")]
+    instruction: Option<String>,
+
+    /// Keep only the first N values of each vector, then normalise again
+    #[arg(long, value_name = "N")]
+    dim: Option<usize>,
+
+    /// Leave the vectors' length as the model makes it
+    #[arg(long)]
+    no_normalize: bool,
+
+    /// Longest text in tokens [default: the model's limit]
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<usize>,
+
+    /// What to do with longer texts
+    #[arg(long, value_enum, default_value_t = Long::Truncate, value_name = "WHAT")]
+    on_long: Long,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum Role {
+    Document,
+    Query,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Long {
+    /// Cut the end off and say so
+    Truncate,
+    /// Stop
+    Error,
+}
+
+impl VectorArgs {
+    pub(crate) fn options(&self, encoding: Encoding) -> EmbedOptions {
+        EmbedOptions {
+            prompt: match (&self.instruction, self.role) {
+                (Some(task), _) => Prompt::Instruction(task.clone()),
+                (None, Role::Query) => Prompt::Query,
+                (None, Role::Document) => Prompt::Document,
+            },
+            dimension: self.dim,
+            normalize: !self.no_normalize,
+            encoding,
+            max_tokens: self.max_tokens,
+            on_long: match self.on_long {
+                Long::Truncate => OnLong::Truncate,
+                Long::Error => OnLong::Error,
+            },
+        }
+    }
+}
+
+/// Tells of texts whose end was not seen.
+pub(crate) fn report_truncated(count: usize, limit: usize) {
+    if count > 0 {
+        eprintln!(
+            "warning: {count} {} longer than {limit} tokens: the end was cut off",
+            if count == 1 { "text was" } else { "texts were" }
+        );
+    }
+}
+
+/// The limit that texts are cut at.
+pub(crate) fn limit(embedder: &Embedder, options: &EmbedOptions) -> usize {
+    options.max_tokens.unwrap_or(embedder.max_tokens())
+}
+
+/// Errors of the arguments rather than of the work: exit status 2.
+pub(crate) fn is_usage(error: &EmbedError) -> bool {
+    matches!(
+        error,
+        EmbedError::Dimension { .. }
+            | EmbedError::TokenLimit { .. }
+            | EmbedError::UnknownPrompt { .. }
+            | EmbedError::NoInstruction
+            | EmbedError::ModelNotFound { .. }
+            | EmbedError::ModelNotNamed { .. }
+            | EmbedError::UnknownVariant { .. }
+    )
+}

@@ -1,0 +1,97 @@
+//! `embed`: texts to vectors.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use akidb_embedding::Encoding;
+
+use crate::args::{ModelArgs, VectorArgs, limit, report_truncated};
+use crate::error::CliError;
+use crate::input::InputArgs;
+use crate::output::{Format, Output};
+use crate::progress::Progress;
+
+/// Texts embedded in one call: enough to fill every thread, few enough to show progress.
+const TEXTS_PER_CALL: usize = 128;
+
+#[derive(Debug, Args)]
+pub(crate) struct EmbedArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    vectors: VectorArgs,
+
+    /// Element type of the vectors
+    #[arg(long, value_enum, default_value_t = Type::F32, value_name = "TYPE", help_heading = "Output")]
+    encoding: Type,
+
+    /// How to print them [default: pretty on a terminal, else json]
+    #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Output")]
+    format: Option<Format>,
+
+    /// Write to a file instead of standard output; it appears only when complete
+    #[arg(long, short, value_name = "FILE", help_heading = "Output")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Type {
+    F32,
+    F16,
+    /// One signed byte a value; the largest magnitude becomes 127
+    Int8,
+    /// One sign bit a value, eight to a byte
+    Binary,
+}
+
+pub(crate) fn run(args: &EmbedArgs) -> Result<(), CliError> {
+    let mut texts = args.input.open()?;
+    let embedder = args.model.load()?;
+    let options = args.vectors.options(match args.encoding {
+        Type::F32 => Encoding::F32,
+        Type::F16 => Encoding::F16,
+        Type::Int8 => Encoding::I8,
+        Type::Binary => Encoding::Binary,
+    });
+    let provenance = embedder.provenance(&options)?;
+    let format = args.format.unwrap_or_else(|| {
+        if args.output.is_none() && std::io::stdout().is_terminal() {
+            Format::Pretty
+        } else {
+            Format::Json
+        }
+    });
+    let mut output = Output::create(format, args.output.as_deref(), provenance)?;
+
+    let mut progress = None;
+    let (mut done, mut tokens, mut truncated) = (0, 0, 0);
+    loop {
+        let batch = texts.take(TEXTS_PER_CALL)?;
+        if batch.is_empty() {
+            break;
+        }
+        if batch.len() == TEXTS_PER_CALL && progress.is_none() {
+            progress = Some(Progress::new(texts.bytes));
+        }
+        let answer = embedder
+            .embed(&batch, &options)
+            .map_err(|e| e.counted_from(done))?;
+        output.write(&batch, &answer.embeddings)?;
+        done += batch.len();
+        tokens += answer.total_tokens;
+        truncated += answer.embeddings.iter().filter(|e| e.truncated).count();
+        if let Some(progress) = &progress {
+            progress.update(texts.position(), done, tokens);
+        }
+    }
+    if let Some(progress) = progress {
+        progress.finish();
+    }
+    output.finish()?;
+    report_truncated(truncated, limit(&embedder, &options));
+    Ok(())
+}

@@ -1,0 +1,29 @@
+//! One file a command.
+
+mod embed;
+mod inspect;
+mod similarity;
+
+use clap::Subcommand;
+
+use crate::error::CliError;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Turn texts into vectors
+    Embed(embed::EmbedArgs),
+    /// Show how similar texts are to each other
+    Similarity(similarity::SimilarityArgs),
+    /// Show what is inside a model
+    Inspect(inspect::InspectArgs),
+}
+
+/// Runs one command.
+pub(crate) fn run(command: Command) -> Result<(), CliError> {
+    match command {
+        Command::Embed(args) => embed::run(&args),
+        Command::Similarity(args) => similarity::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+    }
+}

@@ -1,0 +1,88 @@
+//! How a failure is told: what failed, why, what to do next.
+
+use std::error::Error;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use akidb_embedding::EmbedError;
+
+use crate::args::is_usage;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
+    #[error(transparent)]
+    Inspect(#[from] akidb_onnx::Error),
+    #[error("{0}")]
+    Usage(String),
+    #[error("{} can't be read", path.display())]
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("{place} can't be used as a text")]
+    Line { place: String, source: LineError },
+    #[error("{to} can't be written")]
+    Write { to: String, source: std::io::Error },
+}
+
+/// What is wrong with a line of the input.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LineError {
+    #[error("it is not valid UTF-8 from byte {0} on")]
+    Utf8(usize),
+    #[error("it is longer than {0} MiB")]
+    TooLong(usize),
+    #[error("it is not valid JSON")]
+    Json(#[from] serde_json::Error),
+    #[error("it has no field {0:?}")]
+    NoField(String),
+    #[error("its field {0:?} is neither a text nor a list of token ids")]
+    NotText(String),
+}
+
+impl CliError {
+    /// Prints the error and gives the exit status: 1 the work failed, 2 wrong usage.
+    pub(crate) fn report(&self) -> ExitCode {
+        if let Self::Write { source, .. } = self
+            && source.kind() == ErrorKind::BrokenPipe
+        {
+            // The reader has seen enough.
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("error: {self}");
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            eprintln!("caused by: {error}");
+            cause = error.source();
+        }
+        if let Some(hint) = self.hint() {
+            eprintln!("hint: {hint}");
+        }
+        match self {
+            Self::Usage(_) => ExitCode::from(2),
+            Self::Embed(error) if is_usage(error) => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Embed(error) => error.hint(),
+            Self::Usage(_) => Some("see --help".to_owned()),
+            Self::Line { source, .. } => Some(
+                match source {
+                    LineError::Utf8(_) => "convert the input to UTF-8, for example with iconv",
+                    LineError::TooLong(_) => "split it into shorter texts",
+                    LineError::Json(_) => "each line must be one JSON object",
+                    LineError::NoField(_) | LineError::NotText(_) => "name the field with --field",
+                }
+                .to_owned(),
+            ),
+            Self::Inspect(_) | Self::Read { .. } | Self::Write { .. } => None,
+        }
+    }
+}

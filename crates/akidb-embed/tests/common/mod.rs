@@ -1,0 +1,59 @@
+//! Runs the built program.
+#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a test helper fails by panicking")]
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+/// What a run left behind.
+pub struct Outcome {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+    pub bytes: Vec<u8>,
+}
+
+/// Runs with nothing on standard input and no model installed.
+pub fn akidb(args: &[&str]) -> Outcome {
+    run_with_stdin(args, b"")
+}
+
+pub fn run_with_stdin(args: &[&str], stdin: &[u8]) -> Outcome {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_akidb-embed"))
+        .args(args)
+        .env(
+            "AKIDB_HOME",
+            std::env::temp_dir().join("akidb-no-such-home"),
+        )
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    let stdin = stdin.to_vec();
+    let feeder = std::thread::spawn(move || {
+        // The program may stop reading early.
+        let _ = pipe.write_all(&stdin);
+    });
+    let output = child.wait_with_output().unwrap();
+    feeder.join().unwrap();
+    Outcome {
+        code: output.status.code().unwrap(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        bytes: output.stdout,
+    }
+}
+
+pub fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap()
+}
+
+/// A file of the built-in model.
+pub fn builtin(name: &str) -> String {
+    format!(
+        "{}/../../models/akidb-mini/{name}",
+        env!("CARGO_MANIFEST_DIR")
+    )
+}

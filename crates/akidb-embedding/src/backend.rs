@@ -1,0 +1,177 @@
+//! Which backend runs a model, and why.
+
+use std::num::NonZeroUsize;
+
+use akidb_backend::{Backend, BackendError, BackendErrorKind, Pooling};
+use akidb_kernels::Isa;
+use akidb_native::{Engine, EngineOptions};
+use akidb_onnx::ErrorKind;
+use akidb_onnx::decoder::{Decoder, decoder_from_safetensors, recognise};
+use akidb_onnx::model::OnnxModel;
+use akidb_rten::{RtenModel, RtenOptions};
+use bytes::Bytes;
+
+use crate::env;
+use crate::error::EmbedError;
+use crate::model::{ModelFiles, Settings, Source, Weights};
+
+/// What runs a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BackendChoice {
+    /// The native engine where it knows the model, else RTen; the answer says why.
+    #[default]
+    Auto,
+    /// The native engine or an error.
+    Native,
+    /// RTen or an error.
+    Rten,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct BackendOptions {
+    pub(crate) backend: BackendChoice,
+    pub(crate) threads: Option<usize>,
+}
+
+/// A backend with a model in it.
+pub(crate) struct Loaded {
+    pub(crate) backend: Box<dyn Backend>,
+    /// Why it is not the preferred one.
+    pub(crate) fallback: Option<String>,
+}
+
+/// Loads a model into the backend that `options` choose.
+pub(crate) fn load(
+    files: &ModelFiles,
+    weights: &Weights,
+    settings: &Settings,
+    options: &BackendOptions,
+) -> Result<Loaded, EmbedError> {
+    if options.threads == Some(0) {
+        return Err(EmbedError::Unsupported(
+            "0 threads can't run anything".to_owned(),
+        ));
+    }
+    match options.backend {
+        BackendChoice::Rten => Ok(Loaded {
+            backend: rten(weights, settings, options)?,
+            fallback: None,
+        }),
+        BackendChoice::Native => Ok(Loaded {
+            backend: native(files, weights, settings, options)?.map_err(|reason| {
+                EmbedError::Backend {
+                    backend: "native",
+                    source: BackendError::new(BackendErrorKind::UnsupportedModel, reason),
+                }
+            })?,
+            fallback: None,
+        }),
+        BackendChoice::Auto => match native(files, weights, settings, options)? {
+            Ok(backend) => Ok(Loaded {
+                backend,
+                fallback: None,
+            }),
+            Err(reason) => Ok(Loaded {
+                backend: rten(weights, settings, options)?,
+                fallback: Some(format!(
+                    "the native engine can't run this model ({reason}): RTen does"
+                )),
+            }),
+        },
+    }
+}
+
+/// The native engine, or why it doesn't know a model that may be sound.
+fn native(
+    files: &ModelFiles,
+    weights: &Weights,
+    settings: &Settings,
+    options: &BackendOptions,
+) -> Result<Result<Box<dyn Backend>, String>, EmbedError> {
+    let decoder = match decoder(files, weights) {
+        Ok(decoder) => decoder,
+        Err(EmbedError::Model(e))
+            if matches!(
+                e.kind(),
+                ErrorKind::NotRecognised { .. } | ErrorKind::Unsupported { .. }
+            ) =>
+        {
+            return Ok(Err(e.to_string()));
+        }
+        Err(e) => return Err(e),
+    };
+    if settings.pooling != Pooling::LastToken {
+        return Ok(Err(format!(
+            "it takes the last token's state, the model wants {} pooling",
+            settings.pooling
+        )));
+    }
+    let isa = match env::AKIDB_ISA.get() {
+        Some(name) => Some(name.parse::<Isa>().map_err(|e| {
+            EmbedError::Unsupported(format!("{}={name}: {e}", env::AKIDB_ISA.name))
+        })?),
+        None => None,
+    };
+    let options = EngineOptions {
+        threads: options.threads.and_then(NonZeroUsize::new),
+        isa,
+    };
+    match Engine::new(&decoder, options) {
+        Ok(engine) => Ok(Ok(Box::new(engine))),
+        Err(e) if e.kind() == BackendErrorKind::UnsupportedModel => Ok(Err(e.to_string())),
+        Err(source) => Err(EmbedError::Backend {
+            backend: "native",
+            source,
+        }),
+    }
+}
+
+fn decoder(files: &ModelFiles, weights: &Weights) -> Result<Decoder, EmbedError> {
+    let config = files.decoder_config()?;
+    let decoder = match &weights.source {
+        Source::Onnx(path) => recognise(&OnnxModel::open(path)?, config.as_ref())?,
+        Source::OnnxBytes(bytes) => {
+            let model = OnnxModel::from_bytes(Bytes::from_static(bytes))?;
+            recognise(&model, config.as_ref())?
+        }
+        Source::Safetensors(path) => {
+            let config = config.ok_or_else(|| files.missing("config.json"))?;
+            // The index of several files stands for their directory.
+            let path = match path.parent() {
+                Some(dir) if path.extension().is_some_and(|e| e == "json") => dir,
+                _ => path,
+            };
+            decoder_from_safetensors(path, &config)?
+        }
+    };
+    Ok(decoder)
+}
+
+fn rten(
+    weights: &Weights,
+    settings: &Settings,
+    options: &BackendOptions,
+) -> Result<Box<dyn Backend>, EmbedError> {
+    let rten = RtenOptions {
+        threads: options.threads.and_then(NonZeroUsize::new),
+        max_tokens: settings.max_tokens,
+        hidden_size: settings.hidden_size,
+        ..RtenOptions::new(settings.pooling)
+    };
+    let model = match &weights.source {
+        Source::Onnx(path) => RtenModel::load(path, rten),
+        Source::OnnxBytes(bytes) => RtenModel::from_static(bytes, rten),
+        Source::Safetensors(_) => {
+            return Err(EmbedError::Unsupported(
+                "RTen runs ONNX files, not safetensors".to_owned(),
+            ));
+        }
+    };
+    match model {
+        Ok(model) => Ok(Box::new(model)),
+        Err(source) => Err(EmbedError::Backend {
+            backend: "rten",
+            source,
+        }),
+    }
+}

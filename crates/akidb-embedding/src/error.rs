@@ -1,0 +1,202 @@
+//! Everything that can go wrong between a text and its vector.
+
+use std::path::PathBuf;
+
+use akidb_backend::BackendError;
+
+/// Why a model could not be loaded or a text not embedded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmbedError {
+    /// The model is neither built in, nor a path, nor installed.
+    #[error("there is no model {model:?}")]
+    ModelNotFound {
+        /// What was asked for.
+        model: String,
+        /// Ids that would work.
+        known: Vec<String>,
+    },
+    /// Several models are installed and none was named.
+    #[error("several models are installed: {}", installed.join(", "))]
+    ModelNotNamed {
+        /// Their ids.
+        installed: Vec<String>,
+    },
+    /// A file exists but can't be read.
+    #[error("{} can't be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The model directory lacks a file that is needed.
+    #[error("{model} has no {file}")]
+    MissingFile {
+        /// The model's directory or id.
+        model: String,
+        /// What is missing.
+        file: String,
+    },
+    /// A file of the model is larger than such a file can sensibly be.
+    #[error("{file} is {bytes} bytes, more than the {limit} that are read")]
+    FileTooLarge {
+        /// The file.
+        file: String,
+        /// Its size.
+        bytes: u64,
+        /// The bound.
+        limit: u64,
+    },
+    /// A JSON file of the model doesn't parse.
+    #[error("{file} is not valid")]
+    Json {
+        /// The file.
+        file: String,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// tokenizer.json doesn't make a tokenizer, or it failed on a text.
+    #[error("{file}: {message}")]
+    Tokenizer {
+        /// The file.
+        file: String,
+        /// What the tokenizer library said.
+        message: String,
+    },
+    /// Two files of the model contradict each other, or one holds an impossible value.
+    #[error("{file}: {message}")]
+    Contradiction {
+        /// The file at fault, or the first of two.
+        file: String,
+        /// What it says and what it contradicts.
+        message: String,
+    },
+    /// The model's ONNX or safetensors file is broken.
+    #[error("the model file can't be used")]
+    Model(#[from] akidb_onnx::Error),
+    /// The model can't be loaded or run.
+    #[error("the {backend} backend failed")]
+    Backend {
+        /// Which one.
+        backend: &'static str,
+        /// Why.
+        source: BackendError,
+    },
+    /// The model directory holds no file of the wanted variant.
+    #[error("{model} has no variant {variant:?}")]
+    UnknownVariant {
+        /// The model's directory or id.
+        model: String,
+        /// What was asked for.
+        variant: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// The wanted precision or backend doesn't exist for this model.
+    #[error("{0}")]
+    Unsupported(String),
+    /// A vector can't be cut to this length.
+    #[error("dimension {requested} is not possible: {allowed}")]
+    Dimension {
+        /// What was asked for.
+        requested: usize,
+        /// What is possible.
+        allowed: String,
+    },
+    /// The model has no prompt of that name.
+    #[error("the model has no prompt {name:?}")]
+    UnknownPrompt {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// The model's query prompt has no place for a task.
+    #[error("the model takes no instruction: its query prompt has no \"Instruct: \" line")]
+    NoInstruction,
+    /// A text is longer than allowed and truncation was declined.
+    #[error("text {index} is longer than {limit} tokens")]
+    TooLong {
+        /// Position in the call, from 0.
+        index: usize,
+        /// The limit in tokens, special tokens included.
+        limit: usize,
+    },
+    /// The limit leaves no room for the special tokens and at least one of the text.
+    #[error("a limit of {limit} tokens is out of range: {least} to {most} are possible")]
+    TokenLimit {
+        /// What was asked for.
+        limit: usize,
+        /// Least that works.
+        least: usize,
+        /// The model's own limit.
+        most: usize,
+    },
+    /// An input of token ids can't be used.
+    #[error("input {index}: {message}")]
+    InvalidTokens {
+        /// Position in the call, from 0.
+        index: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// The model overflowed on a text.
+    #[error("the vector of text {index} is not finite{}", note(.encoding))]
+    NotFinite {
+        /// Position in the call, from 0.
+        index: usize,
+        /// Set when the vector is finite, but not in this encoding.
+        encoding: Option<&'static str>,
+    },
+}
+
+fn note(encoding: &Option<&'static str>) -> String {
+    encoding.map_or_else(String::new, |e| format!(" in {e}"))
+}
+
+impl EmbedError {
+    /// The same error with text positions counted from `first` on, for callers that split a long
+    /// input over several calls.
+    pub fn counted_from(mut self, first: usize) -> Self {
+        if let Self::TooLong { index, .. }
+        | Self::InvalidTokens { index, .. }
+        | Self::NotFinite { index, .. } = &mut self
+        {
+            *index += first;
+        }
+        self
+    }
+
+    /// What the caller can do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::ModelNotFound { known, .. } => {
+                format!(
+                    "name a model directory, an .onnx file, or one of: {}",
+                    known.join(", ")
+                )
+            }
+            Self::ModelNotNamed { .. } => "name one with --model".to_owned(),
+            Self::UnknownVariant { known, .. } if known.is_empty() => {
+                "the directory needs model.onnx, onnx/model*.onnx or model.safetensors".to_owned()
+            }
+            Self::UnknownVariant { known, .. } => format!("it has: {}", known.join(", ")),
+            Self::UnknownPrompt { known, .. } => format!("it has: {}", known.join(", ")),
+            Self::MissingFile { .. } => {
+                "a model directory needs the files of its Hugging Face repository".to_owned()
+            }
+            Self::NoInstruction => {
+                "leave the instruction out, or use a model that takes one".to_owned()
+            }
+            Self::TooLong { .. } => {
+                "shorten the text, or allow truncation (--on-long truncate)".to_owned()
+            }
+            Self::NotFinite { encoding: None, .. } => {
+                "the weights may be damaged, or the precision too low for this model".to_owned()
+            }
+            Self::NotFinite { .. } => "normalise, or ask for f32".to_owned(),
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,33 @@
+//! The model that is part of the binary.
+
+/// Id of the built-in model.
+pub const BUILTIN_MODEL: &str = "akidb-mini";
+
+/// Where its weights lie among its files.
+pub(super) const WEIGHTS: &str = "onnx/model_fp16.onnx";
+
+/// Changes whenever one of the files does.
+pub(super) const REVISION: &str = "1";
+
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_bytes!(concat!("../../../../models/akidb-mini/", $name)))),*]
+    };
+}
+
+static FILES: &[(&str, &[u8])] = files![
+    "config.json",
+    "config_sentence_transformers.json",
+    "sentence_bert_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "1_Pooling/config.json",
+    "onnx/model_fp16.onnx",
+];
+
+pub(super) fn file(name: &str) -> Option<&'static [u8]> {
+    FILES
+        .iter()
+        .find(|(n, _)| *n == name)
+        .map(|(_, bytes)| *bytes)
+}

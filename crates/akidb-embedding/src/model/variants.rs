@@ -1,0 +1,205 @@
+//! Which of a model's weight files to use.
+
+use std::path::{Path, PathBuf};
+
+use super::builtin;
+use super::files::{ModelFiles, Place};
+use crate::error::EmbedError;
+
+/// A weight file.
+#[derive(Debug, Clone)]
+pub(crate) struct Weights {
+    /// `f32`, `fp16`, `int8`, `q4` …, or `safetensors`.
+    pub(crate) variant: String,
+    pub(crate) source: Source,
+}
+
+/// Where and in which format weights are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    Onnx(PathBuf),
+    OnnxBytes(&'static [u8]),
+    /// A file, or the index of several.
+    Safetensors(PathBuf),
+}
+
+/// Best first: what loses least, then what runs on most backends.
+const PREFERENCE: [&str; 9] = [
+    "f32",
+    "fp16",
+    SAFETENSORS,
+    "int8",
+    "quantized",
+    "uint8",
+    "q4",
+    "q4f16",
+    "bnb4",
+];
+const SAFETENSORS: &str = "safetensors";
+const SAFETENSORS_FILES: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"];
+
+impl ModelFiles {
+    /// The weight file of `variant`, or of the best variant there is.
+    pub(crate) fn weights(&self, variant: Option<&str>) -> Result<Weights, EmbedError> {
+        let mut found = self.variants()?;
+        found.sort_by_key(|w| {
+            let rank = PREFERENCE.iter().position(|p| *p == w.variant);
+            (rank.unwrap_or(PREFERENCE.len()), w.variant.clone())
+        });
+        let wanted = variant.map(canonical);
+        let index = match wanted {
+            None => (!found.is_empty()).then_some(0),
+            Some(wanted) => found.iter().position(|w| w.variant == wanted),
+        };
+        match index {
+            Some(index) => Ok(found.swap_remove(index)),
+            None => Err(EmbedError::UnknownVariant {
+                model: self.id.clone(),
+                variant: wanted.unwrap_or("f32").to_owned(),
+                known: found.into_iter().map(|w| w.variant).collect(),
+            }),
+        }
+    }
+
+    fn variants(&self) -> Result<Vec<Weights>, EmbedError> {
+        let (root, named) = match &self.place {
+            Place::BuiltIn => {
+                let bytes = builtin::file(builtin::WEIGHTS).unwrap_or_default();
+                return Ok(vec![Weights {
+                    variant: variant_of(Path::new(builtin::WEIGHTS)),
+                    source: Source::OnnxBytes(bytes),
+                }]);
+            }
+            Place::Directory { root, weights } => (root, weights),
+        };
+        if let Some(file) = named {
+            let has = |extension: &str| file.extension().is_some_and(|e| e == extension);
+            let (variant, source) = if has("onnx") {
+                (variant_of(file), Source::Onnx(file.clone()))
+            } else if has(SAFETENSORS) {
+                (SAFETENSORS.to_owned(), Source::Safetensors(file.clone()))
+            } else {
+                return Err(EmbedError::Unsupported(format!(
+                    "{} is neither a directory nor an .onnx or .safetensors file",
+                    file.display()
+                )));
+            };
+            return Ok(vec![Weights { variant, source }]);
+        }
+        let mut found = Vec::new();
+        for dir in [root.join("onnx"), root.clone()] {
+            for file in onnx_files(&dir)? {
+                let variant = variant_of(&file);
+                if !found.iter().any(|w: &Weights| w.variant == variant) {
+                    found.push(Weights {
+                        variant,
+                        source: Source::Onnx(file),
+                    });
+                }
+            }
+        }
+        if let Some(file) = SAFETENSORS_FILES
+            .iter()
+            .map(|f| root.join(f))
+            .find(|f| f.is_file())
+        {
+            found.push(Weights {
+                variant: SAFETENSORS.to_owned(),
+                source: Source::Safetensors(file),
+            });
+        }
+        Ok(found)
+    }
+}
+
+fn onnx_files(dir: &Path) -> Result<Vec<PathBuf>, EmbedError> {
+    let failed = |source| EmbedError::Read {
+        path: dir.to_owned(),
+        source,
+    };
+    if !dir.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|e| e == "onnx") && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// `model.onnx` is `f32`, `model_q4f16.onnx` is `q4f16`, any other file its own name.
+fn variant_of(file: &Path) -> String {
+    let stem = file
+        .file_stem()
+        .map(|s| s.to_string_lossy())
+        .unwrap_or_default();
+    match stem.as_ref() {
+        "model" => "f32".to_owned(),
+        stem => canonical(stem.strip_prefix("model_").unwrap_or(stem)).to_owned(),
+    }
+}
+
+fn canonical(variant: &str) -> &str {
+    match variant {
+        "fp32" => "f32",
+        "f16" => "fp16",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(files: &[&str]) -> (tempfile::TempDir, ModelFiles) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("onnx")).unwrap();
+        for file in files {
+            std::fs::write(dir.path().join(file), "").unwrap();
+        }
+        let files = ModelFiles::directory("m".to_owned(), dir.path().to_owned(), None);
+        (dir, files)
+    }
+
+    #[test]
+    fn the_most_exact_variant_is_the_default() {
+        let (dir, files) = model(&[
+            "onnx/model_q4.onnx",
+            "onnx/model_fp16.onnx",
+            "model.safetensors",
+            "onnx/model_odd.onnx",
+        ]);
+        assert_eq!(files.weights(None).unwrap().variant, "fp16");
+        assert_eq!(files.weights(Some("f16")).unwrap().variant, "fp16");
+        assert_eq!(files.weights(Some("odd")).unwrap().variant, "odd");
+        assert_eq!(
+            files.weights(Some("safetensors")).unwrap().source,
+            Source::Safetensors(dir.path().join("model.safetensors"))
+        );
+    }
+
+    #[test]
+    fn a_missing_variant_names_those_that_exist() {
+        let (_dir, files) = model(&["onnx/model_q4.onnx", "model.onnx"]);
+        let error = files.weights(Some("int8")).unwrap_err();
+        assert_eq!(error.to_string(), "m has no variant \"int8\"");
+        assert_eq!(error.hint().unwrap(), "it has: f32, q4");
+    }
+
+    #[test]
+    fn a_directory_without_weights_says_what_it_needs() {
+        let (_dir, files) = model(&[]);
+        assert!(
+            files
+                .weights(None)
+                .unwrap_err()
+                .hint()
+                .unwrap()
+                .contains("model.onnx")
+        );
+    }
+}

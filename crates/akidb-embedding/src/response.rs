@@ -1,0 +1,57 @@
+//! What comes back.
+
+use serde::Serialize;
+
+use crate::vectors::Values;
+
+/// One text's vector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embedding {
+    /// The numbers.
+    pub values: Values,
+    /// Tokens that the model saw, special tokens included.
+    pub tokens: usize,
+    /// The text was longer than the limit, and its end was not seen.
+    pub truncated: bool,
+}
+
+/// Where vectors come from. Vectors of different provenance should not be compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Provenance {
+    /// Model id.
+    pub model: String,
+    /// Revision of the model's files, where known.
+    pub revision: Option<String>,
+    /// Which weight file.
+    pub variant: String,
+    /// Arithmetic of the linear layers.
+    pub precision: String,
+    /// What ran the model.
+    pub backend: String,
+    /// CPU tier or execution provider.
+    pub device: String,
+    /// How tokens became one vector.
+    pub pooling: String,
+    /// What was put before each text.
+    pub instruction: String,
+    /// Length of the vectors.
+    pub dimension: usize,
+    /// Whether they have length 1.
+    pub normalized: bool,
+    /// Their element type.
+    pub encoding: String,
+    /// Why another backend than the preferred one ran, where that is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
+}
+
+/// The answer to one call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EmbedResponse {
+    /// One per input, in order.
+    pub embeddings: Vec<Embedding>,
+    /// Tokens of all inputs.
+    pub total_tokens: usize,
+    /// Where the vectors come from.
+    pub provenance: Provenance,
+}

@@ -1,0 +1,193 @@
+//! Text to token ids, with the special tokens that the model expects.
+
+use tokenizers::Tokenizer;
+
+use akidb_backend::Pooling;
+
+use crate::error::EmbedError;
+use crate::model::{ModelFiles, Settings};
+
+const FILE: &str = "tokenizer.json";
+
+/// No token of a known vocabulary stands for more bytes than this (Qwen3's longest is 128 spaces).
+const MAX_BYTES_PER_TOKEN: usize = 256;
+
+/// A text's ids as the model sees them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tokens {
+    pub(crate) ids: Vec<u32>,
+    /// The text didn't fit, and its end was cut off.
+    pub(crate) truncated: bool,
+}
+
+/// A model's tokenizer and the ids it puts around every text.
+#[derive(Debug)]
+pub(crate) struct TextTokenizer {
+    tokenizer: Tokenizer,
+    label: String,
+    prefix: Vec<u32>,
+    suffix: Vec<u32>,
+    vocab_size: Option<usize>,
+    /// The post-processor lacks the EOS that the model expects.
+    adds_eos: bool,
+}
+
+impl TextTokenizer {
+    pub(crate) fn load(files: &ModelFiles, settings: &Settings) -> Result<Self, EmbedError> {
+        let bytes = files.read(FILE)?.ok_or_else(|| files.missing(FILE))?;
+        Self::new(&bytes, files.label(FILE), settings)
+    }
+
+    fn new(bytes: &[u8], label: String, settings: &Settings) -> Result<Self, EmbedError> {
+        let failed = |e: tokenizers::Error| EmbedError::Tokenizer {
+            file: label.clone(),
+            message: e.to_string(),
+        };
+        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(failed)?;
+        // Length and padding are ours to decide, whatever the file was saved with.
+        tokenizer.with_truncation(None).map_err(failed)?;
+        tokenizer.with_padding(None);
+
+        if let Some(vocab_size) = settings.vocab_size {
+            let entries = tokenizer.get_vocab_size(true);
+            if entries > vocab_size {
+                return Err(EmbedError::Contradiction {
+                    file: label,
+                    message: format!(
+                        "the tokenizer has {entries} tokens, but config.json says vocab_size {vocab_size}"
+                    ),
+                });
+            }
+        }
+
+        let (prefix, mut suffix) = special_tokens(&tokenizer).map_err(failed)?;
+        let adds_eos = match settings.eos_token_id {
+            Some(eos) if settings.pooling == Pooling::LastToken && suffix.is_empty() => {
+                suffix.push(eos);
+                true
+            }
+            _ => false,
+        };
+        let this = Self {
+            tokenizer,
+            label,
+            prefix,
+            suffix,
+            vocab_size: settings.vocab_size,
+            adds_eos,
+        };
+        for &id in this.prefix.iter().chain(&this.suffix) {
+            if !this.knows(id) {
+                return Err(EmbedError::Contradiction {
+                    file: this.label,
+                    message: format!("special token {id} is outside config.json's vocab_size"),
+                });
+            }
+        }
+        Ok(this)
+    }
+
+    /// Tokens put around every text.
+    pub(crate) fn special_tokens(&self) -> usize {
+        self.prefix.len() + self.suffix.len()
+    }
+
+    /// True when the EOS is added here because the tokenizer's own post-processor doesn't.
+    pub(crate) fn adds_eos(&self) -> bool {
+        self.adds_eos
+    }
+
+    /// Ids of `prompt` followed by `text`, at most `limit` of them with the special tokens.
+    pub(crate) fn encode(
+        &self,
+        prompt: &str,
+        text: &str,
+        limit: usize,
+    ) -> Result<Tokens, EmbedError> {
+        let room = limit.saturating_sub(self.special_tokens());
+        let joined;
+        let mut all = text;
+        if !prompt.is_empty() {
+            joined = format!("{prompt}{text}");
+            all = &joined;
+        }
+        // The end of a huge text can't matter: don't spend time and memory on it.
+        let bound = room.saturating_add(1).saturating_mul(MAX_BYTES_PER_TOKEN);
+        let cut = all.len() > bound;
+        if cut {
+            all = &all[..all.floor_char_boundary(bound)];
+        }
+        let mut content = self.raw(all)?;
+        let truncated = cut || content.len() > room;
+        content.truncate(room);
+        Ok(self.wrap(content, truncated))
+    }
+
+    /// Ids given by the caller, after the prompt's; special tokens that are there already stay.
+    pub(crate) fn encode_ids(
+        &self,
+        prompt: &str,
+        ids: &[u32],
+        limit: usize,
+    ) -> Result<Tokens, String> {
+        if let Some(&id) = ids.iter().find(|&&id| !self.knows(id)) {
+            return Err(format!(
+                "token id {id} is outside the vocabulary of {}",
+                self.vocab_size.unwrap_or_default()
+            ));
+        }
+        let ids = ids.strip_prefix(self.prefix.as_slice()).unwrap_or(ids);
+        let ids = ids.strip_suffix(self.suffix.as_slice()).unwrap_or(ids);
+        let mut content = self.raw(prompt).map_err(|e| e.to_string())?;
+        content.extend_from_slice(ids);
+        let room = limit.saturating_sub(self.special_tokens());
+        let truncated = content.len() > room;
+        content.truncate(room);
+        Ok(self.wrap(content, truncated))
+    }
+
+    fn knows(&self, id: u32) -> bool {
+        self.vocab_size.is_none_or(|size| (id as usize) < size)
+    }
+
+    fn raw(&self, text: &str) -> Result<Vec<u32>, EmbedError> {
+        if text.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self.tokenizer.encode_fast(text, false) {
+            Ok(encoding) => Ok(encoding.get_ids().to_vec()),
+            Err(e) => Err(EmbedError::Tokenizer {
+                file: self.label.clone(),
+                message: e.to_string(),
+            }),
+        }
+    }
+
+    fn wrap(&self, content: Vec<u32>, truncated: bool) -> Tokens {
+        let ids = if self.prefix.is_empty() {
+            let mut ids = content;
+            ids.extend_from_slice(&self.suffix);
+            ids
+        } else {
+            [&self.prefix, content.as_slice(), &self.suffix].concat()
+        };
+        Tokens { ids, truncated }
+    }
+}
+
+/// What the post-processor puts before and after a text.
+fn special_tokens(tokenizer: &Tokenizer) -> tokenizers::Result<(Vec<u32>, Vec<u32>)> {
+    let probe = tokenizer.encode("a", true)?;
+    let (ids, special) = (probe.get_ids(), probe.get_special_tokens_mask());
+    let before = special.iter().take_while(|&&s| s == 1).count();
+    let after = special[before..]
+        .iter()
+        .rev()
+        .take_while(|&&s| s == 1)
+        .count();
+    Ok((ids[..before].to_vec(), ids[ids.len() - after..].to_vec()))
+}
+
+#[cfg(test)]
+#[path = "tokenizer_tests.rs"]
+mod tests;

@@ -1,0 +1,178 @@
+use super::*;
+use crate::model::resolve;
+
+fn builtin() -> TextTokenizer {
+    let files = resolve(Some("akidb-mini")).unwrap();
+    let settings = Settings::read(&files).unwrap();
+    TextTokenizer::load(&files, &settings).unwrap()
+}
+
+/// The built-in tokenizer's file with its post-processor replaced.
+fn with_post_processor(post_processor: serde_json::Value) -> Result<TextTokenizer, EmbedError> {
+    let files = resolve(Some("akidb-mini")).unwrap();
+    let mut json: serde_json::Value = files.json(FILE).unwrap().unwrap();
+    json["post_processor"] = post_processor;
+    let settings = Settings::read(&files).unwrap();
+    TextTokenizer::new(json.to_string().as_bytes(), FILE.to_owned(), &settings)
+}
+
+const EOS: u32 = 16381;
+
+#[test]
+fn the_eos_is_appended_once_whoever_does_it() {
+    let own = builtin();
+    assert!(!own.adds_eos());
+    let older = with_post_processor(serde_json::Value::Null).unwrap();
+    assert!(older.adds_eos());
+    for tokenizer in [own, older] {
+        let ids = |text| tokenizer.encode("", text, 2048).unwrap().ids;
+        assert_eq!(ids("Hello, world!"), [9707, 11, 1879, 0, EOS]);
+        assert_eq!(ids(""), [EOS]);
+        // The text's own token and the one that ends it, as transformers has it.
+        assert_eq!(ids("<|endoftext|>"), [EOS, EOS]);
+    }
+}
+
+#[test]
+fn truncation_keeps_the_eos_and_is_reported() {
+    let tokenizer = builtin();
+    let full = tokenizer.encode("", "Hello, world!", 5).unwrap();
+    assert!(!full.truncated);
+    let cut = tokenizer.encode("", "Hello, world!", 4).unwrap();
+    assert_eq!(
+        (cut.ids.as_slice(), cut.truncated),
+        (&[9707, 11, 1879, EOS][..], true)
+    );
+}
+
+#[test]
+fn a_huge_text_costs_no_more_than_the_limit() {
+    let text = "ab ".repeat(20_000_000);
+    let tokens = builtin().encode("", &text, 2048).unwrap();
+    assert_eq!((tokens.ids.len(), tokens.truncated), (2048, true));
+    assert_eq!(tokens.ids.last(), Some(&EOS));
+}
+
+#[test]
+fn the_prompt_is_part_of_the_text() {
+    let tokenizer = builtin();
+    assert_eq!(
+        tokenizer.encode("Hello, ", "world!", 2048).unwrap(),
+        tokenizer.encode("", "Hello, world!", 2048).unwrap()
+    );
+}
+
+#[test]
+fn given_ids_end_with_one_eos() {
+    let tokenizer = builtin();
+    for ids in [&[9707, 11][..], &[9707, 11, EOS]] {
+        let tokens = tokenizer.encode_ids("", ids, 2048).unwrap();
+        assert_eq!(tokens.ids, [9707, 11, EOS]);
+    }
+    assert_eq!(tokenizer.encode_ids("", &[], 2048).unwrap().ids, [EOS]);
+    let error = tokenizer.encode_ids("", &[16384], 2048).unwrap_err();
+    assert_eq!(error, "token id 16384 is outside the vocabulary of 16384");
+}
+
+#[test]
+fn special_tokens_on_both_sides_are_learnt_from_the_post_processor() {
+    let tokenizer = with_post_processor(serde_json::json!({
+        "type": "TemplateProcessing",
+        "single": [
+            {"SpecialToken": {"id": "<|im_start|>", "type_id": 0}},
+            {"Sequence": {"id": "A", "type_id": 0}},
+            {"SpecialToken": {"id": "<|im_end|>", "type_id": 0}}
+        ],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {
+            "<|im_start|>": {"id": "<|im_start|>", "ids": [16382], "tokens": ["<|im_start|>"]},
+            "<|im_end|>": {"id": "<|im_end|>", "ids": [16383], "tokens": ["<|im_end|>"]}
+        }
+    }))
+    .unwrap();
+    let tokens = tokenizer.encode("", "Hello, world!", 4).unwrap();
+    assert_eq!(tokens.ids, [16382, 9707, 11, 16383]);
+    assert_eq!(
+        tokenizer.encode_ids("", &[16382, 5, 16383], 9).unwrap().ids,
+        [16382, 5, 16383]
+    );
+}
+
+#[test]
+fn a_tokenizer_larger_than_the_vocabulary_is_refused() {
+    let files = resolve(Some("akidb-mini")).unwrap();
+    let mut settings = Settings::read(&files).unwrap();
+    settings.vocab_size = Some(16000);
+    let error = TextTokenizer::load(&files, &settings)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("16384 tokens") && error.contains("vocab_size 16000"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_broken_tokenizer_file_is_an_error() {
+    let files = resolve(Some("akidb-mini")).unwrap();
+    let settings = Settings::read(&files).unwrap();
+    for bytes in [&b""[..], b"{", b"[]", b"{\"model\": {\"type\": \"BPE\"}}"] {
+        let error = TextTokenizer::new(bytes, FILE.to_owned(), &settings).unwrap_err();
+        assert!(error.to_string().contains(FILE), "{error}");
+    }
+}
+
+#[test]
+fn ids_equal_those_of_transformers() {
+    let tokenizer = builtin();
+    for golden in akidb_testing::akidb_mini_goldens() {
+        let tokens = tokenizer.encode("", &golden.text, 2048).unwrap();
+        assert_eq!(tokens.ids, golden.ids, "{:?}", golden.text);
+        assert_eq!(tokens.truncated, golden.truncated, "{:?}", golden.text);
+    }
+}
+
+/// A tokenizer that appends no EOS, and one model that wants it.
+#[test]
+fn ids_of_the_tiny_tokenizer_equal_those_of_transformers() {
+    let dir = akidb_testing::fixture("tiny");
+    let files = resolve(dir.to_str()).unwrap();
+    let settings = Settings::read(&files).unwrap();
+    let tokenizer = TextTokenizer::load(&files, &settings).unwrap();
+    let eos = settings.eos_token_id.unwrap();
+    assert!(tokenizer.adds_eos());
+    for golden in akidb_testing::token_goldens("tiny") {
+        let mut expected = golden.ids;
+        expected.push(eos);
+        assert_eq!(
+            tokenizer.encode("", &golden.text, 512).unwrap().ids,
+            expected,
+            "{:?}",
+            golden.text
+        );
+    }
+}
+
+#[test]
+fn ids_of_the_full_qwen3_tokenizer_equal_those_of_transformers() {
+    let Some(path) = akidb_testing::qwen3_tokenizer() else {
+        akidb_testing::skip(
+            "the full Qwen3 tokenizer is not there: run scripts/fetch_qwen3_tokenizer.sh",
+        );
+        return;
+    };
+    let bytes = std::fs::read(path).unwrap();
+    let files = resolve(Some("akidb-mini")).unwrap();
+    let settings = Settings {
+        vocab_size: Some(151_669),
+        eos_token_id: Some(151_643),
+        ..Settings::read(&files).unwrap()
+    };
+    let tokenizer = TextTokenizer::new(&bytes, FILE.to_owned(), &settings).unwrap();
+    for golden in akidb_testing::token_goldens("qwen3") {
+        let mut expected = golden.ids;
+        expected.push(151_643);
+        let tokens = tokenizer.encode("", &golden.text, 32_768).unwrap();
+        assert_eq!(tokens.ids, expected, "{:?}", golden.text);
+    }
+}

@@ -1,0 +1,104 @@
+//! The exponential function of a vector.
+
+use crate::arch::Target;
+use crate::lanes::{LANES, Lanes};
+
+/// Below this, e^x is less than the smallest normal f32.
+const LOWEST: f32 = -87.336_54;
+
+/// e^x for x ≤ 0, lane by lane, within 2 ulp; exactly 1 at 0, and 0 below -87.336, where the
+/// result would be denormal. NaN gives NaN.
+///
+/// x is cut into n·ln 2 + r, |r| ≤ ln 2 / 2; e^r is a polynomial (minimax of Cephes' `expf`), and
+/// 2^n goes into the exponent bits.
+#[inline(always)]
+pub(crate) fn exp_nonpositive<T: Target>(x: &Lanes) -> Lanes {
+    // Adding 1.5·2^23 leaves the nearest integer in the low bits of the sum.
+    const ROUND: f32 = 12_582_912.0;
+    // ln 2 in two parts; the first has few enough bits for n·LN2_HIGH to be exact.
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    let mut out = [0.0; LANES];
+    for l in 0..LANES {
+        let low = x[l] < LOWEST;
+        let x = if low { LOWEST } else { x[l] };
+        let shifted = T::mul_add_f32(x, std::f32::consts::LOG2_E, ROUND);
+        let n = shifted - ROUND;
+        let r = T::mul_add_f32(n, -LN2_HIGH, x);
+        let r = T::mul_add_f32(n, -LN2_LOW, r);
+        let p = 1.987_569_1e-4;
+        let p = T::mul_add_f32(p, r, 1.398_199_9e-3);
+        let p = T::mul_add_f32(p, r, 8.333_452e-3);
+        let p = T::mul_add_f32(p, r, 4.166_579_6e-2);
+        let p = T::mul_add_f32(p, r, 1.666_666_5e-1);
+        let p = T::mul_add_f32(p, r, 0.5);
+        let p = T::mul_add_f32(p, r * r, r) + 1.0;
+        // For n in -126..=0 the low bits of `shifted` are n modulo 2^23.
+        let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000));
+        out[l] = if low { 0.0 } else { p * scale };
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::Kernel;
+    use crate::testing::for_each_isa;
+
+    struct Exp<'a> {
+        x: &'a [f32],
+        out: &'a mut [f32],
+    }
+    impl Kernel for Exp<'_> {
+        #[inline(always)]
+        fn run<T: Target>(self, _: T) {
+            let (x, _) = self.x.as_chunks::<LANES>();
+            let (out, _) = self.out.as_chunks_mut::<LANES>();
+            for (x, out) in x.iter().zip(out) {
+                *out = exp_nonpositive::<T>(x);
+            }
+        }
+    }
+
+    #[test]
+    fn within_two_ulp_of_f64() {
+        // Every 1001st float of the range, and its ends.
+        let mut x: Vec<f32> = (0..0x42ae_ac4f_u32)
+            .step_by(1001)
+            .map(|bits| -f32::from_bits(bits))
+            .collect();
+        x.resize(x.len().next_multiple_of(LANES), -87.336_5);
+        let mut out = vec![0.0; x.len()];
+        for_each_isa(|isa| {
+            isa.run(Exp {
+                x: &x,
+                out: &mut out,
+            });
+            let mut worst = 0.0_f64;
+            for (x, out) in x.iter().zip(&out) {
+                let exact = f64::from(*x).exp();
+                let ulp = f64::from(f32::from_bits((exact as f32).to_bits() + 1) - exact as f32);
+                worst = worst.max((f64::from(*out) - exact).abs() / ulp);
+            }
+            assert!(worst <= 2.0, "{isa}: {worst} ulp");
+        });
+    }
+
+    #[test]
+    fn edges() {
+        let mut x = [f32::NEG_INFINITY; LANES];
+        x[..6].copy_from_slice(&[0.0, -0.0, f32::NAN, -87.4, f32::MIN, -1e-45]);
+        for_each_isa(|isa| {
+            let mut out = [9.0; LANES];
+            isa.run(Exp {
+                x: &x,
+                out: &mut out,
+            });
+            assert_eq!(out[..2], [1.0, 1.0], "{isa}");
+            assert!(out[2].is_nan(), "{isa}");
+            assert_eq!(out[3..6], [0.0, 0.0, 1.0], "{isa}");
+            assert_eq!(out[6..], [0.0; LANES - 6], "{isa}");
+        });
+    }
+}

@@ -1,0 +1,61 @@
+//! Sixteen f32 side by side: one AVX-512 register, two of AVX2, four of NEON or SSE2.
+
+use crate::arch::Target;
+
+/// Number of lanes, the same on every tier so that all sum in the same order.
+pub(crate) const LANES: usize = 16;
+
+/// A logical vector.
+pub(crate) type Lanes = [f32; LANES];
+
+/// The first `values.len()` lanes from `values`, the rest `fill`. `values` holds at most 16.
+#[inline(always)]
+pub(crate) fn load_partial(values: &[f32], fill: f32) -> Lanes {
+    let mut lanes = [fill; LANES];
+    for (lane, value) in lanes.iter_mut().zip(values) {
+        *lane = *value;
+    }
+    lanes
+}
+
+/// `a * b + c`, lane by lane.
+#[inline(always)]
+pub(crate) fn mul_add<T: Target>(a: &Lanes, b: &Lanes, c: &Lanes) -> Lanes {
+    let mut sum = *c;
+    for l in 0..LANES {
+        sum[l] = T::mul_add_f32(a[l], b[l], c[l]);
+    }
+    sum
+}
+
+/// Sum of all lanes, pairwise.
+#[inline(always)]
+pub(crate) fn sum(lanes: &Lanes) -> f32 {
+    fold(lanes, |a, b| a + b)
+}
+
+/// Largest lane; which of several NaN or zeros is left open.
+#[inline(always)]
+pub(crate) fn max(lanes: &Lanes) -> f32 {
+    fold(lanes, larger)
+}
+
+/// The larger one, and `b` where they can't be compared.
+#[inline(always)]
+pub(crate) fn larger(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+/// Folds halves onto each other: 16, 8, 4, 2, 1.
+#[inline(always)]
+fn fold(lanes: &Lanes, f: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = *lanes;
+    let mut half = LANES / 2;
+    while half > 0 {
+        for l in 0..half {
+            lanes[l] = f(lanes[l], lanes[l + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
+}

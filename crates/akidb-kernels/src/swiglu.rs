@@ -1,0 +1,123 @@
+//! `SiLU(gate) · up`, the gate of a SwiGLU MLP.
+
+use crate::arch::{Kernel, Target};
+use crate::exp::exp_nonpositive;
+use crate::lanes::{LANES, Lanes, load_partial};
+use crate::{Isa, ShapeError};
+
+/// `out[i] = gate[i] / (1 + e^-gate[i]) · up[i]`, three slices of one length.
+///
+/// A gate below -87.3 counts as closed: the result is zero where it would be denormal.
+///
+/// # Errors
+/// When the lengths differ.
+pub fn swiglu(isa: Isa, gate: &[f32], up: &[f32], out: &mut [f32]) -> Result<(), ShapeError> {
+    ShapeError::length("swiglu", "up", gate.len(), up.len())?;
+    ShapeError::length("swiglu", "out", gate.len(), out.len())?;
+    isa.run(SwiGlu { gate, up, out });
+    Ok(())
+}
+
+struct SwiGlu<'a> {
+    gate: &'a [f32],
+    up: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Kernel for SwiGlu<'_> {
+    #[inline(always)]
+    fn run<T: Target>(self, _: T) {
+        let (gates, gate_rest) = self.gate.as_chunks::<LANES>();
+        let (ups, up_rest) = self.up.as_chunks::<LANES>();
+        let (outs, out_rest) = self.out.as_chunks_mut::<LANES>();
+        for ((gate, up), out) in gates.iter().zip(ups).zip(outs) {
+            *out = gated::<T>(gate, up);
+        }
+        let rest = gated::<T>(&load_partial(gate_rest, 0.0), &load_partial(up_rest, 0.0));
+        for (out, value) in out_rest.iter_mut().zip(rest) {
+            *out = value;
+        }
+    }
+}
+
+#[inline(always)]
+fn gated<T: Target>(gate: &Lanes, up: &Lanes) -> Lanes {
+    // With e = e^-|gate|, the sigmoid is 1 / (1 + e) for a positive gate, else e / (1 + e).
+    let mut x = [0.0; LANES];
+    for l in 0..LANES {
+        x[l] = -gate[l].abs();
+    }
+    let e = exp_nonpositive::<T>(&x);
+    let mut out = [0.0; LANES];
+    for l in 0..LANES {
+        let numerator = if gate[l] < 0.0 { e[l] } else { 1.0 };
+        out[l] = gate[l] * (numerator / (1.0 + e[l])) * up[l];
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{LENGTHS, bits, for_each_isa, random};
+
+    fn check(isa: Isa, gate: &[f32], up: &[f32]) {
+        let mut out = vec![9.0; gate.len()];
+        swiglu(isa, gate, up, &mut out).unwrap();
+        for ((gate, up), out) in gate.iter().zip(up).zip(out) {
+            let (gate, up) = (f64::from(*gate), f64::from(*up));
+            let exact = gate / (1.0 + (-gate).exp()) * up;
+            let error = (f64::from(out) - exact).abs();
+            assert!(
+                error <= 6e-7 * exact.abs() + 1e-35,
+                "{isa} {gate} {out} {exact}"
+            );
+        }
+    }
+
+    #[test]
+    fn agrees_with_f64_at_every_edge() {
+        for len in LENGTHS {
+            let gate: Vec<f32> = random(1, len).iter().map(|g| g * 12.0).collect();
+            let up = random(2, len);
+            for_each_isa(|isa| check(isa, &gate, &up));
+        }
+    }
+
+    #[test]
+    fn edge_values() {
+        let gates = [
+            0.0, -0.0, 1e-45, -1e-45, 87.3, -87.3, 88.8, -88.8, 1e10, -1e10, 3e38,
+        ];
+        for_each_isa(|isa| {
+            check(isa, &gates, &[1.0; 11]);
+            let mut out = [0.0; 4];
+            let (nan, inf) = (f32::NAN, f32::INFINITY);
+            swiglu(isa, &[nan, 1.0, inf, -inf], &[1.0, nan, 1.0, 1.0], &mut out).unwrap();
+            assert!(out[0].is_nan() && out[1].is_nan(), "{isa}");
+            assert_eq!(out[2], inf, "{isa}");
+            assert!(out[3].is_nan(), "{isa}");
+        });
+    }
+
+    #[test]
+    fn bits_do_not_depend_on_the_place() {
+        let (gate, up) = (random(3, 50), random(4, 50));
+        for_each_isa(|isa| {
+            let mut all = [0.0; 50];
+            swiglu(isa, &gate, &up, &mut all).unwrap();
+            for i in 0..50 {
+                let mut part = vec![0.0; 50 - i];
+                swiglu(isa, &gate[i..], &up[i..], &mut part).unwrap();
+                assert_eq!(bits(&part), bits(&all[i..]), "{isa}");
+            }
+        });
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let isa = Isa::detect();
+        assert!(swiglu(isa, &[1.0; 2], &[1.0; 3], &mut [0.0; 2]).is_err());
+        assert!(swiglu(isa, &[1.0; 2], &[1.0; 2], &mut [0.0; 3]).is_err());
+    }
+}

@@ -1,0 +1,40 @@
+//! What the tests of all operations share.
+
+use std::sync::Once;
+
+use crate::{Isa, Tier};
+
+/// Lengths that cross each lane, panel and tile edge.
+pub(crate) const LENGTHS: [usize; 32] = [
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 24, 25, 31, 32, 33, 47, 48,
+    63, 64, 65, 127, 128, 129,
+];
+
+/// Runs `test` on every tier of this CPU, and says once which tiers it lacks.
+pub(crate) fn for_each_isa(test: impl FnMut(Isa)) {
+    static SKIPPED: Once = Once::new();
+    SKIPPED.call_once(|| {
+        for tier in Tier::ALL.into_iter().filter(|t| Isa::new(*t).is_none()) {
+            akidb_testing::skip(&format!("tests of the {tier} kernels: this CPU lacks them"));
+        }
+    });
+    Isa::available().for_each(test);
+}
+
+/// Repeatable numbers in -1..1 (an LCG by Knuth).
+pub(crate) fn random(seed: u64, len: usize) -> Vec<f32> {
+    let mut state = seed;
+    (0..len)
+        .map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+/// Bits of each value, for exact comparison.
+pub(crate) fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}

@@ -1,0 +1,84 @@
+//! What can go wrong here, before it becomes a [`BackendError`].
+
+use akidb_backend::{BackendError, BackendErrorKind};
+use akidb_kernels::ShapeError;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EngineError {
+    #[error("{key} {value} is not usable")]
+    Config { key: &'static str, value: usize },
+    #[error("there are {actual} layers, num_hidden_layers says {expected}")]
+    Layers { expected: usize, actual: usize },
+    #[error("tensor \"{name}\" has shape {actual:?}, expected {expected:?}")]
+    TensorShape {
+        name: String,
+        expected: Vec<usize>,
+        actual: Vec<usize>,
+    },
+    #[error("the linear layer {0} is stored in a way that the native engine can't read")]
+    WeightFormat(&'static str),
+    #[error("tensor \"{name}\" holds {value} at element {element}")]
+    NotFinite {
+        name: String,
+        element: usize,
+        value: f32,
+    },
+    #[error("can't read a weight")]
+    Tensor(#[from] akidb_onnx::Error),
+    #[error("can't start {threads} threads")]
+    Threads {
+        threads: usize,
+        source: rayon::ThreadPoolBuildError,
+    },
+
+    #[error("text {text} has no tokens")]
+    EmptyText { text: usize },
+    #[error("text {text} has {tokens} tokens, the model takes {max}")]
+    TooLong {
+        text: usize,
+        tokens: usize,
+        max: usize,
+    },
+    #[error("text {text} has token id {id}, the vocabulary ends at {vocab_size}")]
+    TokenId {
+        text: usize,
+        id: u32,
+        vocab_size: usize,
+    },
+    #[error(
+        "the output has room for {actual} values, {texts} texts of {hidden_size} were asked for"
+    )]
+    Output {
+        actual: usize,
+        texts: usize,
+        hidden_size: usize,
+    },
+
+    #[error("sizes inside the engine contradict each other")]
+    Shape(#[from] ShapeError),
+}
+
+impl From<EngineError> for BackendError {
+    fn from(error: EngineError) -> Self {
+        use EngineError as E;
+        let kind = match &error {
+            E::Config { .. }
+            | E::Layers { .. }
+            | E::TensorShape { .. }
+            | E::NotFinite { .. }
+            | E::Tensor(_) => BackendErrorKind::InvalidModel,
+            E::WeightFormat(_) => BackendErrorKind::UnsupportedModel,
+            E::EmptyText { .. } | E::TooLong { .. } | E::TokenId { .. } | E::Output { .. } => {
+                BackendErrorKind::InvalidInput
+            }
+            E::Threads { .. } | E::Shape(_) => BackendErrorKind::Failed,
+        };
+        let message = error.to_string();
+        match error {
+            E::Tensor(source) => BackendError::new(kind, message).with_source(source),
+            E::Threads { source, .. } => BackendError::new(kind, message).with_source(source),
+            E::Shape(source) => BackendError::new(kind, message).with_source(source),
+            _ => BackendError::new(kind, message),
+        }
+    }
+}

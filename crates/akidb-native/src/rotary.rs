@@ -1,0 +1,66 @@
+//! The angles of the rotary embedding, as transformers computes them: all in f32.
+
+use std::sync::OnceLock;
+
+/// Positions of a block of the table.
+const BLOCK: usize = 256;
+
+/// cos and sin of every position's angles, computed when a text first gets that far.
+#[derive(Debug)]
+pub(crate) struct RotaryTable {
+    /// Of each pair of elements, the angle from one position to the next.
+    inv_freq: Vec<f32>,
+    /// `[BLOCK][2][head_dim / 2]`: cos, then sin.
+    blocks: Vec<OnceLock<Vec<f32>>>,
+}
+
+impl RotaryTable {
+    pub(crate) fn new(rope_theta: f64, head_dim: usize, max_position_embeddings: usize) -> Self {
+        let inv_freq = (0..head_dim / 2)
+            .map(|i| 1.0 / (rope_theta as f32).powf((2 * i) as f32 / head_dim as f32))
+            .collect();
+        let mut blocks = Vec::new();
+        blocks.resize_with(max_position_embeddings.div_ceil(BLOCK), OnceLock::new);
+        Self { inv_freq, blocks }
+    }
+
+    /// cos and sin of `position`'s angles, `[head_dim / 2]` each; both empty beyond the last
+    /// position.
+    pub(crate) fn cos_sin(&self, position: usize) -> (&[f32], &[f32]) {
+        let half = self.inv_freq.len();
+        let Some(block) = self.blocks.get(position / BLOCK) else {
+            return (&[], &[]);
+        };
+        let block = block.get_or_init(|| self.block(position / BLOCK * BLOCK));
+        block[position % BLOCK * 2 * half..][..2 * half].split_at(half)
+    }
+
+    fn block(&self, first: usize) -> Vec<f32> {
+        let mut block = Vec::with_capacity(BLOCK * 2 * self.inv_freq.len());
+        for position in first..first + BLOCK {
+            let angles = self.inv_freq.iter().map(|freq| position as f32 * freq);
+            block.extend(angles.clone().map(f32::cos));
+            block.extend(angles.map(f32::sin));
+        }
+        block
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_position_has_its_angles() {
+        let table = RotaryTable::new(10_000.0, 8, 600);
+        for position in [0, 1, 255, 256, 599] {
+            let (cos, sin) = table.cos_sin(position);
+            for i in 0..4 {
+                let angle = position as f64 / 10_f64.powi(i as i32);
+                assert!((f64::from(cos[i]) - angle.cos()).abs() < 1e-4);
+                assert!((f64::from(sin[i]) - angle.sin()).abs() < 1e-4);
+            }
+        }
+        assert_eq!(table.cos_sin(768), (&[][..], &[][..]));
+    }
+}

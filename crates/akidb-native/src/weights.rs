@@ -1,0 +1,188 @@
+//! From the tensors of a file to packed weights.
+
+use akidb_kernels::PackedF32;
+use akidb_onnx::decoder::{Decoder, DecoderLayer, Linear, LinearWeight};
+use akidb_onnx::tensor::Tensor;
+
+use crate::dims::Dims;
+use crate::error::EngineError;
+use crate::pool::Pool;
+
+/// Rows of a weight that are read at a time: enough to write whole runs of a panel.
+const ROWS_AT_A_TIME: usize = 32;
+
+/// All weights of a model.
+#[derive(Debug)]
+pub(crate) struct Weights {
+    /// `[vocab_size, hidden_size]`, left in the file.
+    pub(crate) embed_tokens: Tensor,
+    pub(crate) layers: Vec<Layer>,
+    /// `[hidden_size]`.
+    pub(crate) norm: Vec<f32>,
+}
+
+/// Weights of a layer.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    pub(crate) input_layernorm: Vec<f32>,
+    /// Columns as [`Dims`] says.
+    pub(crate) qkv: PackedF32,
+    pub(crate) q_norm: Vec<f32>,
+    pub(crate) k_norm: Vec<f32>,
+    pub(crate) o: PackedF32,
+    pub(crate) post_attention_layernorm: Vec<f32>,
+    /// Columns as [`Dims`] says.
+    pub(crate) gate_up: PackedF32,
+    pub(crate) down: PackedF32,
+}
+
+impl Weights {
+    /// Packs every weight and checks that it is finite.
+    pub(crate) fn pack(decoder: &Decoder, dims: &Dims, pool: &Pool) -> Result<Self, EngineError> {
+        let expected = decoder.config.num_hidden_layers;
+        let actual = decoder.layers.len();
+        if actual != expected {
+            return Err(EngineError::Layers { expected, actual });
+        }
+        check_shape(&decoder.embed_tokens, &[dims.vocab_size, dims.hidden_size])?;
+        let mut layers: Vec<Option<Layer>> = Vec::new();
+        layers.resize_with(actual, || None);
+        let tasks = layers.iter_mut().zip(&decoder.layers).collect();
+        pool.run(
+            &mut vec![(); pool.threads()],
+            tasks,
+            |(), (packed, layer)| {
+                *packed = Some(pack_layer(layer, dims)?);
+                Ok(())
+            },
+        )?;
+        Ok(Self {
+            embed_tokens: decoder.embed_tokens.clone(),
+            layers: layers.into_iter().flatten().collect(),
+            norm: vector(&decoder.norm, dims.hidden_size)?,
+        })
+    }
+}
+
+fn pack_layer(layer: &DecoderLayer, dims: &Dims) -> Result<Layer, EngineError> {
+    let hidden = dims.hidden_size;
+    let mut qkv = PackedF32::zeros(hidden, dims.qkv_width())?;
+    pack("q_proj", &layer.q_proj, &mut qkv, 0, dims.q_width)?;
+    pack(
+        "k_proj",
+        &layer.k_proj,
+        &mut qkv,
+        dims.k_column,
+        dims.kv_width,
+    )?;
+    pack(
+        "v_proj",
+        &layer.v_proj,
+        &mut qkv,
+        dims.v_column,
+        dims.kv_width,
+    )?;
+    let mut o = PackedF32::zeros(dims.q_width, hidden)?;
+    pack("o_proj", &layer.o_proj, &mut o, 0, hidden)?;
+    let mut gate_up = PackedF32::zeros(hidden, dims.gate_up_width())?;
+    let width = dims.intermediate_size;
+    pack("gate_proj", &layer.gate_proj, &mut gate_up, 0, width)?;
+    pack(
+        "up_proj",
+        &layer.up_proj,
+        &mut gate_up,
+        dims.up_column,
+        width,
+    )?;
+    let mut down = PackedF32::zeros(width, hidden)?;
+    pack("down_proj", &layer.down_proj, &mut down, 0, hidden)?;
+    Ok(Layer {
+        input_layernorm: vector(&layer.input_layernorm, hidden)?,
+        qkv,
+        q_norm: vector(&layer.q_norm, dims.head_dim)?,
+        k_norm: vector(&layer.k_norm, dims.head_dim)?,
+        o,
+        post_attention_layernorm: vector(&layer.post_attention_layernorm, hidden)?,
+        gate_up,
+        down,
+    })
+}
+
+/// Writes `linear`, which must be `width` wide, to `packed` from column `n0` on.
+fn pack(
+    what: &'static str,
+    linear: &Linear,
+    packed: &mut PackedF32,
+    n0: usize,
+    width: usize,
+) -> Result<(), EngineError> {
+    let k = packed.k();
+    match &linear.weight {
+        LinearWeight::InOut(tensor) => {
+            check_shape(tensor, &[k, width])?;
+            for_rows(tensor, width, |k0, rows| {
+                packed.write_kn(k0, n0, width, rows)
+            })
+        }
+        LinearWeight::OutIn(tensor) => {
+            check_shape(tensor, &[width, k])?;
+            for_rows(tensor, k, |first, columns| {
+                packed.write_nk(n0 + first, columns)
+            })
+        }
+        _ => Err(EngineError::WeightFormat(what)),
+    }
+}
+
+/// Calls `write` with the index of a row and some rows from there on, until all are done.
+fn for_rows(
+    tensor: &Tensor,
+    width: usize,
+    mut write: impl FnMut(usize, &[f32]) -> Result<(), akidb_kernels::ShapeError>,
+) -> Result<(), EngineError> {
+    let rows = tensor.len() / width;
+    let mut buffer = vec![0.0; ROWS_AT_A_TIME.min(rows) * width];
+    let mut row = 0;
+    while row < rows {
+        let count = ROWS_AT_A_TIME.min(rows - row);
+        let values = &mut buffer[..count * width];
+        tensor.read_f32(row * width, values)?;
+        check_finite(tensor, row * width, values)?;
+        write(row, values)?;
+        row += count;
+    }
+    Ok(())
+}
+
+fn vector(tensor: &Tensor, len: usize) -> Result<Vec<f32>, EngineError> {
+    check_shape(tensor, &[len])?;
+    let values = tensor.to_f32_vec()?;
+    check_finite(tensor, 0, &values)?;
+    Ok(values)
+}
+
+fn check_shape(tensor: &Tensor, expected: &[usize]) -> Result<(), EngineError> {
+    if tensor.dims() == expected {
+        return Ok(());
+    }
+    Err(EngineError::TensorShape {
+        name: tensor.name().to_owned(),
+        expected: expected.to_vec(),
+        actual: tensor.dims().to_vec(),
+    })
+}
+
+/// `values` start at element `first` of the tensor.
+fn check_finite(tensor: &Tensor, first: usize, values: &[f32]) -> Result<(), EngineError> {
+    // Without a way out of the loop the compiler can vectorise it.
+    if values.iter().fold(true, |all, v| all & v.is_finite()) {
+        return Ok(());
+    }
+    let bad = values.iter().enumerate().find(|(_, v)| !v.is_finite());
+    let (offset, value) = bad.unwrap_or((0, &f32::NAN));
+    Err(EngineError::NotFinite {
+        name: tensor.name().to_owned(),
+        element: first + offset,
+        value: *value,
+    })
+}

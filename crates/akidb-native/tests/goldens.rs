@@ -1,0 +1,73 @@
+//! Against what PyTorch answered.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use akidb_native::Engine;
+use akidb_onnx::decoder::{DecoderConfig, decoder_from_safetensors, recognise};
+use akidb_onnx::model::OnnxModel;
+use akidb_testing::max_abs_diff;
+use akidb_testing::{akidb_mini_goldens, builtin_model_dir, cosine, fixture, hidden_goldens};
+use common::{engine, run};
+
+/// The engine with an ONNX file of a model directory.
+fn from_onnx(dir: &std::path::Path, file: &str) -> Engine {
+    let config = DecoderConfig::open(&dir.join("config.json")).unwrap();
+    let model = OnnxModel::open(&dir.join(file)).unwrap();
+    engine(&recognise(&model, Some(&config)).unwrap(), 2, None)
+}
+
+fn check_tiny(engine: &Engine, fixture: &str, limit: f32) {
+    let goldens = hidden_goldens(fixture);
+    let texts: Vec<Vec<u32>> = goldens.iter().map(|golden| golden.ids.clone()).collect();
+    let mut worst = 0.0_f32;
+    for (golden, row) in goldens.iter().zip(run(engine, &texts)) {
+        assert!(cosine(&golden.hidden, &row) >= 0.999_999, "{fixture}");
+        worst = worst.max(max_abs_diff(&golden.hidden, &row));
+    }
+    eprintln!("{fixture}: largest difference {worst:e}");
+    assert!(worst <= limit, "{fixture}: {worst}");
+}
+
+#[test]
+fn tiny_safetensors() {
+    for name in ["tiny", "tiny-f16", "tiny-bf16"] {
+        let dir = fixture(name);
+        let config = DecoderConfig::open(&dir.join("config.json")).unwrap();
+        let decoder = decoder_from_safetensors(&dir, &config).unwrap();
+        check_tiny(&engine(&decoder, 2, None), name, 2e-5);
+    }
+}
+
+#[test]
+fn tiny_onnx() {
+    check_tiny(
+        &from_onnx(&fixture("tiny"), "onnx/model.onnx"),
+        "tiny",
+        2e-5,
+    );
+    let external = from_onnx(&fixture("tiny-external"), "onnx/model.onnx");
+    check_tiny(&external, "tiny", 2e-5);
+    let f16 = from_onnx(&fixture("tiny-f16"), "onnx/model_fp16.onnx");
+    check_tiny(&f16, "tiny-f16", 2e-5);
+}
+
+#[test]
+fn built_in_model() {
+    let engine = from_onnx(&builtin_model_dir(), "onnx/model_fp16.onnx");
+    let goldens = akidb_mini_goldens();
+    let texts: Vec<Vec<u32>> = goldens.iter().map(|golden| golden.ids.clone()).collect();
+    let mut worst = 0.0_f32;
+    for (golden, row) in goldens.iter().zip(run(&engine, &texts)) {
+        let norm = row.iter().map(|v| v * v).sum::<f32>().sqrt();
+        let unit: Vec<f32> = row.iter().map(|v| v / norm).collect();
+        assert!(
+            cosine(&golden.vector, &row) >= 0.999_999,
+            "{:?}",
+            golden.text
+        );
+        worst = worst.max(max_abs_diff(&golden.vector, &unit));
+    }
+    eprintln!("akidb-mini: largest difference {worst:e}");
+    assert!(worst <= 2e-5, "{worst}");
+}

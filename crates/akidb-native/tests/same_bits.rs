@@ -1,0 +1,109 @@
+//! A text's row is the same bits whatever runs beside it.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use akidb_kernels::Isa;
+use akidb_native::Engine;
+use common::{Random, bits, config, decoder, engine, run};
+
+/// 64 texts of 1 to 700 tokens, most of them short.
+fn texts() -> Vec<Vec<u32>> {
+    let mut random = Random(5);
+    (0..64)
+        .map(|i| {
+            let len = match i {
+                0 => 700,
+                1 => 257,
+                2 => 256,
+                3 => 255,
+                _ => 1 + random.below(70),
+            };
+            random.text(len, 97)
+        })
+        .collect()
+}
+
+fn engines() -> Vec<(Isa, Vec<Engine>)> {
+    let decoder = decoder(&config(3, 6, 2, 10), 1);
+    Isa::available()
+        .map(|isa| {
+            let threads = [1, 2, 5];
+            (isa, threads.map(|n| engine(&decoder, n, Some(isa))).into())
+        })
+        .collect()
+}
+
+#[test]
+fn in_any_batch_order_and_number_of_threads() {
+    let texts = texts();
+    for (isa, engines) in engines() {
+        let alone: Vec<Vec<f32>> = texts
+            .iter()
+            .map(|text| run(&engines[0], std::slice::from_ref(text)).remove(0))
+            .collect();
+        let mut random = Random(6);
+        for engine in &engines {
+            for size in [1, 2, 3, 8, 31, 64] {
+                let order: Vec<usize> = (0..size).map(|_| random.below(texts.len())).collect();
+                let batch: Vec<Vec<u32>> = order.iter().map(|i| texts[*i].clone()).collect();
+                let expected: Vec<Vec<f32>> = order.iter().map(|i| alone[*i].clone()).collect();
+                let rows = run(engine, &batch);
+                assert_eq!(bits(&rows), bits(&expected), "{isa} batch of {size}");
+            }
+            let mut reversed = texts.clone();
+            reversed.reverse();
+            let mut rows = run(engine, &reversed);
+            rows.reverse();
+            assert_eq!(bits(&rows), bits(&alone), "{isa} all reversed");
+        }
+    }
+}
+
+#[test]
+fn from_several_threads_at_a_time() {
+    let texts = texts();
+    let engine = &engine(&decoder(&config(2, 4, 4, 8), 2), 2, None);
+    let expected = bits(&run(engine, &texts));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for size in [64, 1, 64] {
+                    assert_eq!(bits(&run(engine, &texts[..size])), expected[..size]);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn when_the_batch_takes_several_passes() {
+    let mut random = Random(7);
+    let texts: Vec<Vec<u32>> = [3000, 1, 5000, 1200, 40, 4096, 7]
+        .iter()
+        .map(|len| random.text(*len, 97))
+        .collect();
+    let engine = engine(&decoder(&config(1, 2, 1, 4), 3), 2, None);
+    let alone: Vec<Vec<f32>> = texts
+        .iter()
+        .map(|text| run(&engine, std::slice::from_ref(text)).remove(0))
+        .collect();
+    assert_eq!(bits(&run(&engine, &texts)), bits(&alone));
+}
+
+#[test]
+fn after_a_text_that_overflowed() {
+    // One token's embedding holds NaN, as an overflow would leave it; the memory that its text leaves
+    // behind must not reach the next text.
+    let mut decoder = decoder(&config(2, 4, 2, 16), 4);
+    let mut embedding = decoder.embed_tokens.to_f32_vec().unwrap();
+    embedding[0] = f32::NAN;
+    decoder.embed_tokens = common::tensor("embed_tokens", &[97, 52], &embedding);
+    let text: Vec<u32> = (1..40).collect();
+    let fresh = run(&engine(&decoder, 1, None), std::slice::from_ref(&text));
+    let engine = engine(&decoder, 1, None);
+    let rows = run(&engine, &[vec![0; 100], text.clone()]);
+    assert!(rows[0].iter().any(|v| !v.is_finite()));
+    assert_eq!(bits(&rows[1..]), bits(&fresh));
+    assert_eq!(bits(&run(&engine, &[text])), bits(&fresh));
+}

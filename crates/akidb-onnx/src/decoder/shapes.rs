@@ -1,0 +1,70 @@
+//! Do a decoder's tensors fit its configuration?
+
+use super::{Decoder, DecoderConfig, DecoderLayer, LinearWeight};
+use crate::error::{Error, shorten};
+use crate::tensor::Tensor;
+
+/// Refuses a decoder with a tensor of another shape than its configuration asks for.
+pub(super) fn check(decoder: &Decoder) -> Result<(), Error> {
+    let config = &decoder.config;
+    let (table, norm) = (&decoder.embed_tokens, &decoder.norm);
+    expect(table, &[config.vocab_size, config.hidden_size])?;
+    if norm.dims() != [config.hidden_size] {
+        // Either may be the wrong one.
+        let (table, dims) = (shorten(table.name()), table.dims());
+        let why = format!("has shape {:?}, but {table:?} has {dims:?}", norm.dims());
+        return Err(Error::tensor(norm.name(), why));
+    }
+    if decoder.layers.len() != config.num_hidden_layers {
+        return Err(Error::graph(format!(
+            "{} layers, not {}",
+            decoder.layers.len(),
+            config.num_hidden_layers
+        )));
+    }
+    decoder
+        .layers
+        .iter()
+        .try_for_each(|layer| check_layer(config, layer))
+}
+
+fn check_layer(config: &DecoderConfig, layer: &DecoderLayer) -> Result<(), Error> {
+    let hidden = config.hidden_size;
+    let queries = config.num_attention_heads * config.head_dim;
+    let keys = config.num_key_value_heads * config.head_dim;
+    let inner = config.intermediate_size;
+    for (norm, len) in [
+        (&layer.input_layernorm, hidden),
+        (&layer.q_norm, config.head_dim),
+        (&layer.k_norm, config.head_dim),
+        (&layer.post_attention_layernorm, hidden),
+    ] {
+        expect(norm, &[len])?;
+    }
+    for (linear, k, n) in [
+        (&layer.q_proj, hidden, queries),
+        (&layer.k_proj, hidden, keys),
+        (&layer.v_proj, hidden, keys),
+        (&layer.o_proj, queries, hidden),
+        (&layer.gate_proj, hidden, inner),
+        (&layer.up_proj, hidden, inner),
+        (&layer.down_proj, inner, hidden),
+    ] {
+        match &linear.weight {
+            LinearWeight::InOut(weight) => expect(weight, &[k, n])?,
+            LinearWeight::OutIn(weight) => expect(weight, &[n, k])?,
+        }
+    }
+    Ok(())
+}
+
+fn expect(tensor: &Tensor, dims: &[usize]) -> Result<(), Error> {
+    if tensor.dims() == dims {
+        return Ok(());
+    }
+    let why = format!(
+        "has shape {:?}, the model's sizes need {dims:?}",
+        tensor.dims()
+    );
+    Err(Error::tensor(tensor.name(), why))
+}

@@ -1,0 +1,93 @@
+//! The files that the fuzz target `onnx` starts from: small, and each with other parts.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::fs;
+use std::path::PathBuf;
+
+use akidb_onnx::decoder::{DecoderConfig, recognise};
+use akidb_onnx::model::OnnxModel;
+use akidb_onnx::proto::ModelProto;
+use common::*;
+
+fn seeds() -> Vec<(&'static str, ModelProto)> {
+    let least = DecoderConfig {
+        hidden_size: 2,
+        num_hidden_layers: 1,
+        num_attention_heads: 2,
+        num_key_value_heads: 1,
+        head_dim: 4,
+        intermediate_size: 1,
+        vocab_size: 2,
+        rms_norm_eps: 1e-5,
+        rope_theta: 1e4,
+        max_position_embeddings: 3,
+    };
+    let one_layer = decoder(&least);
+
+    let mut other_members = one_layer.clone();
+    let norm = initializer(&mut other_members, "norm.weight");
+    norm.raw_data = None;
+    norm.float_data = vec![1.0, 2.0];
+    let table = initializer(&mut other_members, "embed_tokens");
+    table.data_type = Some(10);
+    table.raw_data = None;
+    table.int32_data = vec![0x3c00, 0x4000, 0, 0xbc00];
+
+    let mut plain_sums = decoder(&least);
+    let names = ["0.post_attention_layernorm", "norm"];
+    for name in names {
+        let skip = node(&mut plain_sums, name);
+        let sum = format!("{name}.sum");
+        let add = new_node(
+            "",
+            "Add",
+            &sum,
+            &[&skip.input[0], &skip.input[1]],
+            &[&sum],
+            vec![],
+        );
+        skip.input = vec![sum, skip.input[2].clone()];
+        skip.output.truncate(1);
+        skip.domain = None;
+        skip.op_type = Some("SimplifiedLayerNormalization".into());
+        graph(&mut plain_sums).node.push(add);
+    }
+
+    let two_layers = decoder(&DecoderConfig {
+        num_hidden_layers: 2,
+        ..least
+    });
+    vec![
+        ("one-layer.onnx", one_layer),
+        ("other-members.onnx", other_members),
+        ("plain-sums.onnx", plain_sums),
+        ("two-layers.onnx", two_layers),
+    ]
+}
+
+fn path(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "../../fuzz/seeds/onnx", name]
+        .iter()
+        .collect()
+}
+
+#[test]
+fn the_seeds_are_what_this_file_makes_and_are_decoders() {
+    for (name, model) in seeds() {
+        assert!(
+            fs::read(path(name)).unwrap() == encode(&model),
+            "{name} is out of date"
+        );
+        recognise(&OnnxModel::open(&path(name)).unwrap(), None).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "writes fuzz/seeds/onnx"]
+fn write_the_seeds() {
+    for (name, model) in seeds() {
+        fs::write(path(name), encode(&model)).unwrap();
+    }
+}
