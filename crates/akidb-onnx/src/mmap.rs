@@ -10,6 +10,9 @@ use crate::error::{Error, ErrorKind};
 
 /// Maps a whole file for reading. Pages are read when first touched.
 ///
+/// Another program may change the file meanwhile: copy what must stay as it was checked, and text
+/// before it is taken for a `str`.
+///
 /// # Errors
 /// When the file can't be opened or mapped, is empty, or is no regular file.
 pub fn map_file(path: &Path) -> Result<Bytes, Error> {

@@ -262,6 +262,22 @@ fn heads_repeated_in_another_order() {
 }
 
 #[test]
+fn heads_repeated_to_another_number() {
+    refused("0.attention", |m| {
+        node(m, "0.key.join").input[1] = "[0, -1, 8]".into()
+    });
+    refused("0.value.join", |m| {
+        node(m, "0.value.join").input[1] = "shape".into()
+    });
+    refused("1.value.split", |m| {
+        node(m, "1.value.split").input[1] = "[0, -1, 8]".into()
+    });
+    refused("1.attention", |m| {
+        node(m, "1.value.split").input[1] = "[1, 4, 1, 1]".into();
+    });
+}
+
+#[test]
 fn another_rotary_embedding() {
     refused("0.q.rotary", |m| {
         set(node(m, "0.q.rotary"), int("interleaved", 1))

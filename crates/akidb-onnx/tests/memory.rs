@@ -28,8 +28,11 @@ fn name(number: u8, i: usize) -> Vec<u8> {
     field(number, format!("{i:x}").as_bytes())
 }
 
+/// A graph with n of something.
+type Make = dyn Fn(usize) -> Vec<u8>;
+
 /// Most that opening a graph of `make(n)` takes, for the largest n that is not refused.
-fn worst(make: &dyn Fn(usize) -> Vec<u8>) -> usize {
+fn worst(make: &Make) -> usize {
     let open = |n: usize| {
         let bytes = [field(7, &make(n)), field(8, &[])].concat();
         // So that the next peak is that of opening alone.
@@ -59,7 +62,7 @@ fn the_worst_files_that_are_accepted_stay_within_the_bound() {
         println!("skipped: the peak of memory can't be reset here");
         return;
     }
-    let patterns: [(&str, &dyn Fn(usize) -> Vec<u8>); 8] = [
+    let patterns: [(&str, &Make); 8] = [
         ("nodes with an output", &|n| {
             (0..n).flat_map(|i| field(1, &name(2, i))).collect()
         }),

@@ -124,5 +124,6 @@ fn vocab_size(onnx: &OnnxModel) -> Option<usize> {
         .initializer_proto(gather.input.first()?)?
         .dims
         .first()?;
-    usize::try_from(*rows).ok()
+    // RTen holds ids as i32.
+    usize::try_from(i32::try_from(*rows).ok()?).ok()
 }

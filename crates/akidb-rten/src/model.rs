@@ -12,6 +12,9 @@ use crate::probe::{Batching, probe};
 use crate::runner::Runner;
 use crate::source::Source;
 
+/// RTen holds ids as i32.
+const MAX_VOCAB_SIZE: usize = i32::MAX as usize;
+
 /// An ONNX embedding model that RTen runs on the CPU.
 ///
 /// ```no_run
@@ -25,6 +28,7 @@ use crate::source::Source;
 /// model.forward(&batch, &mut row)?;
 /// # Ok::<(), akidb_backend::BackendError>(())
 /// ```
+#[derive(Debug)]
 pub struct RtenModel {
     runner: Runner,
     batching: Batching,
@@ -58,6 +62,16 @@ impl RtenModel {
 
     fn from_source(source: &Source, options: &RtenOptions) -> Result<Self, BackendError> {
         let facts = GraphFacts::of(source.onnx())?;
+        let vocab_size = facts.vocab_size().unwrap_or(MAX_VOCAB_SIZE);
+        if options.pad_token_id as usize >= vocab_size {
+            return Err(BackendError::new(
+                BackendErrorKind::InvalidInput,
+                format!(
+                    "pad_token_id is {}, the vocabulary ends at {vocab_size}",
+                    options.pad_token_id
+                ),
+            ));
+        }
         guard::catch_on_deep_stack("loading the model", || {
             let model = source.load(options.prepack_weights)?;
             let runner = Runner::new(model, source.onnx(), &facts, options)?;
@@ -99,7 +113,7 @@ impl RtenModel {
                 batch.len().saturating_mul(hidden_size)
             ));
         }
-        let vocab_size = self.info.vocab_size.unwrap_or(i32::MAX as usize);
+        let vocab_size = self.info.vocab_size.unwrap_or(MAX_VOCAB_SIZE);
         let max_tokens = self.info.max_tokens.unwrap_or(usize::MAX);
         for (i, ids) in batch.iter().enumerate() {
             if ids.is_empty() {

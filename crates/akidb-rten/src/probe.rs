@@ -6,8 +6,8 @@ use crate::graph::GraphFacts;
 use crate::guard;
 use crate::runner::{Rows, Runner};
 
-/// Any vocabulary holds these ids.
-const TEXTS: [&[u32]; 2] = [&[0], &[1, 2, 0]];
+/// Ids that any vocabulary holds and that are no padding, which some graphs mask by id.
+const TEXTS: [&[u32]; 2] = [&[2], &[3, 5, 4]];
 
 /// Largest distance, relative to the row's length, between a text's row alone and beside another.
 /// f32 rounding makes about 1e-6, quantized activations more than 1e-3.
@@ -42,8 +42,7 @@ pub(crate) struct Probed {
 
 /// Runs two short texts, each alone and then together.
 pub(crate) fn probe(runner: &Runner, facts: &GraphFacts) -> Result<Probed, BackendError> {
-    let alone = TEXTS.map(|text| runner.run(&[text], 0));
-    let [short, long] = alone;
+    let [short, long] = TEXTS.map(|text| runner.run(&[text], 0).map_err(not_runnable));
     let alone = [short?, long?];
     let width = alone[0].width;
     if alone[1].width != width {
@@ -65,6 +64,17 @@ pub(crate) fn probe(runner: &Runner, facts: &GraphFacts) -> Result<Probed, Backe
         }
     };
     Ok(Probed { width, batching })
+}
+
+/// A graph that fails on three tokens is one that RTen can't run.
+fn not_runnable(error: BackendError) -> BackendError {
+    match error.kind() {
+        BackendErrorKind::Failed => BackendError::new(
+            BackendErrorKind::UnsupportedModel,
+            format!("a trial run failed: {error}"),
+        ),
+        _ => error,
+    }
 }
 
 fn together(runner: &Runner, alone: &[Rows; 2], mask: u32) -> Batching {

@@ -14,6 +14,7 @@ use crate::options::RtenOptions;
 use crate::output::Output;
 
 /// A loaded graph that knows its inputs and its output.
+#[derive(Debug)]
 pub(crate) struct Runner {
     model: Model,
     inputs: Inputs,

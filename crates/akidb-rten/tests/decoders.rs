@@ -1,4 +1,5 @@
 //! Decoders with a cache, causal attention and last-token pooling, against PyTorch.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::path::Path;
 

@@ -6,19 +6,19 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 /// What a run left behind.
-pub struct Outcome {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
-    pub bytes: Vec<u8>,
+pub(crate) struct Outcome {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Runs with nothing on standard input and no model installed.
-pub fn akidb(args: &[&str]) -> Outcome {
+pub(crate) fn akidb(args: &[&str]) -> Outcome {
     run_with_stdin(args, b"")
 }
 
-pub fn run_with_stdin(args: &[&str], stdin: &[u8]) -> Outcome {
+pub(crate) fn run_with_stdin(args: &[&str], stdin: &[u8]) -> Outcome {
     let mut child = Command::new(env!("CARGO_BIN_EXE_akidb-embed"))
         .args(args)
         .env(
@@ -46,12 +46,12 @@ pub fn run_with_stdin(args: &[&str], stdin: &[u8]) -> Outcome {
     }
 }
 
-pub fn json(text: &str) -> serde_json::Value {
+pub(crate) fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap()
 }
 
 /// A file of the built-in model.
-pub fn builtin(name: &str) -> String {
+pub(crate) fn builtin(name: &str) -> String {
     format!(
         "{}/../../models/akidb-mini/{name}",
         env!("CARGO_MANIFEST_DIR")

@@ -78,6 +78,16 @@ pub(crate) fn with_int(mut node: NodeProto, name: &str, value: i64) -> NodeProto
     node
 }
 
+pub(crate) fn with_ints(mut node: NodeProto, name: &str, values: &[i64]) -> NodeProto {
+    node.attribute.push(AttributeProto {
+        name: Some(name.into()),
+        ints: values.to_vec(),
+        r#type: Some(AttributeType::Ints as i32),
+        ..Default::default()
+    });
+    node
+}
+
 pub(crate) fn with_graph(mut node: NodeProto, name: &str, graph: GraphProto) -> NodeProto {
     node.attribute.push(AttributeProto {
         name: Some(name.into()),
@@ -92,10 +102,12 @@ pub(crate) fn model(graph: GraphProto) -> ModelProto {
     ModelProto {
         ir_version: Some(10),
         graph: Some(graph),
-        opset_import: vec![OperatorSetIdProto {
-            domain: Some(String::new()),
-            version: Some(21),
-        }],
+        opset_import: [("", 21), ("com.microsoft", 1)]
+            .map(|(domain, version)| OperatorSetIdProto {
+                domain: Some(domain.into()),
+                version: Some(version),
+            })
+            .into(),
         ..Default::default()
     }
 }

@@ -28,6 +28,13 @@ pub(super) struct Heads {
     pub(super) head_dim: usize,
 }
 
+/// Heads before the repetition of keys or values, and width of all heads after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Repeat {
+    heads: usize,
+    width: usize,
+}
+
 /// A projection whose heads are normalised and rotated.
 struct Rotated<'m> {
     input: &'m str,
@@ -51,8 +58,8 @@ impl<'m> Recogniser<'m> {
         node: &'m NodeProto,
         o_proj: Linear,
     ) -> Result<Attention<'m>, Error> {
-        let (keys, key_heads) = self.unrepeat(need_input(node, 1)?)?;
-        let (values, value_heads) = self.unrepeat(need_input(node, 2)?)?;
+        let (keys, key_repeat) = self.unrepeat(need_input(node, 1)?)?;
+        let (values, value_repeat) = self.unrepeat(need_input(node, 2)?)?;
         let q = self.rotated(need_input(node, 0)?)?;
         let k = self.rotated(keys)?;
         let (v_proj, v_input) = self.linear(values)?;
@@ -69,13 +76,14 @@ impl<'m> Recogniser<'m> {
             num_key_value_heads,
             head_dim,
         };
-        for repeated in [key_heads, value_heads] {
+        let usual = Repeat {
+            heads: num_key_value_heads,
+            width: num_attention_heads.saturating_mul(head_dim),
+        };
+        for repeat in [key_repeat, value_repeat] {
             // Without repetition, ONNX Runtime takes every query head to have its own key.
-            if repeated.unwrap_or(num_attention_heads) != num_key_value_heads {
-                let why = format!(
-                    "{num_attention_heads} heads over {num_key_value_heads} are repeated from {}",
-                    repeated.unwrap_or(num_attention_heads)
-                );
+            if repeat.map_or(num_attention_heads != num_key_value_heads, |r| r != usual) {
+                let why = format!("its keys and values are repeated as {repeat:?} for {heads:?}");
                 return Err(unknown(node, why));
             }
         }
@@ -210,13 +218,13 @@ impl<'m> Recogniser<'m> {
         ))
     }
 
-    /// Undoes the repetition of keys or values for each query head, if there is one: the value
-    /// before it and its number of heads.
+    /// Undoes the repetition of keys or values for each query head, if there is one; gives the
+    /// value before it.
     ///
     /// Reshape(Transpose(Reshape(Expand(Unsqueeze(Concat(past, Transpose(Reshape(x)))))))), from
     /// `[batch, seq, kv_heads * head_dim]` over `[batch, kv_heads, groups, total, head_dim]` to
     /// `[batch, total, heads * head_dim]`.
-    fn unrepeat(&self, value: &'m str) -> Result<(&'m str, Option<usize>), Error> {
+    fn unrepeat(&self, value: &'m str) -> Result<(&'m str, Option<Repeat>), Error> {
         let walk = &self.walk;
         let Some(joined) = walk.op_if(value, "", "Reshape") else {
             return Ok((value, None));
@@ -244,15 +252,19 @@ impl<'m> Recogniser<'m> {
         let to_heads = walk.op(new, "", "Transpose", why)?;
         check_swap(to_heads)?;
         let split = walk.op(need_input(to_heads, 0)?, "", "Reshape", why)?;
-        match walk.ints(split, 1)?.as_slice() {
-            &[_, _, heads, _] if heads > 0 => {
-                Ok((need_input(split, 0)?, usize::try_from(heads).ok()))
+        let heads = match walk.ints(split, 1)?.as_slice() {
+            &[_, _, heads, _] => heads,
+            other => {
+                let why = format!("it reshapes to {other:?}, not to heads");
+                return Err(unknown(split, why));
             }
-            other => Err(unknown(
-                split,
-                format!("it reshapes to {other:?}, not to heads"),
-            )),
-        }
+        };
+        let width = walk.ints(joined, 1)?.last().copied();
+        let repeat = Repeat {
+            heads: usize::try_from(heads).unwrap_or(0),
+            width: usize::try_from(width.unwrap_or(0)).unwrap_or(0),
+        };
+        Ok((need_input(split, 0)?, Some(repeat)))
     }
 }
 
