@@ -1,5 +1,7 @@
 //! Text to token ids, with the special tokens that the model expects.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use tokenizers::Tokenizer;
 
 use akidb_backend::Pooling;
@@ -39,14 +41,14 @@ impl TextTokenizer {
     }
 
     fn new(bytes: &[u8], label: String, settings: &Settings) -> Result<Self, EmbedError> {
-        let failed = |e: tokenizers::Error| EmbedError::Tokenizer {
-            file: label.clone(),
-            message: e.to_string(),
-        };
-        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(failed)?;
-        // Length and padding are ours to decide, whatever the file was saved with.
-        tokenizer.with_truncation(None).map_err(failed)?;
-        tokenizer.with_padding(None);
+        let (tokenizer, prefix, mut suffix) = guard(&label, || {
+            let mut tokenizer = Tokenizer::from_bytes(bytes)?;
+            // Length and padding are ours to decide, whatever the file was saved with.
+            tokenizer.with_truncation(None)?;
+            tokenizer.with_padding(None);
+            let (prefix, suffix) = special_tokens(&tokenizer)?;
+            Ok((tokenizer, prefix, suffix))
+        })?;
 
         if let Some(vocab_size) = settings.vocab_size {
             let entries = tokenizer.get_vocab_size(true);
@@ -60,7 +62,6 @@ impl TextTokenizer {
             }
         }
 
-        let (prefix, mut suffix) = special_tokens(&tokenizer).map_err(failed)?;
         let adds_eos = match settings.eos_token_id {
             Some(eos) if settings.pooling == Pooling::LastToken && suffix.is_empty() => {
                 suffix.push(eos);
@@ -154,13 +155,9 @@ impl TextTokenizer {
         if text.is_empty() {
             return Ok(Vec::new());
         }
-        match self.tokenizer.encode_fast(text, false) {
-            Ok(encoding) => Ok(encoding.get_ids().to_vec()),
-            Err(e) => Err(EmbedError::Tokenizer {
-                file: self.label.clone(),
-                message: e.to_string(),
-            }),
-        }
+        guard(&self.label, || {
+            Ok(self.tokenizer.encode_fast(text, false)?.get_ids().to_vec())
+        })
     }
 
     fn wrap(&self, content: Vec<u32>, truncated: bool) -> Tokens {
@@ -173,6 +170,20 @@ impl TextTokenizer {
         };
         Tokens { ids, truncated }
     }
+}
+
+/// Calls into the tokenizer library, whose panics on a hostile file become errors too: one model
+/// must not end the process. The panic hook has shown the message by then.
+fn guard<T>(label: &str, call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, EmbedError> {
+    let message = match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(e)) => e.to_string(),
+        Err(_) => "the tokenizer library panicked on it".to_owned(),
+    };
+    Err(EmbedError::Tokenizer {
+        file: label.to_owned(),
+        message,
+    })
 }
 
 /// What the post-processor puts before and after a text.

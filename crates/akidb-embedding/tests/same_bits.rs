@@ -42,7 +42,12 @@ fn alone_in_any_batch_in_any_order_at_any_number_of_threads() {
         .filter(|g| g.ids.len() < 300)
         .map(|g| g.text.as_str())
         .collect();
-    texts.extend(goldens.iter().map(|g| g.text.as_str()).max_by_key(|t| t.len()));
+    texts.extend(
+        goldens
+            .iter()
+            .map(|g| g.text.as_str())
+            .max_by_key(|t| t.len()),
+    );
     texts.resize(64, "the same");
     let (one, two, three) = (embedder(1), embedder(2), embedder(3));
     let alone: Vec<Vec<u32>> = texts.iter().map(|t| bits(&one, &[t]).remove(0)).collect();

@@ -53,8 +53,9 @@ impl AttentionScratch {
 /// `queries` is `[rows, query_heads, head_dim]`, a row a position; `out` holds a slice
 /// `[query_heads, head_dim]` per row. `data` holds the keys and values written by
 /// [`KeyValues::write`] for all positions up to the last query's, and may hold anything behind.
-/// A query's result is the same bits whatever other queries are in the call: keys are taken in
-/// tiles at fixed positions, and a tile that a query doesn't see is no part of its sums.
+/// A query's result is the same bits whatever other queries are in the call, as long as all values
+/// are finite: keys are taken in tiles at fixed positions, and a tile that a query doesn't see is
+/// no part of its sums.
 ///
 /// # Errors
 /// When lengths contradict each other, or `data` ends before the last query's position.

@@ -47,7 +47,6 @@ impl Tier {
             }
             #[cfg(target_arch = "aarch64")]
             Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
-            #[cfg(not(all(target_arch = "x86_64", target_arch = "aarch64")))]
             _ => false,
         }
     }

@@ -1,8 +1,9 @@
 //! SIMD arithmetic on slices: what a Qwen3 decoder needs, in f32.
 //!
 //! Every operation is written once in safe Rust over 16-lane arrays, which the compiler turns
-//! into vector instructions, and compiled once per instruction-set tier ([`Isa`]). Only
-//! `dispatch.rs` holds `unsafe`: the call into code compiled for a tier this CPU is known to have.
+//! into vector instructions, and compiled once per instruction-set tier ([`Isa`]). The inner loop of the
+//! products uses each tier's intrinsics; they, and the calls into code compiled for a tier that
+//! this CPU is known to have, are the only `unsafe`, all of it in `arch/`.
 //!
 //! **Same row, same bits.** On one tier, an output element depends on its own row alone: sums run
 //! in one fixed order, whatever the number of rows, the range of panels, or the split of the work

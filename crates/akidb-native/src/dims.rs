@@ -7,8 +7,8 @@ use akidb_onnx::decoder::DecoderConfig;
 
 use crate::error::EngineError;
 
-/// Largest size that is believed; products of three of them fit into 64 bits.
-const MAX_SIZE: usize = 1 << 20;
+/// Largest width that is believed.
+const MAX_WIDTH: usize = 1 << 20;
 
 /// Sizes of a decoder, and where the parts of its fused products lie.
 #[derive(Debug, Clone)]
@@ -35,14 +35,15 @@ pub(crate) struct Dims {
 
 impl Dims {
     pub(crate) fn new(config: &DecoderConfig) -> Result<Self, EngineError> {
+        let refuse = |key, value, why| EngineError::Config { key, value, why };
         for (key, value, max) in [
-            ("hidden_size", config.hidden_size, MAX_SIZE),
-            ("num_hidden_layers", config.num_hidden_layers, MAX_SIZE),
-            ("num_attention_heads", config.num_attention_heads, MAX_SIZE),
-            ("num_key_value_heads", config.num_key_value_heads, MAX_SIZE),
-            ("head_dim", config.head_dim, MAX_SIZE),
-            ("intermediate_size", config.intermediate_size, MAX_SIZE),
-            ("vocab_size", config.vocab_size, 1 << 32),
+            ("hidden_size", config.hidden_size, MAX_WIDTH),
+            ("num_hidden_layers", config.num_hidden_layers, MAX_WIDTH),
+            ("num_attention_heads", config.num_attention_heads, MAX_WIDTH),
+            ("num_key_value_heads", config.num_key_value_heads, MAX_WIDTH),
+            ("head_dim", config.head_dim, MAX_WIDTH),
+            ("intermediate_size", config.intermediate_size, MAX_WIDTH),
+            ("vocab_size", config.vocab_size, u32::MAX as usize),
             // Positions beyond are no longer exact in f32.
             (
                 "max_position_embeddings",
@@ -51,21 +52,24 @@ impl Dims {
             ),
         ] {
             if value == 0 || value > max {
-                return Err(EngineError::Config { key, value });
+                return Err(refuse(key, value, "is out of range"));
             }
         }
         let (heads, kv_heads) = (config.num_attention_heads, config.num_key_value_heads);
-        if !heads.is_multiple_of(kv_heads) {
-            let key = "num_attention_heads";
-            return Err(EngineError::Config { key, value: heads });
-        }
         let head_dim = config.head_dim;
+        if !heads.is_multiple_of(kv_heads) {
+            let why = "is no multiple of num_key_value_heads";
+            return Err(refuse("num_attention_heads", heads, why));
+        }
+        if heads > MAX_WIDTH / head_dim {
+            return Err(refuse(
+                "num_attention_heads",
+                heads,
+                "is too many for head_dim",
+            ));
+        }
         if !head_dim.is_multiple_of(2) {
-            let key = "head_dim";
-            return Err(EngineError::Config {
-                key,
-                value: head_dim,
-            });
+            return Err(refuse("head_dim", head_dim, "is odd"));
         }
         let (q_width, kv_width) = (heads * head_dim, kv_heads * head_dim);
         let k_column = q_width.next_multiple_of(NR);

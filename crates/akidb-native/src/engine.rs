@@ -36,7 +36,8 @@ pub struct EngineOptions {
 
 /// A decoder in memory, ready to run.
 ///
-/// The linear weights are held in f32, 4 bytes each; the embedding table stays in its file. A call
+/// The linear weights are held in f32, 4 bytes each, and known to be finite; the embedding table
+/// stays in its file, and is not checked. A call
 /// works in passes of at most 4096 tokens, or one longer text. A pass needs, in f32: the hidden
 /// states of its tokens, the keys and values of one layer, and the activations of 128 rows a
 /// thread. For Qwen3-Embedding-0.6B and two threads that is below 200 MB up to 4096 tokens, and

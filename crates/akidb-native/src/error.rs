@@ -5,8 +5,12 @@ use akidb_kernels::ShapeError;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EngineError {
-    #[error("{key} {value} is not usable")]
-    Config { key: &'static str, value: usize },
+    #[error("{key} {value} {why}")]
+    Config {
+        key: &'static str,
+        value: usize,
+        why: &'static str,
+    },
     #[error("there are {actual} layers, num_hidden_layers says {expected}")]
     Layers { expected: usize, actual: usize },
     #[error("tensor \"{name}\" has shape {actual:?}, expected {expected:?}")]

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use akidb_kernels::{Isa, KEY_TILE, rms_norm, rms_norm_in_place, swiglu};
+use akidb_kernels::{Isa, KEY_TILE, ShapeError, rms_norm, rms_norm_in_place, swiglu};
 
 use crate::attention::{Projected, Segment, attend, store_key_values};
 use crate::dims::Dims;
@@ -44,9 +44,9 @@ impl Model {
         out: &mut [f32],
     ) -> Result<(), EngineError> {
         let width = self.dims.hidden_size;
-        let (texts_rows, key_values_len) = self.lay_out(texts)?;
+        let (segments, key_values_len) = self.lay_out(texts)?;
         let tokens = texts.iter().map(|text| text.len()).sum::<usize>();
-        let chunks = chunks(&texts_rows, self.chunk_rows());
+        let chunks = chunks(&segments, self.chunk_rows());
         workspace
             .chunk
             .reserve(&self.dims, self.chunk_rows().min(tokens));
@@ -78,7 +78,7 @@ impl Model {
             end += text.len();
             out.copy_from_slice(&workspace.hidden[(end - 1) * width..end * width]);
         }
-        let ends: Vec<Segment> = texts_rows.iter().map(Segment::last_row).collect();
+        let ends: Vec<Segment> = segments.iter().map(Segment::last_row).collect();
         let count = self.chunk_rows();
         for (ends, out) in ends.chunks(count).zip(out.chunks_mut(count * width)) {
             self.last_layer(last, ends, workspace, out)?;
@@ -100,8 +100,8 @@ impl Model {
             let segment = Segment::of_text(&self.dims, tokens, len);
             let end = segment.and_then(|(_, heads)| len.checked_add(heads));
             let (Some((segment, _)), Some(end)) = (segment, end) else {
-                let key = "tokens";
-                return Err(EngineError::Config { key, value: tokens });
+                let (op, operand, size) = ("forward", "tokens", tokens);
+                return Err(ShapeError::Size { op, operand, size }.into());
             };
             segments.push(segment);
             len = end;

@@ -1,6 +1,6 @@
 //! From the tensors of a file to packed weights.
 
-use akidb_kernels::PackedF32;
+use akidb_kernels::{PackedF32, ShapeError};
 use akidb_onnx::decoder::{Decoder, DecoderLayer, Linear, LinearWeight};
 use akidb_onnx::tensor::Tensor;
 
@@ -66,79 +66,104 @@ impl Weights {
 
 fn pack_layer(layer: &DecoderLayer, dims: &Dims) -> Result<Layer, EngineError> {
     let hidden = dims.hidden_size;
-    let mut qkv = PackedF32::zeros(hidden, dims.qkv_width())?;
-    pack("q_proj", &layer.q_proj, &mut qkv, 0, dims.q_width)?;
-    pack(
-        "k_proj",
-        &layer.k_proj,
-        &mut qkv,
-        dims.k_column,
-        dims.kv_width,
-    )?;
-    pack(
-        "v_proj",
-        &layer.v_proj,
-        &mut qkv,
-        dims.v_column,
-        dims.kv_width,
-    )?;
-    let mut o = PackedF32::zeros(dims.q_width, hidden)?;
-    pack("o_proj", &layer.o_proj, &mut o, 0, hidden)?;
-    let mut gate_up = PackedF32::zeros(hidden, dims.gate_up_width())?;
-    let width = dims.intermediate_size;
-    pack("gate_proj", &layer.gate_proj, &mut gate_up, 0, width)?;
-    pack(
-        "up_proj",
-        &layer.up_proj,
-        &mut gate_up,
-        dims.up_column,
-        width,
-    )?;
-    let mut down = PackedF32::zeros(width, hidden)?;
-    pack("down_proj", &layer.down_proj, &mut down, 0, hidden)?;
+    let qkv = [
+        Part::new("q_proj", &layer.q_proj, 0, hidden, dims.q_width)?,
+        Part::new(
+            "k_proj",
+            &layer.k_proj,
+            dims.k_column,
+            hidden,
+            dims.kv_width,
+        )?,
+        Part::new(
+            "v_proj",
+            &layer.v_proj,
+            dims.v_column,
+            hidden,
+            dims.kv_width,
+        )?,
+    ];
+    let o = [Part::new("o_proj", &layer.o_proj, 0, dims.q_width, hidden)?];
+    let inner = dims.intermediate_size;
+    let gate_up = [
+        Part::new("gate_proj", &layer.gate_proj, 0, hidden, inner)?,
+        Part::new("up_proj", &layer.up_proj, dims.up_column, hidden, inner)?,
+    ];
+    let down = [Part::new("down_proj", &layer.down_proj, 0, inner, hidden)?];
     Ok(Layer {
         input_layernorm: vector(&layer.input_layernorm, hidden)?,
-        qkv,
+        qkv: pack(&qkv, hidden, dims.qkv_width())?,
         q_norm: vector(&layer.q_norm, dims.head_dim)?,
         k_norm: vector(&layer.k_norm, dims.head_dim)?,
-        o,
+        o: pack(&o, dims.q_width, hidden)?,
         post_attention_layernorm: vector(&layer.post_attention_layernorm, hidden)?,
-        gate_up,
-        down,
+        gate_up: pack(&gate_up, hidden, dims.gate_up_width())?,
+        down: pack(&down, inner, hidden)?,
     })
 }
 
-/// Writes `linear`, which must be `width` wide, to `packed` from column `n0` on.
-fn pack(
-    what: &'static str,
-    linear: &Linear,
-    packed: &mut PackedF32,
-    n0: usize,
+/// A linear layer among the columns of a packed weight.
+struct Part<'a> {
+    tensor: &'a Tensor,
+    /// `[K, N]`, else `[N, K]`.
+    in_out: bool,
+    first_column: usize,
     width: usize,
-) -> Result<(), EngineError> {
-    let k = packed.k();
-    match &linear.weight {
-        LinearWeight::InOut(tensor) => {
-            check_shape(tensor, &[k, width])?;
-            for_rows(tensor, width, |k0, rows| {
-                packed.write_kn(k0, n0, width, rows)
-            })
-        }
-        LinearWeight::OutIn(tensor) => {
-            check_shape(tensor, &[width, k])?;
-            for_rows(tensor, k, |first, columns| {
-                packed.write_nk(n0 + first, columns)
-            })
-        }
-        _ => Err(EngineError::WeightFormat(what)),
+}
+
+impl<'a> Part<'a> {
+    /// The layer `what`, which must be `k` by `width`.
+    fn new(
+        what: &'static str,
+        linear: &'a Linear,
+        first_column: usize,
+        k: usize,
+        width: usize,
+    ) -> Result<Self, EngineError> {
+        let (tensor, in_out) = match &linear.weight {
+            LinearWeight::InOut(tensor) => (tensor, true),
+            LinearWeight::OutIn(tensor) => (tensor, false),
+            _ => return Err(EngineError::WeightFormat(what)),
+        };
+        let shape = if in_out { [k, width] } else { [width, k] };
+        check_shape(tensor, &shape)?;
+        Ok(Self {
+            tensor,
+            in_out,
+            first_column,
+            width,
+        })
     }
+}
+
+/// Packs parts side by side. Room is made only now, when the file is known to hold as much.
+fn pack(parts: &[Part<'_>], k: usize, n: usize) -> Result<PackedF32, EngineError> {
+    let mut packed = PackedF32::zeros(k, n)?;
+    for part in parts {
+        let Part {
+            tensor,
+            first_column,
+            width,
+            ..
+        } = *part;
+        if part.in_out {
+            for_rows(tensor, width, |first, rows| {
+                packed.write_kn(first, first_column, width, rows)
+            })?;
+        } else {
+            for_rows(tensor, k, |first, columns| {
+                packed.write_nk(first_column + first, columns)
+            })?;
+        }
+    }
+    Ok(packed)
 }
 
 /// Calls `write` with the index of a row and some rows from there on, until all are done.
 fn for_rows(
     tensor: &Tensor,
     width: usize,
-    mut write: impl FnMut(usize, &[f32]) -> Result<(), akidb_kernels::ShapeError>,
+    mut write: impl FnMut(usize, &[f32]) -> Result<(), ShapeError>,
 ) -> Result<(), EngineError> {
     let rows = tensor.len() / width;
     let mut buffer = vec![0.0; ROWS_AT_A_TIME.min(rows) * width];

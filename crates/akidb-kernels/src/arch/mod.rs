@@ -84,7 +84,6 @@ impl Isa {
             #[cfg(target_arch = "aarch64")]
             Tier::Neon => unsafe { neon::run(kernel) },
             // No `Isa` of another architecture's tier exists.
-            #[cfg(not(all(target_arch = "x86_64", target_arch = "aarch64")))]
             _ => kernel.run(portable::Portable),
         }
     }
