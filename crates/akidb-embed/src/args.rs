@@ -175,5 +175,6 @@ pub(crate) fn is_usage(error: &EmbedError) -> bool {
             | EmbedError::ModelNotFound { .. }
             | EmbedError::ModelNotNamed { .. }
             | EmbedError::UnknownVariant { .. }
+            | EmbedError::NoWeights { .. }
     )
 }

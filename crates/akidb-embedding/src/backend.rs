@@ -54,7 +54,10 @@ pub(crate) fn load(
     }
     match options.backend {
         BackendChoice::Rten => Ok(Loaded {
-            backend: rten(weights, settings, options)?,
+            backend: rten(weights, settings, options)?.map_err(|source| EmbedError::Backend {
+                backend: "rten",
+                source,
+            })?,
             fallback: None,
         }),
         BackendChoice::Native => Ok(Loaded {
@@ -71,12 +74,15 @@ pub(crate) fn load(
                 backend,
                 fallback: None,
             }),
-            Err(reason) => Ok(Loaded {
-                backend: rten(weights, settings, options)?,
-                fallback: Some(format!(
-                    "the native engine can't run this model ({reason}): RTen does"
-                )),
-            }),
+            Err(native) => match rten(weights, settings, options)? {
+                Ok(backend) => Ok(Loaded {
+                    backend,
+                    fallback: Some(format!(
+                        "the native engine can't run this model ({native}): RTen does"
+                    )),
+                }),
+                Err(source) => Err(EmbedError::NoBackend { native, source }),
+            },
         },
     }
 }
@@ -147,11 +153,12 @@ fn decoder(files: &ModelFiles, weights: &Weights) -> Result<Decoder, EmbedError>
     Ok(decoder)
 }
 
+/// RTen, or why it can't load a model that another backend may run.
 fn rten(
     weights: &Weights,
     settings: &Settings,
     options: &BackendOptions,
-) -> Result<Box<dyn Backend>, EmbedError> {
+) -> Result<Result<Box<dyn Backend>, BackendError>, EmbedError> {
     let rten = RtenOptions {
         threads: options.threads.and_then(NonZeroUsize::new),
         max_tokens: settings.max_tokens,
@@ -163,14 +170,14 @@ fn rten(
     let model = match &weights.source {
         Source::Onnx(path) => RtenModel::load(path, rten),
         Source::OnnxBytes(bytes) => RtenModel::from_static(bytes, rten),
-        Source::Safetensors(_) => {
-            return Err(EmbedError::Unsupported(
-                "RTen runs ONNX files, not safetensors".to_owned(),
-            ));
-        }
+        Source::Safetensors(_) => Err(BackendError::new(
+            BackendErrorKind::UnsupportedModel,
+            "RTen runs ONNX files, not safetensors",
+        )),
     };
     match model {
-        Ok(model) => Ok(Box::new(model)),
+        Ok(model) => Ok(Ok(Box::new(model))),
+        Err(e) if e.kind() == BackendErrorKind::UnsupportedModel => Ok(Err(e)),
         Err(source) => Err(EmbedError::Backend {
             backend: "rten",
             source,

@@ -83,6 +83,20 @@ pub enum EmbedError {
         /// Why.
         source: BackendError,
     },
+    /// Neither the native engine nor RTen can run the model.
+    #[error("no backend can run this model")]
+    NoBackend {
+        /// Why the native engine can't.
+        native: String,
+        /// Why RTen can't.
+        source: BackendError,
+    },
+    /// The model directory holds no weights at all.
+    #[error("{directory} holds no weights")]
+    NoWeights {
+        /// The directory.
+        directory: String,
+    },
     /// The model directory holds no file of the wanted variant.
     #[error("{model} has no variant {variant:?}")]
     UnknownVariant {
@@ -178,8 +192,14 @@ impl EmbedError {
                 )
             }
             Self::ModelNotNamed { .. } => "name one with --model".to_owned(),
-            Self::UnknownVariant { known, .. } if known.is_empty() => {
-                "the directory needs model.onnx, onnx/model*.onnx or model.safetensors".to_owned()
+            Self::NoWeights { .. } => {
+                "a model directory needs model.onnx, onnx/model*.onnx or model.safetensors"
+                    .to_owned()
+            }
+            Self::NoBackend { native, .. } => format!("the native engine can't either: {native}"),
+            Self::Model(_) => {
+                "akidb-embed inspect shows what is in the file; fetch it again if it is damaged"
+                    .to_owned()
             }
             Self::UnknownVariant { known, .. } => format!("it has: {}", known.join(", ")),
             Self::UnknownPrompt { known, .. } => format!("it has: {}", known.join(", ")),

@@ -1,4 +1,5 @@
 //! Two engines that share no code agree on the same files.
+#![allow(clippy::unwrap_used, reason = "a test's helper fails by panicking")]
 
 use akidb_embedding::{BackendChoice, EmbedError, EmbedOptions, Embedder};
 use akidb_testing::{akidb_mini_goldens, cosine, fixture};

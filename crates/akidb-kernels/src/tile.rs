@@ -1,7 +1,7 @@
 //! The inner loop of every product: a few rows of A times one or more panels of B.
 
 use crate::arch::{Target, max_rows};
-use crate::lanes::Lanes;
+use crate::lanes::{LANES, Lanes};
 use crate::packed::PanelRow;
 
 /// Takes finished sums: 16 neighbouring columns of one row at a time.
@@ -117,9 +117,18 @@ fn tile<'b, T: Target, const MR: usize, const P: usize, const V: usize>(
             }
         }
     }
-    for (r, row) in sums.iter().enumerate() {
+    // A copy of its own, so that `sums` need no memory, whatever `sink` does.
+    let mut done = [[[[0.0; LANES]; V]; P]; MR];
+    for r in 0..MR {
+        for p in 0..P {
+            for v in 0..V {
+                done[r][p][v] = target.store(sums[r][p][v]);
+            }
+        }
+    }
+    for (r, row) in done.iter().enumerate() {
         for (v, sums) in row.as_flattened().iter().enumerate() {
-            sink.put(r, vector + v, &target.store(*sums));
+            sink.put(r, vector + v, sums);
         }
     }
 }

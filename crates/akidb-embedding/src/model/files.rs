@@ -44,7 +44,7 @@ impl ModelFiles {
         }
     }
 
-    pub(super) fn directory(id: String, root: PathBuf, weights: Option<PathBuf>) -> Self {
+    pub(super) fn at(id: String, root: PathBuf, weights: Option<PathBuf>) -> Self {
         Self {
             id,
             revision: revision(&root),
@@ -94,14 +94,18 @@ impl ModelFiles {
             })
     }
 
-    /// The error that says that this file should be there.
-    pub(crate) fn missing(&self, file: &str) -> EmbedError {
-        let model = match &self.place {
+    /// The directory, as a user would look for it.
+    pub(crate) fn directory(&self) -> String {
+        match &self.place {
             Place::BuiltIn => self.id.clone(),
             Place::Directory { root, .. } => root.display().to_string(),
-        };
+        }
+    }
+
+    /// The error that says that this file should be there.
+    pub(crate) fn missing(&self, file: &str) -> EmbedError {
         EmbedError::MissingFile {
-            model,
+            model: self.directory(),
             file: file.to_owned(),
         }
     }

@@ -30,15 +30,11 @@ fn resolve_in(model: Option<&str>, home: Option<&Path>) -> Result<ModelFiles, Em
     }
     let path = Path::new(model);
     if path.is_dir() {
-        return Ok(ModelFiles::directory(name_of(path), path.to_owned(), None));
+        return Ok(ModelFiles::at(name_of(path), path.to_owned(), None));
     }
     if path.is_file() {
         let root = root_of(path);
-        return Ok(ModelFiles::directory(
-            name_of(&root),
-            root,
-            Some(path.to_owned()),
-        ));
+        return Ok(ModelFiles::at(name_of(&root), root, Some(path.to_owned())));
     }
     let installed = installed(home)?;
     if let Some(files) = installed.iter().find(|f| f.id == model) {
@@ -78,12 +74,12 @@ fn installed(home: Option<&Path>) -> Result<Vec<ModelFiles>, EmbedError> {
     let mut found = Vec::new();
     for (name, dir) in subdirectories(&models)? {
         if dir.join("config.json").is_file() {
-            found.push(ModelFiles::directory(name, dir, None));
+            found.push(ModelFiles::at(name, dir, None));
             continue;
         }
         for (inner, dir) in subdirectories(&dir)? {
             if dir.join("config.json").is_file() {
-                found.push(ModelFiles::directory(format!("{name}/{inner}"), dir, None));
+                found.push(ModelFiles::at(format!("{name}/{inner}"), dir, None));
             }
         }
     }

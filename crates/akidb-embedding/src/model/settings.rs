@@ -152,11 +152,7 @@ mod tests {
         for (name, text) in files {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
-        Settings::read(&ModelFiles::directory(
-            "m".to_owned(),
-            dir.path().to_owned(),
-            None,
-        ))
+        Settings::read(&ModelFiles::at("m".to_owned(), dir.path().to_owned(), None))
     }
 
     #[test]

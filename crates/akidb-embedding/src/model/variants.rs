@@ -42,20 +42,24 @@ impl ModelFiles {
     /// The weight file of `variant`, or of the best variant there is.
     pub(crate) fn weights(&self, variant: Option<&str>) -> Result<Weights, EmbedError> {
         let mut found = self.variants()?;
+        if found.is_empty() {
+            return Err(EmbedError::NoWeights {
+                directory: self.directory(),
+            });
+        }
         found.sort_by_key(|w| {
             let rank = PREFERENCE.iter().position(|p| *p == w.variant);
             (rank.unwrap_or(PREFERENCE.len()), w.variant.clone())
         });
         let wanted = variant.map(canonical);
-        let index = match wanted {
-            None => (!found.is_empty()).then_some(0),
-            Some(wanted) => found.iter().position(|w| w.variant == wanted),
+        let Some(wanted) = wanted else {
+            return Ok(found.swap_remove(0));
         };
-        match index {
+        match found.iter().position(|w| w.variant == wanted) {
             Some(index) => Ok(found.swap_remove(index)),
             None => Err(EmbedError::UnknownVariant {
                 model: self.id.clone(),
-                variant: wanted.unwrap_or("f32").to_owned(),
+                variant: wanted.to_owned(),
                 known: found.into_iter().map(|w| w.variant).collect(),
             }),
         }
@@ -161,7 +165,7 @@ mod tests {
         for file in files {
             std::fs::write(dir.path().join(file), "").unwrap();
         }
-        let files = ModelFiles::directory("m".to_owned(), dir.path().to_owned(), None);
+        let files = ModelFiles::at("m".to_owned(), dir.path().to_owned(), None);
         (dir, files)
     }
 
