@@ -301,3 +301,32 @@ fn an_output_file_appears_only_when_complete() {
     assert_eq!((out.code, out.stdout.as_str()), (0, ""));
     assert!(std::fs::metadata(&file).unwrap().len() > 1024);
 }
+
+#[test]
+fn bench_prints_one_object_for_each_piece_of_work() {
+    let args = [
+        "bench",
+        "-m",
+        "akidb-mini",
+        "--batch",
+        "2",
+        "--tokens",
+        "7",
+        "--runs",
+        "3",
+        "--json",
+    ];
+    let out = akidb(&args);
+    assert_eq!((out.code, out.stderr.as_str()), (0, ""));
+    let timing = json(&out.stdout);
+    assert_eq!(timing["total_tokens"], 14);
+    assert_eq!(
+        (&timing["backend"], &timing["runs"]),
+        (&json("\"native\""), &json("3"))
+    );
+    for key in ["median_ms", "min_ms", "tokens_per_s", "read_gb_s"] {
+        assert!(timing[key].as_f64().unwrap() > 0.0, "{key}");
+    }
+    assert!(timing["min_ms"].as_f64() <= timing["median_ms"].as_f64());
+    assert!(timing["tier"].is_string());
+}

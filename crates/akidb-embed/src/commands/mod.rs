@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod bench;
 mod embed;
 mod inspect;
 mod similarity;
@@ -15,6 +16,8 @@ pub(crate) enum Command {
     Embed(embed::EmbedArgs),
     /// Show how similar texts are to each other
     Similarity(similarity::SimilarityArgs),
+    /// Measure how fast a model runs here
+    Bench(bench::BenchArgs),
     /// Show what is inside a model
     Inspect(inspect::InspectArgs),
 }
@@ -24,6 +27,7 @@ pub(crate) fn run(command: Command) -> Result<(), CliError> {
     match command {
         Command::Embed(args) => embed::run(&args),
         Command::Similarity(args) => similarity::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Inspect(args) => inspect::run(&args),
     }
 }

@@ -1,0 +1,65 @@
+//! What the machine gives at this moment: the measure of every timing beside it.
+
+use std::hint::{black_box, spin_loop};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+/// Larger than any cache that matters, in bytes.
+const READ_BYTES: usize = 256 << 20;
+const READ_RUNS: usize = 3;
+const BARRIERS: usize = 20_000;
+
+/// Speed of reading memory with all of `threads`, in GB/s: the best of a few runs.
+pub(super) fn read_gb_s(threads: usize) -> f64 {
+    // Not zeros, which the system might map to one page.
+    let words: Vec<u64> = (0..READ_BYTES as u64 / 8).collect();
+    let part = words.len().div_ceil(threads.max(1));
+    let mut best = f64::INFINITY;
+    for _ in 0..READ_RUNS {
+        let start = Instant::now();
+        thread::scope(|scope| {
+            for words in words.chunks(part) {
+                scope.spawn(move || {
+                    black_box(words.iter().fold(0u64, |sum, w| sum.wrapping_add(*w)))
+                });
+            }
+        });
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    READ_BYTES as f64 / best / 1e9
+}
+
+/// Time for two threads to meet once while both spin, in ns; `None` with fewer than two cores.
+pub(super) fn barrier_ns() -> Option<f64> {
+    if thread::available_parallelism().map_or(1, usize::from) < 2 {
+        return None;
+    }
+    let turn = AtomicUsize::new(0);
+    let meet = |me: usize| {
+        for round in 0..BARRIERS {
+            while turn.load(Ordering::Acquire) != 2 * round + me {
+                spin_loop();
+            }
+            turn.store(2 * round + me + 1, Ordering::Release);
+        }
+    };
+    thread::scope(|scope| {
+        let other = scope.spawn(|| meet(1));
+        // Both are running once the first round is over.
+        let start = Instant::now();
+        meet(0);
+        let elapsed = start.elapsed();
+        // The other thread can't fail: it only counts.
+        let _ = other.join();
+        Some(elapsed.as_secs_f64() * 1e9 / BARRIERS as f64)
+    })
+}
+
+/// Resident memory of this process in MB, where the system tells.
+pub(super) fn rss_mb() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
+    let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024.0 / 1e6)
+}
