@@ -215,7 +215,7 @@ impl Kernel for Tiles<'_, '_> {
 /// The scores of a block of queries with a tile of keys.
 struct Scores([[Lanes; KEY_VECTORS]; LANES]);
 
-impl Sink for Scores {
+impl Sink<f32> for Scores {
     #[inline(always)]
     fn put(&mut self, row: usize, vector: usize, sums: &Lanes) {
         if let Some(scores) = self.0.get_mut(row).and_then(|row| row.get_mut(vector)) {
@@ -268,7 +268,7 @@ struct Weighted<'a, T> {
     target: std::marker::PhantomData<T>,
 }
 
-impl<T: Target> Sink for Weighted<'_, T> {
+impl<T: Target> Sink<f32> for Weighted<'_, T> {
     #[inline(always)]
     fn put(&mut self, row: usize, vector: usize, tile_sums: &Lanes) {
         if row < self.first_seeing {

@@ -32,20 +32,7 @@ pub fn gemm(
     c: &mut [&mut [f32]],
     accumulate: Accumulate,
 ) -> Result<(), ShapeError> {
-    let op = "gemm";
-    ShapeError::range(op, "panels", panels.end, b.panels())?;
-    ShapeError::range(op, "panels", panels.start, panels.end)?;
-    ShapeError::length(op, "c", a.rows(), c.len())?;
-    if a.rows() == 0 {
-        return Ok(());
-    }
-    ShapeError::length(op, "rows of a", b.k(), a.k())?;
-    let width = (panels.end * NR)
-        .min(b.n())
-        .saturating_sub(panels.start * NR);
-    for row in c.iter() {
-        ShapeError::length(op, "rows of c", width, row.len())?;
-    }
+    check_shapes("gemm", (a.rows(), a.k()), (b.k(), b.n()), &panels, c)?;
     a.isa().run(Gemm {
         a,
         b,
@@ -53,6 +40,29 @@ pub fn gemm(
         c,
         accumulate,
     });
+    Ok(())
+}
+
+/// `Ok` when `a` of [M, K], `panels` of `b` of [K, N] and `c` fit each other. K doesn't count
+/// without rows.
+pub(crate) fn check_shapes(
+    op: &'static str,
+    (m, a_k): (usize, usize),
+    (b_k, n): (usize, usize),
+    panels: &Range<usize>,
+    c: &[&mut [f32]],
+) -> Result<(), ShapeError> {
+    ShapeError::range(op, "panels", panels.end, n.div_ceil(NR))?;
+    ShapeError::range(op, "panels", panels.start, panels.end)?;
+    ShapeError::length(op, "c", m, c.len())?;
+    if m == 0 {
+        return Ok(());
+    }
+    ShapeError::length(op, "rows of a", b_k, a_k)?;
+    let width = (panels.end * NR).min(n).saturating_sub(panels.start * NR);
+    for row in c {
+        ShapeError::length(op, "rows of c", width, row.len())?;
+    }
     Ok(())
 }
 
@@ -96,13 +106,13 @@ impl Kernel for Gemm<'_, '_, '_> {
 }
 
 /// The columns of C from `first` on.
-struct Columns<'c, 'r> {
-    c: &'c mut [&'r mut [f32]],
-    first: usize,
-    accumulate: Accumulate,
+pub(crate) struct Columns<'c, 'r> {
+    pub(crate) c: &'c mut [&'r mut [f32]],
+    pub(crate) first: usize,
+    pub(crate) accumulate: Accumulate,
 }
 
-impl Sink for Columns<'_, '_> {
+impl Sink<f32> for Columns<'_, '_> {
     #[inline(always)]
     fn put(&mut self, row: usize, vector: usize, sums: &Lanes) {
         let from = self.first + vector * LANES;
@@ -133,8 +143,8 @@ impl Sink for Columns<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Isa;
     use crate::testing::{LENGTHS, bits, for_each_isa, random};
+    use crate::{Isa, Tier};
 
     fn pack(isa: Isa, a: &[f32], k: usize) -> PackedRows {
         let mut packed = PackedRows::new(isa);
@@ -226,6 +236,24 @@ mod tests {
                 }
             }
         });
+    }
+
+    #[test]
+    fn vnni_changes_nothing() {
+        let (m, k, n) = (14, 77, 70);
+        let (a, b) = (random(1, m * k), weights(k, n, &random(2, k * n)));
+        let product = |isa| whole(&pack(isa, &a, k), &b, vec![0.0; m * n], Accumulate::No);
+        for (with, without) in [
+            (Tier::AvxVnni, Tier::Avx2),
+            (Tier::Avx512Vnni, Tier::Avx512),
+        ] {
+            match (Isa::new(with), Isa::new(without)) {
+                (Some(with), Some(without)) => {
+                    assert_eq!(bits(&product(with)), bits(&product(without)), "{with}");
+                }
+                _ => akidb_testing::skip(&format!("bits of {with}: this CPU lacks it")),
+            }
+        }
     }
 
     #[test]

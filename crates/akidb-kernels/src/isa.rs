@@ -12,22 +12,36 @@ pub enum Tier {
     Portable,
     /// x86-64 with AVX2 and FMA.
     Avx2,
+    /// [`Tier::Avx2`] with AVX-VNNI, which int8 products use.
+    AvxVnni,
     /// x86-64 with AVX-512 F, BW, VL and DQ.
     Avx512,
+    /// [`Tier::Avx512`] with AVX-512 VNNI, which int8 products use.
+    Avx512Vnni,
     /// AArch64 with Advanced SIMD.
     Neon,
 }
 
 impl Tier {
     /// Every tier, slower before faster.
-    pub const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Neon];
+    pub const ALL: [Self; 6] = [
+        Self::Portable,
+        Self::Avx2,
+        Self::AvxVnni,
+        Self::Avx512,
+        Self::Avx512Vnni,
+        Self::Neon,
+    ];
 
-    /// The name that [`FromStr`] reads: `portable`, `avx2`, `avx512` or `neon`.
+    /// The name that [`FromStr`] reads: `portable`, `avx2`, `avxvnni`, `avx512`, `avx512vnni` or
+    /// `neon`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
+            Self::AvxVnni => "avxvnni",
             Self::Avx512 => "avx512",
+            Self::Avx512Vnni => "avx512vnni",
             Self::Neon => "neon",
         }
     }
@@ -38,12 +52,18 @@ impl Tier {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => Self::Avx2.is_available() && is_x86_feature_detected!("avxvnni"),
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512 => {
                 Self::Avx2.is_available()
                     && is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512dq")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => {
+                Self::Avx512.is_available() && is_x86_feature_detected!("avx512vnni")
             }
             #[cfg(target_arch = "aarch64")]
             Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
@@ -125,11 +145,15 @@ impl FromStr for Isa {
 #[non_exhaustive]
 pub enum IsaError {
     /// No tier has this name.
-    #[error("unknown instruction set \"{0}\"; known are portable, avx2, avx512 and neon")]
+    #[error("unknown instruction set \"{0}\"; known are {known}", known = known())]
     Unknown(String),
     /// The tier exists, but not on this CPU.
     #[error("this CPU lacks {0}")]
     Unavailable(Tier),
+}
+
+fn known() -> String {
+    Tier::ALL.map(Tier::as_str).join(", ")
 }
 
 #[cfg(test)]
@@ -160,7 +184,9 @@ mod tests {
             assert_eq!(Isa::new(Tier::Neon), None);
         } else {
             assert_eq!(Isa::new(Tier::Avx2), None);
+            assert_eq!(Isa::new(Tier::AvxVnni), None);
             assert_eq!(Isa::new(Tier::Avx512), None);
+            assert_eq!(Isa::new(Tier::Avx512Vnni), None);
         }
     }
 }

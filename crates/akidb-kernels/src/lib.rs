@@ -1,4 +1,4 @@
-//! SIMD arithmetic on slices: what a Qwen3 decoder needs, in f32.
+//! SIMD arithmetic on slices: what a Qwen3 decoder needs, in f32 and with int8 weights.
 //!
 //! Every operation is written once in safe Rust over 16-lane arrays, which the compiler turns
 //! into vector instructions, and compiled once per instruction-set tier ([`Isa`]). The inner loop of the
@@ -7,25 +7,31 @@
 //!
 //! **Same row, same bits.** On one tier, an output element depends on its own row alone: sums run
 //! in one fixed order, whatever the number of rows, the range of panels, or the split of the work
-//! among threads. Tiers may differ from each other in the last bits.
+//! among threads. Tiers may differ from each other in the last bits, save in
+//! [`gemm_int8`], which is exact up to its last rounding.
 //!
 //! Operations check the lengths of their arguments once and return a [`ShapeError`]; they don't
 //! panic. NaN and infinity are carried through, never hidden.
 
 mod arch;
 mod attention;
+mod blocks;
 mod error;
 mod exp;
 mod gemm;
+mod gemm_int8;
 mod isa;
 mod key_values;
 mod lanes;
 mod packed;
+mod packed_int8;
+mod quantized_rows;
 mod rms_norm;
 mod rotary;
 mod rows;
 mod swiglu;
 mod tile;
+mod tile_int8;
 
 #[cfg(test)]
 mod testing;
@@ -33,9 +39,12 @@ mod testing;
 pub use attention::{Attention, AttentionScratch, attention};
 pub use error::ShapeError;
 pub use gemm::{Accumulate, gemm};
+pub use gemm_int8::gemm_int8;
 pub use isa::{Isa, IsaError, Tier};
 pub use key_values::{KEY_TILE, KeyValues};
 pub use packed::{NR, PackedF32, PanelRow};
+pub use packed_int8::{Int8Type, PackedInt8};
+pub use quantized_rows::QuantizedRows;
 pub use rms_norm::{rms_norm, rms_norm_in_place};
 pub use rotary::rotary;
 pub use rows::PackedRows;

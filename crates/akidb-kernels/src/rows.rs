@@ -1,7 +1,9 @@
 //! Activations in the order in which the product reads them.
 
+use std::collections::TryReserveError;
 use std::ops::Range;
 
+use crate::blocks::Blocks;
 use crate::lanes::LANES;
 use crate::{Isa, ShapeError};
 
@@ -12,6 +14,8 @@ use crate::{Isa, ShapeError};
 #[derive(Debug, Clone)]
 pub struct PackedRows {
     isa: Isa,
+    /// Rows of the tallest tile.
+    tallest: usize,
     rows: usize,
     k: usize,
     data: Vec<f32>,
@@ -24,6 +28,7 @@ impl PackedRows {
     pub fn new(isa: Isa) -> Self {
         Self {
             isa,
+            tallest: isa.max_rows().f32,
             rows: 0,
             k: 0,
             data: Vec::new(),
@@ -85,11 +90,10 @@ impl PackedRows {
         let len = rows
             .checked_mul(k)
             .ok_or(ShapeError::size(op, "rows", rows))?;
-        let tallest = self.isa.max_rows().min(rows) * k;
-        grow(&mut self.staging, tallest).map_err(|_| ShapeError::size(op, "k", k))?;
+        let tallest = self.tallest;
+        grow(&mut self.staging, tallest.min(rows) * k).map_err(|_| ShapeError::size(op, "k", k))?;
         grow(&mut self.data, len).map_err(|_| ShapeError::size(op, "rows", rows))?;
-        for index in 0..self.block_count(rows) {
-            let block = self.block(rows, index);
+        for block in (Blocks { rows, tallest }).iter() {
             let staging = &mut self.staging[..block.len() * k];
             for (row, values) in block.clone().zip(staging.chunks_exact_mut(k)) {
                 fill(row, values)?;
@@ -108,32 +112,22 @@ impl PackedRows {
 
     /// Each block's rows and its `[K][rows]` values.
     pub(crate) fn blocks(&self) -> impl ExactSizeIterator<Item = (Range<usize>, &[f32])> {
-        (0..self.block_count(self.rows)).map(|index| {
-            let block = self.block(self.rows, index);
+        let Self { rows, tallest, .. } = *self;
+        (Blocks { rows, tallest }).iter().map(|block| {
             let values = &self.data[block.start * self.k..block.end * self.k];
             (block, values)
         })
     }
-
-    fn block_count(&self, rows: usize) -> usize {
-        rows.div_ceil(self.isa.max_rows())
-    }
-
-    /// Rows of block `index` when there are `rows` of them: the first blocks are one row taller
-    /// where it doesn't come out even.
-    fn block(&self, rows: usize, index: usize) -> Range<usize> {
-        let count = self.block_count(rows);
-        let (height, taller) = (rows / count, rows % count);
-        let start = index * height + index.min(taller);
-        start..start + height + usize::from(index < taller)
-    }
 }
 
 /// Makes `buffer` at least `len` long.
-fn grow(buffer: &mut Vec<f32>, len: usize) -> Result<(), std::collections::TryReserveError> {
+pub(crate) fn grow<T: Clone + Default>(
+    buffer: &mut Vec<T>,
+    len: usize,
+) -> Result<(), TryReserveError> {
     if buffer.len() < len {
         buffer.try_reserve_exact(len - buffer.len())?;
-        buffer.resize(len, 0.0);
+        buffer.resize(len, T::default());
     }
     Ok(())
 }
@@ -185,7 +179,7 @@ mod tests {
                 assert_eq!(next, rows);
                 let (min, max) = (heights.iter().min(), heights.iter().max());
                 assert!(max.unwrap_or(&0) - min.unwrap_or(&0) <= 1);
-                assert!(*max.unwrap_or(&0) <= isa.max_rows());
+                assert!(*max.unwrap_or(&0) <= isa.max_rows().f32);
             }
         });
     }

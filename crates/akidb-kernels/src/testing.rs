@@ -34,6 +34,12 @@ pub(crate) fn random(seed: u64, len: usize) -> Vec<f32> {
         .collect()
 }
 
+/// Repeatable bytes.
+pub(crate) fn random_bytes(seed: u64, len: usize) -> Vec<u8> {
+    let values = random(seed, len).into_iter();
+    values.map(|x| ((x + 1.0) * 128.0) as u8).collect()
+}
+
 /// Bits of each value, for exact comparison.
 pub(crate) fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|v| v.to_bits()).collect()

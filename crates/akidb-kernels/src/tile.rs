@@ -5,9 +5,9 @@ use crate::lanes::{LANES, Lanes};
 use crate::packed::PanelRow;
 
 /// Takes finished sums: 16 neighbouring columns of one row at a time.
-pub(crate) trait Sink {
+pub(crate) trait Sink<T> {
     /// `row` counts within the block, `vector` counts 16 columns from the first panel on.
-    fn put(&mut self, row: usize, vector: usize, sums: &Lanes);
+    fn put(&mut self, row: usize, vector: usize, sums: &[T; LANES]);
 }
 
 /// Some neighbouring panels of B.
@@ -32,7 +32,7 @@ pub(crate) fn product<T: Target>(
     rows: usize,
     a: &[f32],
     panels: Panels<'_>,
-    sink: &mut impl Sink,
+    sink: &mut impl Sink<f32>,
 ) {
     macro_rules! of_rows {
         ($($rows:literal)*) => {
@@ -52,7 +52,7 @@ fn product_of_rows<T: Target, const MR: usize>(
     target: T,
     a: &[[f32; MR]],
     panels: Panels<'_>,
-    sink: &mut impl Sink,
+    sink: &mut impl Sink<f32>,
 ) {
     let Panels { rows, stride, k } = panels;
     let vectors = T::VECTORS.get(MR).copied().unwrap_or(1);
@@ -96,7 +96,7 @@ fn tile<'b, T: Target, const MR: usize, const P: usize, const V: usize>(
     k: usize,
     b: impl Fn(usize) -> [&'b [Lanes; V]; P],
     vector: usize,
-    sink: &mut impl Sink,
+    sink: &mut impl Sink<f32>,
 ) {
     let zero = target.splat(0.0);
     let mut sums = [[[zero; V]; P]; MR];

@@ -1,27 +1,36 @@
-//! AVX2 and FMA.
+//! AVX2 and FMA, with AVX-VNNI or without.
 #![allow(
     unsafe_code,
     reason = "intrinsics; a value of Avx2 proves the features"
 )]
 
 use std::arch::x86_64::{
-    __m256, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps,
+    __m256, __m256i, _MM_HINT_T1, _mm_prefetch, _mm256_add_epi32, _mm256_and_si256,
+    _mm256_dpbusd_avx_epi32, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256,
+    _mm256_madd_epi16, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_si256,
+    _mm256_slli_epi16, _mm256_srai_epi16, _mm256_srli_epi16, _mm256_storeu_ps, _mm256_storeu_si256,
 };
 
-use super::{Kernel, Target};
+use super::{Int8Target, Kernel, Target};
 use crate::lanes::{LANES, Lanes};
 
-/// Exists only inside [`run`]. 16 registers of 8 lanes.
+/// Exists only inside [`run`] and, with `VNNI`, [`run_vnni`]. 16 registers of 8 lanes.
 #[derive(Clone, Copy)]
-pub(super) struct Avx2(());
+pub(super) struct Avx2<const VNNI: bool>(());
 
 /// Runs `kernel` compiled for AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn run(kernel: impl Kernel) {
-    kernel.run(Avx2(()));
+    kernel.run(Avx2::<false>(()));
 }
 
-impl Target for Avx2 {
+/// Runs `kernel` compiled for AVX2, FMA and AVX-VNNI.
+#[target_feature(enable = "avxvnni,avx2,fma")]
+pub(super) fn run_vnni(kernel: impl Kernel) {
+    kernel.run(Avx2::<true>(()));
+}
+
+impl<const VNNI: bool> Target for Avx2<VNNI> {
     const FMA: bool = true;
     const VECTORS: &'static [usize] = &[0, 4, 2, 2, 1, 1, 1];
     type Vector = [__m256; 2];
@@ -65,6 +74,81 @@ impl Target for Avx2 {
                 _mm256_fmadd_ps(a[0], b[0], c[0]),
                 _mm256_fmadd_ps(a[1], b[1], c[1]),
             ]
+        }
+    }
+}
+
+impl<const VNNI: bool> Int8Target for Avx2<VNNI> {
+    const INT8_VECTORS: &'static [usize] = &[0, 2, 2, 1, 1];
+    type Weights = [__m256i; 2];
+    type Sums = [__m256i; 2];
+
+    #[inline(always)]
+    fn zero_sums(self) -> Self::Sums {
+        // SAFETY: `self` exists only where the CPU has AVX2.
+        let zero = unsafe { _mm256_setzero_si256() };
+        [zero; 2]
+    }
+
+    #[inline(always)]
+    fn load_weights(self, weights: &[u8; 4 * LANES]) -> Self::Weights {
+        let (low, high) = weights.split_at(2 * LANES);
+        // SAFETY: as above; each half is 32 readable bytes, at any alignment.
+        unsafe {
+            [
+                _mm256_loadu_si256(low.as_ptr().cast()),
+                _mm256_loadu_si256(high.as_ptr().cast()),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn dot(self, weights: Self::Weights, activations: i32, sums: Self::Sums) -> Self::Sums {
+        // SAFETY: as above.
+        let a = unsafe { _mm256_set1_epi32(activations) };
+        [
+            self.dot_half(weights[0], a, sums[0]),
+            self.dot_half(weights[1], a, sums[1]),
+        ]
+    }
+
+    #[inline(always)]
+    fn store_sums(self, sums: Self::Sums) -> [i32; LANES] {
+        let mut lanes = [0; LANES];
+        let (low, high) = lanes.split_at_mut(LANES / 2);
+        // SAFETY: as above; each half is 8 writable i32, at any alignment.
+        unsafe {
+            _mm256_storeu_si256(low.as_mut_ptr().cast(), sums[0]);
+            _mm256_storeu_si256(high.as_mut_ptr().cast(), sums[1]);
+        }
+        lanes
+    }
+
+    #[inline(always)]
+    fn prefetch(self, weights: &[[u8; 4 * LANES]; 2]) {
+        for line in weights {
+            // SAFETY: reads nothing that a program can see.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+        }
+    }
+}
+
+impl<const VNNI: bool> Avx2<VNNI> {
+    /// [`Int8Target::dot`] of 8 columns, `a` being the activations 8 times.
+    #[inline(always)]
+    fn dot_half(self, weights: __m256i, a: __m256i, sums: __m256i) -> __m256i {
+        // SAFETY: `self` exists only where the CPU has AVX2, and with `VNNI` AVX-VNNI.
+        unsafe {
+            if VNNI {
+                return _mm256_dpbusd_avx_epi32(sums, weights, a);
+            }
+            // Every other weight as i16. Products of pairs fit into i32 without saturation.
+            let even = _mm256_and_si256(weights, _mm256_set1_epi16(0xff));
+            let odd = _mm256_srli_epi16::<8>(weights);
+            let a_even = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(a));
+            let a_odd = _mm256_srai_epi16::<8>(a);
+            let sums = _mm256_add_epi32(sums, _mm256_madd_epi16(even, a_even));
+            _mm256_add_epi32(sums, _mm256_madd_epi16(odd, a_odd))
         }
     }
 }

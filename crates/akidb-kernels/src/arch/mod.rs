@@ -5,7 +5,7 @@
 //! function is called only with an [`Isa`], which exists only where the CPU has the features.
 
 use crate::isa::{Isa, Tier};
-use crate::lanes::Lanes;
+use crate::lanes::{LANES, Lanes};
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -19,7 +19,7 @@ mod portable;
 ///
 /// Plain loops over [`Lanes`] are left to the compiler's vectoriser. `Vector` is for the inner
 /// loop of the products, where it must be certain what stays in a register.
-pub(crate) trait Target: Copy {
+pub(crate) trait Target: Int8Target {
     /// Whether [`f32::mul_add`] is one instruction.
     const FMA: bool;
 
@@ -54,9 +54,42 @@ pub(crate) trait Target: Copy {
     }
 }
 
+/// The part of a [`Target`] for products of u8 weights with i8 activations.
+pub(crate) trait Int8Target: Copy {
+    /// As [`Target::VECTORS`], at most one panel.
+    const INT8_VECTORS: &'static [usize];
+
+    /// 64 weights in one or more registers: 16 columns of 4 along K.
+    type Weights: Copy;
+
+    /// Sixteen i32 in one or more registers.
+    type Sums: Copy;
+
+    /// Sums of nothing.
+    fn zero_sums(self) -> Self::Sums;
+
+    /// Weights from memory.
+    fn load_weights(self, weights: &[u8; 4 * LANES]) -> Self::Weights;
+
+    /// Adds to each column's sum the products of its 4 weights with the 4 i8 of `activations`, in
+    /// the order of memory. Exact; an overflow wraps around.
+    fn dot(self, weights: Self::Weights, activations: i32, sums: Self::Sums) -> Self::Sums;
+
+    /// Sums to memory.
+    fn store_sums(self, sums: Self::Sums) -> [i32; LANES];
+
+    /// Asks for two cache lines of weights to be in L2 soon.
+    fn prefetch(self, weights: &[[u8; 4 * LANES]; 2]);
+}
+
 /// Tallest tile of a target, in rows.
 pub(crate) const fn max_rows<T: Target>() -> usize {
     T::VECTORS.len() - 1
+}
+
+/// Tallest tile of a target's int8 products, in rows.
+pub(crate) const fn max_rows_int8<T: Int8Target>() -> usize {
+    T::INT8_VECTORS.len() - 1
 }
 
 /// An operation with its arguments. `run` must be `#[inline(always)]`, and so must everything
@@ -77,9 +110,15 @@ impl Isa {
             // SAFETY: an `Isa` of this tier exists only where AVX2 and FMA were found.
             #[cfg(target_arch = "x86_64")]
             Tier::Avx2 => unsafe { avx2::run(kernel) },
+            // SAFETY: likewise for AVX2, FMA and AVX-VNNI.
+            #[cfg(target_arch = "x86_64")]
+            Tier::AvxVnni => unsafe { avx2::run_vnni(kernel) },
             // SAFETY: likewise for AVX-512 F, BW, VL and DQ, AVX2 and FMA.
             #[cfg(target_arch = "x86_64")]
             Tier::Avx512 => unsafe { avx512::run(kernel) },
+            // SAFETY: likewise for the same and AVX-512 VNNI.
+            #[cfg(target_arch = "x86_64")]
+            Tier::Avx512Vnni => unsafe { avx512::run_vnni(kernel) },
             // SAFETY: likewise for Advanced SIMD.
             #[cfg(target_arch = "aarch64")]
             Tier::Neon => unsafe { neon::run(kernel) },
@@ -88,16 +127,25 @@ impl Isa {
         }
     }
 
-    /// Tallest tile of this tier, in rows.
-    pub(crate) fn max_rows(self) -> usize {
-        match self.tier() {
-            #[cfg(target_arch = "x86_64")]
-            Tier::Avx2 => max_rows::<avx2::Avx2>(),
-            #[cfg(target_arch = "x86_64")]
-            Tier::Avx512 => max_rows::<avx512::Avx512>(),
-            #[cfg(target_arch = "aarch64")]
-            Tier::Neon => max_rows::<neon::Neon>(),
-            _ => max_rows::<portable::Portable>(),
-        }
+    /// Tallest tiles of this tier.
+    pub(crate) fn max_rows(self) -> MaxRows {
+        let mut rows = MaxRows::default();
+        self.run(&mut rows);
+        rows
+    }
+}
+
+/// Rows of the tallest tile, by the type of the weights.
+#[derive(Default)]
+pub(crate) struct MaxRows {
+    pub(crate) f32: usize,
+    pub(crate) int8: usize,
+}
+
+impl Kernel for &mut MaxRows {
+    #[inline(always)]
+    fn run<T: Target>(self, _: T) {
+        self.f32 = max_rows::<T>();
+        self.int8 = max_rows_int8::<T>();
     }
 }

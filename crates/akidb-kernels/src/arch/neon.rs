@@ -6,7 +6,8 @@
 
 use std::arch::aarch64::{float32x4_t, vdupq_n_f32, vfmaq_f32, vld1q_f32, vst1q_f32};
 
-use super::{Kernel, Target};
+use super::portable::Portable;
+use super::{Int8Target, Kernel, Target};
 use crate::lanes::{LANES, Lanes};
 
 /// Exists only inside [`run`]. 32 registers of 4 lanes.
@@ -67,5 +68,37 @@ impl Target for Neon {
                 vfmaq_f32(c[3], a[3], b[3]),
             ]
         }
+    }
+}
+
+/// What the compiler makes of plain loops.
+impl Int8Target for Neon {
+    const INT8_VECTORS: &'static [usize] = &[0, 2, 1, 1, 1];
+    type Weights = [u8; 4 * LANES];
+    type Sums = [i32; LANES];
+
+    #[inline(always)]
+    fn zero_sums(self) -> Self::Sums {
+        Portable.zero_sums()
+    }
+
+    #[inline(always)]
+    fn load_weights(self, weights: &[u8; 4 * LANES]) -> Self::Weights {
+        Portable.load_weights(weights)
+    }
+
+    #[inline(always)]
+    fn dot(self, weights: Self::Weights, activations: i32, sums: Self::Sums) -> Self::Sums {
+        Portable.dot(weights, activations, sums)
+    }
+
+    #[inline(always)]
+    fn store_sums(self, sums: Self::Sums) -> [i32; LANES] {
+        Portable.store_sums(sums)
+    }
+
+    #[inline(always)]
+    fn prefetch(self, weights: &[[u8; 4 * LANES]; 2]) {
+        Portable.prefetch(weights);
     }
 }

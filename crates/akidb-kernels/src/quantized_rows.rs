@@ -1,0 +1,309 @@
+//! Activations quantised to i8, in the order in which the product reads them.
+
+use std::ops::Range;
+
+use crate::arch::{Kernel, Target};
+use crate::blocks::Blocks;
+use crate::lanes::{LANES, Lanes, load_partial};
+use crate::packed_int8::K_STEP;
+use crate::rows::grow;
+use crate::{Isa, ShapeError};
+
+/// Sixteen i8 of one row, neighbours along K: four i32 in the order of memory.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C, align(16))]
+pub(crate) struct Group(pub(crate) [i32; LANES / K_STEP]);
+
+/// What the values of a row mean.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct RowScale {
+    /// Step between neighbouring i8.
+    pub(crate) scale: f32,
+    /// Sum of the row's i8, which a zero point of the weights is multiplied with.
+    pub(crate) sum: i32,
+}
+
+/// Rows of `A[M, K]`, each quantised to i8 with a scale of its own, cut into blocks as tall as the
+/// tier's tile, each block `[K / 16][rows][16]`; the memory is kept from one use to the next.
+///
+/// The scale is max|x| / 127, zero points are 0, and x · (127 / max|x|) is rounded to the nearest
+/// integer, ties to even: a row gives the same i8 on every tier. A row whose largest magnitude is
+/// below 1.5e-36 (127 times the smallest normal f32) counts as zeros. A row with an infinity or
+/// NaN has the scale NaN, and so are its products.
+#[derive(Debug, Clone)]
+pub struct QuantizedRows {
+    isa: Isa,
+    /// Rows of the tallest tile.
+    tallest: usize,
+    rows: usize,
+    k: usize,
+    data: Vec<Group>,
+    scales: Vec<RowScale>,
+    /// One row before it is quantised.
+    staging: Vec<f32>,
+}
+
+impl QuantizedRows {
+    /// No rows, for the kernels of `isa`.
+    pub fn new(isa: Isa) -> Self {
+        Self {
+            isa,
+            tallest: isa.max_rows().int8,
+            rows: 0,
+            k: 0,
+            data: Vec::new(),
+            scales: Vec::new(),
+            staging: Vec::new(),
+        }
+    }
+
+    /// Number of rows (M).
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Width of a row (K).
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
+    /// The tier whose kernels read these rows.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Takes the rows of `a`, `[any, k]` row-major.
+    ///
+    /// # Errors
+    /// When `k` is zero or `a` is no multiple of it, or memory runs out.
+    pub fn pack(&mut self, a: &[f32], k: usize) -> Result<(), ShapeError> {
+        let op = "QuantizedRows::pack";
+        if k == 0 {
+            return Err(ShapeError::size(op, "k", k));
+        }
+        let rows = a.len() / k;
+        ShapeError::length(op, "a", rows * k, a.len())?;
+        let mut source = a.chunks_exact(k);
+        self.pack_with(rows, k, |_, row| {
+            if let Some(values) = source.next() {
+                row.copy_from_slice(values);
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes `rows` rows of `k` values that `fill` writes: it is called with 0, 1, 2, … and a
+    /// slice of length `k` that holds anything.
+    ///
+    /// # Errors
+    /// What `fill` returns, and when `k` is zero or memory runs out. There are no rows then.
+    pub fn pack_with<E: From<ShapeError>>(
+        &mut self,
+        rows: usize,
+        k: usize,
+        mut fill: impl FnMut(usize, &mut [f32]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let op = "QuantizedRows::pack_with";
+        self.rows = 0;
+        if k == 0 {
+            return Err(ShapeError::size(op, "k", k).into());
+        }
+        let too_many = ShapeError::size(op, "rows", rows);
+        let groups = k.div_ceil(LANES);
+        let len = rows.checked_mul(groups).ok_or(too_many)?;
+        grow(&mut self.staging, k).map_err(|_| ShapeError::size(op, "k", k))?;
+        grow(&mut self.data, len).map_err(|_| too_many)?;
+        grow(&mut self.scales, rows).map_err(|_| too_many)?;
+        let tallest = self.tallest;
+        let staging = &mut self.staging[..k];
+        for block in (Blocks { rows, tallest }).iter() {
+            let height = block.len();
+            let data = &mut self.data[block.start * groups..block.end * groups];
+            for (row, index) in block.enumerate() {
+                fill(index, staging)?;
+                self.isa.run(Quantize {
+                    x: staging,
+                    out: &mut data[row..],
+                    stride: height,
+                    scale: &mut self.scales[index],
+                });
+            }
+        }
+        self.rows = rows;
+        self.k = k;
+        Ok(())
+    }
+
+    /// Each block's rows, its `[K / 16][rows]` values, and its scales.
+    pub(crate) fn blocks(&self) -> impl ExactSizeIterator<Item = QuantizedBlock<'_>> {
+        let Self { rows, tallest, .. } = *self;
+        let groups = self.k.div_ceil(LANES);
+        (Blocks { rows, tallest }).iter().map(move |rows| {
+            let values = &self.data[rows.start * groups..rows.end * groups];
+            let scales = &self.scales[rows.clone()];
+            QuantizedBlock {
+                rows,
+                values,
+                scales,
+            }
+        })
+    }
+}
+
+/// Rows that share a tile.
+pub(crate) struct QuantizedBlock<'a> {
+    pub(crate) rows: Range<usize>,
+    pub(crate) values: &'a [Group],
+    pub(crate) scales: &'a [RowScale],
+}
+
+struct Quantize<'a> {
+    x: &'a [f32],
+    /// Takes a group at every `stride`.
+    out: &'a mut [Group],
+    stride: usize,
+    scale: &'a mut RowScale,
+}
+
+impl Kernel for Quantize<'_> {
+    #[inline(always)]
+    fn run<T: Target>(self, _: T) {
+        // Magnitudes order as their bits do, with infinity and NaN on top.
+        let magnitudes = self.x.iter().map(|x| x.to_bits() & 0x7fff_ffff);
+        let largest = f32::from_bits(magnitudes.fold(0, u32::max));
+        let (scale, inverse) = if !largest.is_finite() {
+            (f32::NAN, 0.0)
+        } else if largest < 127.0 * f32::MIN_POSITIVE {
+            (0.0, 0.0)
+        } else {
+            (largest / 127.0, 127.0 / largest)
+        };
+        let mut sum = 0;
+        let (full, rest) = self.x.as_chunks::<LANES>();
+        let mut out = self.out.iter_mut().step_by(self.stride);
+        for (x, out) in full.iter().zip(&mut out) {
+            *out = quantize(x, inverse, &mut sum);
+        }
+        if let Some(out) = out.next().filter(|_| !rest.is_empty()) {
+            *out = quantize(&load_partial(rest, 0.0), inverse, &mut sum);
+        }
+        *self.scale = RowScale { scale, sum };
+    }
+}
+
+/// `x · inverse` as i8, added to `sum`; zeros when `inverse` is zero, whatever `x` is.
+#[inline(always)]
+fn quantize(x: &Lanes, inverse: f32, sum: &mut i32) -> Group {
+    // Adding 1.5·2^23 leaves the nearest integer in the low bits of the sum.
+    const ROUND: f32 = 12_582_912.0;
+    let mut bytes = [0_u8; LANES];
+    for l in 0..LANES {
+        let scaled = if inverse == 0.0 { 0.0 } else { x[l] * inverse };
+        bytes[l] = (scaled + ROUND).to_bits() as u8;
+    }
+    for byte in bytes {
+        *sum += i32::from(byte as i8);
+    }
+    let mut group = Group::default();
+    for (word, bytes) in group.0.iter_mut().zip(bytes.as_chunks().0) {
+        *word = i32::from_ne_bytes(*bytes);
+    }
+    group
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{LENGTHS, for_each_isa, random};
+
+    /// The i8 of a row, its scale and sum.
+    fn row(packed: &QuantizedRows, index: usize) -> (Vec<i8>, f32, i32) {
+        let block = packed.blocks().find(|b| b.rows.contains(&index)).unwrap();
+        let row = index - block.rows.start;
+        let groups = block.values.chunks(block.rows.len());
+        let words = groups.flat_map(|groups| groups[row].0);
+        let values = words.flat_map(|word| word.to_ne_bytes().map(|byte| byte as i8));
+        let RowScale { scale, sum } = block.scales[row];
+        (values.collect(), scale, sum)
+    }
+
+    #[test]
+    fn agrees_with_the_definition_at_every_edge() {
+        let shapes = LENGTHS.map(|rows| (rows, 17)).into_iter();
+        for (rows, k) in shapes.chain(LENGTHS.map(|k| (2, k))).chain([(0, 5)]) {
+            let a = random(rows as u64, rows * k);
+            for_each_isa(|isa| {
+                let mut packed = QuantizedRows::new(isa);
+                // What an earlier use left behind doesn't matter.
+                packed.pack(&random(9, 3 * 200), 200).unwrap();
+                packed.pack(&a, k).unwrap();
+                assert_eq!((packed.rows(), packed.k()), (rows, k));
+                for (index, x) in a.chunks(k).enumerate() {
+                    let largest = x.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
+                    let inverse = 127.0 / largest;
+                    let expected: Vec<i8> = (0..k.next_multiple_of(LANES))
+                        .map(|i| {
+                            x.get(i)
+                                .map_or(0, |x| (x * inverse).round_ties_even() as i8)
+                        })
+                        .collect();
+                    let sum = expected.iter().map(|q| i32::from(*q)).sum();
+                    let expected = (expected, largest / 127.0, sum);
+                    assert_eq!(row(&packed, index), expected, "{isa} {rows}x{k}");
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn ties_go_to_even() {
+        for_each_isa(|isa| {
+            let mut packed = QuantizedRows::new(isa);
+            let x = [0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5, 125.5, -127.0];
+            packed.pack(&x, x.len()).unwrap();
+            let (values, scale, _) = row(&packed, 0);
+            assert_eq!(values[..9], [0, 2, 2, 0, -2, -2, 126, 126, -127], "{isa}");
+            assert_eq!(scale, 1.0);
+        });
+    }
+
+    #[test]
+    fn edge_values() {
+        for_each_isa(|isa| {
+            let quantized = |x: &[f32]| {
+                let mut packed = QuantizedRows::new(isa);
+                packed.pack(x, x.len()).unwrap();
+                row(&packed, 0)
+            };
+            for zero in [0.0, -0.0, 1e-45, -1e-38, 1.49e-36] {
+                assert_eq!(quantized(&[zero; 20]), (vec![0; 32], 0.0, 0), "{isa}");
+            }
+            for large in [1.5e-36, 1.0, f32::MAX] {
+                let (values, scale, sum) = quantized(&[large, -large]);
+                assert_eq!((values[..2].to_vec(), sum), (vec![127, -127], 0), "{isa}");
+                assert_eq!(scale, large / 127.0);
+            }
+            for value in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                for at in 0..33 {
+                    let mut x = [1.0; 33];
+                    x[at] = value;
+                    let (values, scale, sum) = quantized(&x);
+                    assert!(scale.is_nan(), "{isa}");
+                    assert_eq!((values, sum), (vec![0; 48], 0), "{isa}");
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let mut packed = QuantizedRows::new(Isa::detect());
+        assert!(packed.pack(&[1.0], 0).is_err());
+        assert!(packed.pack(&[1.0; 5], 2).is_err());
+        let fill = |_: usize, _: &mut [f32]| Ok::<(), ShapeError>(());
+        assert!(packed.pack_with(usize::MAX, 20, fill).is_err());
+        assert!(packed.pack_with(usize::MAX / 64, 2, fill).is_err());
+        assert!(packed.pack_with(1, usize::MAX, fill).is_err());
+        assert_eq!(packed.rows(), 0);
+    }
+}
