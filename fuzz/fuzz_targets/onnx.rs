@@ -14,7 +14,27 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(decoder) = recognise(&model, None) {
         // What was recognised is whole: reading it can't fail.
         assert_eq!(decoder.layers.len(), decoder.config.num_hidden_layers);
-        decoder.embed_tokens.to_f32_vec().unwrap();
+        let table = &decoder.embed_tokens;
+        let mut row = vec![0.0; table.hidden_size()];
+        for id in 0..table.vocab_size() {
+            table.read_row(id, &mut row).unwrap();
+        }
+        for layer in &decoder.layers {
+            for linear in [
+                &layer.q_proj,
+                &layer.k_proj,
+                &layer.v_proj,
+                &layer.o_proj,
+                &layer.gate_proj,
+                &layer.up_proj,
+                &layer.down_proj,
+            ] {
+                let mut row = vec![0.0; linear.in_features()];
+                for output in 0..linear.out_features() {
+                    linear.dequantize(output, &mut row).unwrap();
+                }
+            }
+        }
     }
     let _ = inspect_onnx(&model, None);
     for initializer in &model.graph().initializer {

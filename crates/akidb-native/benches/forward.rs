@@ -3,6 +3,9 @@
 //! `cargo bench -p akidb-native --bench forward [-- DIRECTORY FILE]`: the built-in model, or
 //! another directory with its ONNX file. Two threads; medians of 5 runs over random ids, after
 //! one run to warm up.
+//!
+//! The built-in model on two mostly idle cores of an AMD EPYC (Zen 4), avx512: 1 x 5 tokens 0.56 ms,
+//! 8 x 5 tokens 3.5 ms, 8 x 128 tokens 46 ms (22 200 tokens/s).
 
 use std::error::Error;
 use std::num::NonZeroUsize;

@@ -19,8 +19,6 @@ pub(crate) enum EngineError {
         expected: Vec<usize>,
         actual: Vec<usize>,
     },
-    #[error("the linear layer {0} is stored in a way that the native engine can't read")]
-    WeightFormat(&'static str),
     #[error("tensor \"{name}\" holds {value} at element {element}")]
     NotFinite {
         name: String,
@@ -71,7 +69,6 @@ impl From<EngineError> for BackendError {
             | E::TensorShape { .. }
             | E::NotFinite { .. }
             | E::Tensor(_) => BackendErrorKind::InvalidModel,
-            E::WeightFormat(_) => BackendErrorKind::UnsupportedModel,
             E::EmptyText { .. } | E::TooLong { .. } | E::TokenId { .. } | E::Output { .. } => {
                 BackendErrorKind::InvalidInput
             }

@@ -58,9 +58,7 @@ impl Model {
             .flatten()
             .zip(hidden.chunks_exact_mut(width))
         {
-            self.weights
-                .embed_tokens
-                .read_f32(*id as usize * width, row)?;
+            self.weights.embed_tokens.read_row(*id as usize, row)?;
         }
         let Some((last, layers)) = self.weights.layers.split_last() else {
             return Ok(());

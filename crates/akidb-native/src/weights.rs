@@ -1,7 +1,7 @@
 //! From the tensors of a file to packed weights.
 
 use akidb_kernels::{PackedF32, ShapeError};
-use akidb_onnx::decoder::{Decoder, DecoderLayer, Linear, LinearWeight};
+use akidb_onnx::decoder::{Decoder, DecoderLayer, EmbeddingTable, Linear, LinearWeight};
 use akidb_onnx::tensor::Tensor;
 
 use crate::dims::Dims;
@@ -15,7 +15,7 @@ const ROWS_AT_A_TIME: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Weights {
     /// `[vocab_size, hidden_size]`, left in the file.
-    pub(crate) embed_tokens: Tensor,
+    pub(crate) embed_tokens: EmbeddingTable,
     pub(crate) layers: Vec<Layer>,
     /// `[hidden_size]`.
     pub(crate) norm: Vec<f32>,
@@ -37,14 +37,15 @@ pub(crate) struct Layer {
 }
 
 impl Weights {
-    /// Packs every weight and checks that it is finite.
+    /// Packs every weight, in f32 however the file stores it, and checks that it is finite.
     pub(crate) fn pack(decoder: &Decoder, dims: &Dims, pool: &Pool) -> Result<Self, EngineError> {
         let expected = decoder.config.num_hidden_layers;
         let actual = decoder.layers.len();
         if actual != expected {
             return Err(EngineError::Layers { expected, actual });
         }
-        check_shape(&decoder.embed_tokens, &[dims.vocab_size, dims.hidden_size])?;
+        let table = decoder.embed_tokens.tensor();
+        check_shape(table, &[dims.vocab_size, dims.hidden_size])?;
         let mut layers: Vec<Option<Layer>> = Vec::new();
         layers.resize_with(actual, || None);
         let tasks = layers.iter_mut().zip(&decoder.layers).collect();
@@ -67,29 +68,17 @@ impl Weights {
 fn pack_layer(layer: &DecoderLayer, dims: &Dims) -> Result<Layer, EngineError> {
     let hidden = dims.hidden_size;
     let qkv = [
-        Part::new("q_proj", &layer.q_proj, 0, hidden, dims.q_width)?,
-        Part::new(
-            "k_proj",
-            &layer.k_proj,
-            dims.k_column,
-            hidden,
-            dims.kv_width,
-        )?,
-        Part::new(
-            "v_proj",
-            &layer.v_proj,
-            dims.v_column,
-            hidden,
-            dims.kv_width,
-        )?,
+        Part::new(&layer.q_proj, 0, hidden, dims.q_width)?,
+        Part::new(&layer.k_proj, dims.k_column, hidden, dims.kv_width)?,
+        Part::new(&layer.v_proj, dims.v_column, hidden, dims.kv_width)?,
     ];
-    let o = [Part::new("o_proj", &layer.o_proj, 0, dims.q_width, hidden)?];
+    let o = [Part::new(&layer.o_proj, 0, dims.q_width, hidden)?];
     let inner = dims.intermediate_size;
     let gate_up = [
-        Part::new("gate_proj", &layer.gate_proj, 0, hidden, inner)?,
-        Part::new("up_proj", &layer.up_proj, dims.up_column, hidden, inner)?,
+        Part::new(&layer.gate_proj, 0, hidden, inner)?,
+        Part::new(&layer.up_proj, dims.up_column, hidden, inner)?,
     ];
-    let down = [Part::new("down_proj", &layer.down_proj, 0, inner, hidden)?];
+    let down = [Part::new(&layer.down_proj, 0, inner, hidden)?];
     Ok(Layer {
         input_layernorm: vector(&layer.input_layernorm, hidden)?,
         qkv: pack(&qkv, hidden, dims.qkv_width())?,
@@ -104,34 +93,29 @@ fn pack_layer(layer: &DecoderLayer, dims: &Dims) -> Result<Layer, EngineError> {
 
 /// A linear layer among the columns of a packed weight.
 struct Part<'a> {
-    tensor: &'a Tensor,
-    /// `[K, N]`, else `[N, K]`.
-    in_out: bool,
+    linear: &'a Linear,
     first_column: usize,
-    width: usize,
 }
 
 impl<'a> Part<'a> {
-    /// The layer `what`, which must be `k` by `width`.
+    /// A layer, which must be `k` by `width`.
     fn new(
-        what: &'static str,
         linear: &'a Linear,
         first_column: usize,
         k: usize,
         width: usize,
     ) -> Result<Self, EngineError> {
-        let (tensor, in_out) = match &linear.weight {
-            LinearWeight::InOut(tensor) => (tensor, true),
-            LinearWeight::OutIn(tensor) => (tensor, false),
-            _ => return Err(EngineError::WeightFormat(what)),
-        };
-        let shape = if in_out { [k, width] } else { [width, k] };
-        check_shape(tensor, &shape)?;
+        let actual = [linear.in_features(), linear.out_features()];
+        if actual != [k, width] {
+            return Err(EngineError::TensorShape {
+                name: linear.weight().tensor().name().to_owned(),
+                expected: vec![k, width],
+                actual: actual.to_vec(),
+            });
+        }
         Ok(Self {
-            tensor,
-            in_out,
+            linear,
             first_column,
-            width,
         })
     }
 }
@@ -139,39 +123,46 @@ impl<'a> Part<'a> {
 /// Packs parts side by side. Room is made only now, when the file is known to hold as much.
 fn pack(parts: &[Part<'_>], k: usize, n: usize) -> Result<PackedF32, EngineError> {
     let mut packed = PackedF32::zeros(k, n)?;
-    for part in parts {
-        let Part {
-            tensor,
-            first_column,
-            width,
-            ..
-        } = *part;
-        if part.in_out {
-            for_rows(tensor, width, |first, rows| {
-                packed.write_kn(first, first_column, width, rows)
-            })?;
-        } else {
-            for_rows(tensor, k, |first, columns| {
-                packed.write_nk(first_column + first, columns)
-            })?;
+    for &Part {
+        linear,
+        first_column,
+    } in parts
+    {
+        let tensor = linear.weight().tensor();
+        let width = linear.out_features();
+        match linear.weight() {
+            // Already in the order of panels.
+            LinearWeight::InOut(weight) if weight.dims() == [k, width] => for_rows(
+                tensor,
+                [k, width],
+                |first, rows| weight.read_f32(first * width, rows),
+                |first, rows| packed.write_kn(first, first_column, width, rows),
+            )?,
+            _ => for_rows(
+                tensor,
+                [width, k],
+                |first, rows| linear.dequantize(first, rows),
+                |first, rows| packed.write_nk(first_column + first, rows),
+            )?,
         }
     }
     Ok(packed)
 }
 
-/// Calls `write` with the index of a row and some rows from there on, until all are done.
+/// Calls `read`, then `write` with the index of a row and some rows from there on, until all of
+/// `[rows, width]` are done.
 fn for_rows(
     tensor: &Tensor,
-    width: usize,
+    [rows, width]: [usize; 2],
+    read: impl Fn(usize, &mut [f32]) -> Result<(), akidb_onnx::Error>,
     mut write: impl FnMut(usize, &[f32]) -> Result<(), ShapeError>,
 ) -> Result<(), EngineError> {
-    let rows = tensor.len() / width;
     let mut buffer = vec![0.0; ROWS_AT_A_TIME.min(rows) * width];
     let mut row = 0;
     while row < rows {
         let count = ROWS_AT_A_TIME.min(rows - row);
         let values = &mut buffer[..count * width];
-        tensor.read_f32(row * width, values)?;
+        read(row, values)?;
         check_finite(tensor, row * width, values)?;
         write(row, values)?;
         row += count;

@@ -50,6 +50,25 @@ fn tiny_onnx() {
     check_tiny(&external, "tiny", 2e-5);
     let f16 = from_onnx(&fixture("tiny-f16"), "onnx/model_fp16.onnx");
     check_tiny(&f16, "tiny-f16", 2e-5);
+    let gqa = from_onnx(&fixture("tiny-gqa"), "onnx/model.onnx");
+    check_tiny(&gqa, "tiny", 2e-5);
+}
+
+#[test]
+fn quantized_onnx() {
+    for name in [
+        "model_bnb4",
+        "model_gqa",
+        "model_int8",
+        "model_int8_per_channel",
+        "model_mixed",
+        "model_q4",
+        "model_q4f16",
+        "model_uint8",
+    ] {
+        let engine = from_onnx(&fixture("tiny-quantized"), &format!("onnx/{name}.onnx"));
+        check_tiny(&engine, &format!("tiny-quantized/{name}"), 2e-5);
+    }
 }
 
 #[test]

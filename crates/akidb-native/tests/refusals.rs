@@ -5,7 +5,7 @@ mod common;
 
 use akidb_backend::{Backend, BackendError, BackendErrorKind, TokenBatch};
 use akidb_native::{Engine, EngineOptions};
-use akidb_onnx::decoder::{Decoder, LinearWeight};
+use akidb_onnx::decoder::{Decoder, Linear, LinearWeight};
 use common::{config, decoder, engine, tensor};
 
 fn refused(decoder: &Decoder) -> BackendError {
@@ -61,13 +61,13 @@ fn models() {
     );
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let error = spoilt(|d| {
-            let LinearWeight::InOut(weight) = &d.layers[0].down_proj.weight else {
+            let LinearWeight::InOut(weight) = d.layers[0].down_proj.weight() else {
                 unreachable!("even layers are stored so");
             };
             let mut values = weight.to_f32_vec().unwrap();
             values[3333] = bad;
             let bad = tensor("down", &[75, 52], &values);
-            d.layers[0].down_proj.weight = LinearWeight::InOut(bad);
+            d.layers[0].down_proj = Linear::new(LinearWeight::InOut(bad)).unwrap();
         });
         let expected = format!("tensor \"down\" holds {bad} at element 3333");
         assert_eq!(error.to_string(), expected);

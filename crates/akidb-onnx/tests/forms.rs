@@ -237,7 +237,7 @@ fn another_attention() {
         node(m, "0.v_proj").input[0] = "embed".into()
     });
     refused("0.attention", |m| {
-        node(m, "0.attention").op_type = Some("GroupQueryAttention".into());
+        node(m, "0.attention").op_type = Some("PagedAttention".into());
     });
     accepted(|m| set(node(m, "0.attention"), float("scale", 0.0)));
 }

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use akidb_onnx::decoder::{DecoderConfig, recognise};
 use akidb_onnx::model::OnnxModel;
 use akidb_onnx::proto::ModelProto;
+use akidb_onnx::proto::tensor_proto::DataType;
+use common::quantize::*;
 use common::*;
 
 fn seeds() -> Vec<(&'static str, ModelProto)> {
@@ -55,6 +57,17 @@ fn seeds() -> Vec<(&'static str, ModelProto)> {
         graph(&mut plain_sums).node.push(add);
     }
 
+    let mut quantized = decoder(&least);
+    to_nbits(&mut quantized, "0.q_proj", 4);
+    to_nbits(&mut quantized, "0.k_proj", 8);
+    to_bnb4(&mut quantized, "0.o_proj");
+    to_integer(
+        &mut quantized,
+        &["0.gate_proj", "0.up_proj"],
+        DataType::Int8,
+    );
+    to_quantized_table(&mut quantized);
+
     let two_layers = decoder(&DecoderConfig {
         num_hidden_layers: 2,
         ..least
@@ -63,6 +76,7 @@ fn seeds() -> Vec<(&'static str, ModelProto)> {
         ("one-layer.onnx", one_layer),
         ("other-members.onnx", other_members),
         ("plain-sums.onnx", plain_sums),
+        ("quantized.onnx", quantized),
         ("two-layers.onnx", two_layers),
     ]
 }

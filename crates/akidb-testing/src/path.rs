@@ -62,6 +62,10 @@ mod tests {
             ("tiny-f16", &["model.safetensors", "onnx/model_fp16.onnx"]),
             ("tiny-bf16", &["model.safetensors"]),
             ("tiny-gqa", &["onnx/model.onnx"]),
+            (
+                "tiny-quantized",
+                &["onnx/model_int8.onnx", "onnx/model_q4.onnx"],
+            ),
         ] {
             let common = ["config.json", "tokenizer.json", "1_Pooling/config.json"];
             for file in common.iter().chain(weights) {

@@ -10,7 +10,9 @@ use std::num::NonZeroUsize;
 use akidb_backend::{Backend, TokenBatch};
 use akidb_kernels::Isa;
 use akidb_native::{Engine, EngineOptions};
-use akidb_onnx::decoder::{Decoder, DecoderConfig, DecoderLayer, Linear, LinearWeight};
+use akidb_onnx::decoder::{
+    Decoder, DecoderConfig, DecoderLayer, EmbeddingTable, Linear, LinearWeight,
+};
 use akidb_onnx::tensor::{DataType, Tensor};
 
 /// Repeatable numbers (an LCG by Knuth).
@@ -80,15 +82,12 @@ pub(crate) fn decoder(config: &DecoderConfig, seed: u64) -> Decoder {
     let linear = |random: &mut Random, name: String, k: usize, n: usize, in_out: bool| {
         let scale = 2.0 / (k as f32).sqrt();
         let values: Vec<f32> = (0..k * n).map(|_| scale * random.float()).collect();
-        Linear {
-            in_features: k,
-            out_features: n,
-            weight: if in_out {
-                LinearWeight::InOut(tensor(&name, &[k, n], &values))
-            } else {
-                LinearWeight::OutIn(tensor(&name, &[n, k], &values))
-            },
-        }
+        let weight = if in_out {
+            LinearWeight::InOut(tensor(&name, &[k, n], &values))
+        } else {
+            LinearWeight::OutIn(tensor(&name, &[n, k], &values))
+        };
+        Linear::new(weight).unwrap()
     };
     let q_width = c.num_attention_heads * c.head_dim;
     let kv_width = c.num_key_value_heads * c.head_dim;
@@ -115,9 +114,10 @@ pub(crate) fn decoder(config: &DecoderConfig, seed: u64) -> Decoder {
         })
         .collect();
     let embedding: Vec<f32> = (0..c.vocab_size * hidden).map(|_| random.float()).collect();
+    let embedding = tensor("embed_tokens", &[c.vocab_size, hidden], &embedding);
     Decoder {
         config: c.clone(),
-        embed_tokens: tensor("embed_tokens", &[c.vocab_size, hidden], &embedding),
+        embed_tokens: EmbeddingTable::new(embedding).unwrap(),
         layers,
         norm: norm(&mut random, "norm", hidden),
     }
@@ -147,7 +147,7 @@ pub(crate) fn bits(rows: &[Vec<f32>]) -> Vec<Vec<u32>> {
 /// The last token's hidden state, computed in f64 straight from the definition.
 pub(crate) fn reference(decoder: &Decoder, ids: &[u32]) -> Vec<f64> {
     let c = &decoder.config;
-    let table = f64s(&decoder.embed_tokens);
+    let table = f64s(decoder.embed_tokens.tensor());
     let mut hidden: Vec<Vec<f64>> = ids
         .iter()
         .map(|id| table[*id as usize * c.hidden_size..][..c.hidden_size].to_vec())
@@ -215,19 +215,14 @@ fn add(x: &mut [f64], y: &[f64]) {
 }
 
 fn product(x: &[f64], linear: &Linear) -> Vec<f64> {
-    let (k, n) = (linear.in_features, linear.out_features);
-    let (weight, k_stride, n_stride) = match &linear.weight {
-        LinearWeight::InOut(weight) => (f64s(weight), n, 1),
-        LinearWeight::OutIn(weight) => (f64s(weight), 1, k),
-        _ => unreachable!("this file makes no other"),
+    let k = linear.in_features();
+    let mut weight = vec![0.0; k * linear.out_features()];
+    linear.dequantize(0, &mut weight).unwrap();
+    let element = |row: &[f32]| -> f64 {
+        let terms = x.iter().zip(row);
+        terms.map(|(x, &w)| x * f64::from(w)).sum()
     };
-    let element = |j: usize| -> f64 {
-        let terms = x.iter().enumerate();
-        terms
-            .map(|(i, x)| x * weight[i * k_stride + j * n_stride])
-            .sum()
-    };
-    (0..n).map(element).collect()
+    weight.chunks_exact(k).map(element).collect()
 }
 
 fn rms_norm(x: &[f64], weight: &Tensor, c: &DecoderConfig) -> Vec<f64> {

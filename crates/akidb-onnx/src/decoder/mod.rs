@@ -1,11 +1,22 @@
 //! A decoder-only transformer of the Qwen3 family, whatever file it came from.
 
 mod config;
+mod embedding_table;
+mod linear;
+mod matmul_bnb4;
+mod matmul_integer;
+mod matmul_nbits;
 mod recognise;
 pub(crate) mod safetensors;
+mod scales;
 mod shapes;
 
 pub use config::DecoderConfig;
+pub use embedding_table::EmbeddingTable;
+pub use linear::{Linear, LinearWeight};
+pub use matmul_bnb4::{Bnb4QuantType, MatMulBnb4, MatMulBnb4Attributes};
+pub use matmul_integer::MatMulInteger;
+pub use matmul_nbits::{MatMulNBits, MatMulNBitsAttributes};
 pub(crate) use recognise::Recognised;
 pub use recognise::recognise;
 pub use safetensors::decoder_from_safetensors;
@@ -18,7 +29,7 @@ pub struct Decoder {
     /// Sizes and constants.
     pub config: DecoderConfig,
     /// `[vocab_size, hidden_size]`.
-    pub embed_tokens: Tensor,
+    pub embed_tokens: EmbeddingTable,
     /// `num_hidden_layers` of them.
     pub layers: Vec<DecoderLayer>,
     /// Final RMSNorm, `[hidden_size]`.
@@ -50,25 +61,4 @@ pub struct DecoderLayer {
     pub up_proj: Linear,
     /// `intermediate_size` → `hidden_size`.
     pub down_proj: Linear,
-}
-
-/// A linear layer without bias: `y = x · W`.
-#[derive(Debug, Clone)]
-pub struct Linear {
-    /// Width of `x` (K).
-    pub in_features: usize,
-    /// Width of `y` (N).
-    pub out_features: usize,
-    /// The weight as the file stores it.
-    pub weight: LinearWeight,
-}
-
-/// How a file stores a linear layer's weight.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum LinearWeight {
-    /// f32, f16 or bf16, `[in_features, out_features]` (ONNX `MatMul`).
-    InOut(Tensor),
-    /// f32, f16 or bf16, `[out_features, in_features]` (PyTorch `nn.Linear`).
-    OutIn(Tensor),
 }

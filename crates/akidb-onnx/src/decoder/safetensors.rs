@@ -8,7 +8,7 @@ use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Deserialize;
 
-use super::{Decoder, DecoderConfig, DecoderLayer, Linear, LinearWeight, shapes};
+use super::{Decoder, DecoderConfig, DecoderLayer, EmbeddingTable, Linear, LinearWeight, shapes};
 use crate::error::{Error, ErrorKind, shorten};
 use crate::external::resolve_in;
 use crate::mmap::{map_file, read_small};
@@ -154,18 +154,7 @@ impl Tensors {
         let get = |name: &str| self.get(&format!("{prefix}{name}.weight"));
         let layers = (0..config.num_hidden_layers).map(|i| {
             let get = |name: &str| get(&format!("layers.{i}.{name}"));
-            let linear = |name: &str| {
-                let weight = get(name)?;
-                let &[out_features, in_features] = weight.dims() else {
-                    let why = format!("has shape {:?}, not two axes", weight.dims());
-                    return Err(Error::tensor(weight.name(), why));
-                };
-                Ok(Linear {
-                    in_features,
-                    out_features,
-                    weight: LinearWeight::OutIn(weight),
-                })
-            };
+            let linear = |name: &str| Linear::new(LinearWeight::OutIn(get(name)?));
             Ok(DecoderLayer {
                 input_layernorm: get("input_layernorm")?,
                 q_proj: linear("self_attn.q_proj")?,
@@ -182,7 +171,7 @@ impl Tensors {
         });
         let decoder = Decoder {
             config: config.clone(),
-            embed_tokens: get("embed_tokens")?,
+            embed_tokens: EmbeddingTable::new(get("embed_tokens")?)?,
             layers: layers.collect::<Result<_, Error>>()?,
             norm: get("norm")?,
         };

@@ -1,13 +1,13 @@
 //! Do a decoder's tensors fit its configuration?
 
-use super::{Decoder, DecoderConfig, DecoderLayer, LinearWeight};
+use super::{Decoder, DecoderConfig, DecoderLayer};
 use crate::error::{Error, shorten};
 use crate::tensor::Tensor;
 
 /// Refuses a decoder with a tensor of another shape than its configuration asks for.
 pub(super) fn check(decoder: &Decoder) -> Result<(), Error> {
     let config = &decoder.config;
-    let (table, norm) = (&decoder.embed_tokens, &decoder.norm);
+    let (table, norm) = (decoder.embed_tokens.tensor(), &decoder.norm);
     expect(table, &[config.vocab_size, config.hidden_size])?;
     if norm.dims() != [config.hidden_size] {
         // Either may be the wrong one.
@@ -50,9 +50,15 @@ fn check_layer(config: &DecoderConfig, layer: &DecoderLayer) -> Result<(), Error
         (&layer.up_proj, hidden, inner),
         (&layer.down_proj, inner, hidden),
     ] {
-        match &linear.weight {
-            LinearWeight::InOut(weight) => expect(weight, &[k, n])?,
-            LinearWeight::OutIn(weight) => expect(weight, &[n, k])?,
+        if (linear.in_features(), linear.out_features()) != (k, n) {
+            let tensor = linear.weight().tensor();
+            let why = format!(
+                "has shape {:?} and makes {} values of {}, the model's sizes need {n} of {k}",
+                tensor.dims(),
+                linear.out_features(),
+                linear.in_features()
+            );
+            return Err(Error::tensor(tensor.name(), why));
         }
     }
     Ok(())

@@ -84,9 +84,10 @@ pub struct OnnxFile {
 /// Tensors, and what they were recognised as.
 #[derive(Debug, Clone, Serialize)]
 pub struct TensorFile {
-    /// Type that most bytes of linear layers' weights have, such as `f16` or `int4`.
+    /// How most bytes of linear layers' weights are stored: `f32`, `f16`, `bf16`, `int8`, `uint8`,
+    /// or with the length of blocks such as `q4 block 32`, `nf4 block 64`.
     pub precision: Option<String>,
-    /// Bytes of linear layers' weights by type.
+    /// Bytes of linear layers' weights by how they are stored, scales aside.
     pub linear_bytes: BTreeMap<String, u64>,
     /// Bytes of all constants by type.
     pub constant_bytes: BTreeMap<String, u64>,
@@ -147,7 +148,7 @@ pub enum Architecture {
 /// Looks at an `.onnx` file, a safetensors file, or all of a directory's model files (in it and
 /// in its `onnx` directory).
 ///
-/// Weights are not read, but for a few rows of rotary tables.
+/// Of the constants, only scales, zero points and a few rows of rotary tables are read.
 ///
 /// # Errors
 /// When the path or the one file that it names can't be read, or a directory has no model file. In

@@ -72,18 +72,28 @@ fn recognise(
 fn linear_bytes(model: &OnnxModel) -> BTreeMap<String, u64> {
     let mut bytes = BTreeMap::new();
     for node in model.nodes() {
-        let (weight_input, bits) = match node.op_type() {
-            "MatMul" | "Gemm" | "MatMulInteger" if is_op(node, "", node.op_type()) => (1, None),
-            "MatMulNBits" => (1, Some(format!("int{}", int(node, "bits", 4)))),
-            "MatMulBnb4" if int(node, "quant_type", 1) == 0 => (1, Some("fp4".into())),
-            "MatMulBnb4" => (1, Some("nf4".into())),
+        let Some(tensor) = node
+            .input
+            .get(1)
+            .and_then(|name| constant_behind(model, name))
+        else {
+            continue;
+        };
+        let dtype = || type_name(tensor.data_type.unwrap_or(0));
+        let block = int(node, "block_size", 0);
+        let precision = match node.op_type() {
+            "MatMul" | "Gemm" if is_op(node, "", node.op_type()) => dtype(),
+            "MatMulInteger" if is_op(node, "", "MatMulInteger") => match &*dtype() {
+                "i8" => "int8".into(),
+                "u8" => "uint8".into(),
+                other => other.into(),
+            },
+            "MatMulNBits" => format!("q{} block {block}", int(node, "bits", 4)),
+            "MatMulBnb4" if int(node, "quant_type", 1) == 0 => format!("fp4 block {block}"),
+            "MatMulBnb4" => format!("nf4 block {block}"),
             _ => continue,
         };
-        let weight = node.input.get(weight_input);
-        if let Some(tensor) = weight.and_then(|name| constant_behind(model, name)) {
-            let dtype = bits.unwrap_or_else(|| type_name(tensor.data_type.unwrap_or(0)));
-            add(&mut bytes, dtype, byte_len(tensor));
-        }
+        add(&mut bytes, precision, byte_len(tensor));
     }
     bytes
 }

@@ -6,6 +6,8 @@
     reason = "a test may panic, and none uses everything"
 )]
 
+pub(crate) mod quantize;
+
 use std::collections::BTreeSet;
 
 use akidb_onnx::decoder::DecoderConfig;

@@ -3,7 +3,7 @@
 use super::layers::Recogniser;
 use super::mask::check_mask;
 use super::walk::{MICROSOFT, attribute, expect_int, input, int_attribute, need_input, unknown};
-use crate::decoder::{Linear, LinearWeight};
+use crate::decoder::Linear;
 use crate::error::{Error, shorten};
 use crate::model::{is_op, node_name};
 use crate::proto::NodeProto;
@@ -28,6 +28,16 @@ pub(super) struct Heads {
     pub(super) head_dim: usize,
 }
 
+/// What decides to which tokens a token attends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mask<'m> {
+    /// Of `MultiHeadAttention`: its mask, and if it is causal without one.
+    Bias(Option<&'m str>, bool),
+    /// Of `GroupQueryAttention`, which is always causal: `seqlens_k` and
+    /// `total_sequence_length`.
+    Lengths(&'m str, &'m str),
+}
+
 /// Heads before the repetition of keys or values, and width of all heads after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Repeat {
@@ -35,21 +45,24 @@ struct Repeat {
     width: usize,
 }
 
-/// A projection whose heads are normalised and rotated.
-struct Rotated<'m> {
-    input: &'m str,
-    proj: Linear,
-    norm: Tensor,
+/// A projection whose heads are normalised.
+pub(super) struct Projection<'m> {
+    pub(super) input: &'m str,
+    pub(super) proj: Linear,
+    pub(super) norm: Tensor,
 }
 
 impl<'m> Recogniser<'m> {
     pub(super) fn attention(&mut self, value: &'m str) -> Result<Attention<'m>, Error> {
         let (o_proj, attended) = self.linear(value)?;
         let node = self.walk.node(attended, "attention is expected here")?;
-        if !is_op(node, MICROSOFT, "MultiHeadAttention") {
-            return Err(unknown(node, "attention is expected here"));
+        if is_op(node, MICROSOFT, "MultiHeadAttention") {
+            self.multi_head_attention(node, o_proj)
+        } else if is_op(node, MICROSOFT, "GroupQueryAttention") {
+            self.group_query_attention(node, o_proj)
+        } else {
+            Err(unknown(node, "attention is expected here"))
         }
-        self.multi_head_attention(node, o_proj)
     }
 
     /// `com.microsoft.MultiHeadAttention` over keys and values repeated for each query head.
@@ -70,7 +83,7 @@ impl<'m> Recogniser<'m> {
         let head_dim = q.norm.len();
         let num_attention_heads = int_attribute(node, "num_heads", 0);
         let num_attention_heads = usize::try_from(num_attention_heads).unwrap_or(0);
-        let num_key_value_heads = k.proj.out_features / head_dim.max(1);
+        let num_key_value_heads = k.proj.out_features() / head_dim.max(1);
         let heads = Heads {
             num_attention_heads,
             num_key_value_heads,
@@ -87,10 +100,7 @@ impl<'m> Recogniser<'m> {
                 return Err(unknown(node, why));
             }
         }
-        let first = *self.heads.get_or_insert(heads);
-        if heads != first {
-            return Err(unknown(node, format!("{heads:?}, elsewhere {first:?}")));
-        }
+        self.same_heads(node, heads)?;
         check_scale(node, head_dim)?;
         self.check_inputs(node)?;
         Ok(Attention {
@@ -102,6 +112,28 @@ impl<'m> Recogniser<'m> {
             q_norm: q.norm,
             k_norm: k.norm,
         })
+    }
+
+    /// All layers must have the same heads.
+    pub(super) fn same_heads(&mut self, node: &'m NodeProto, heads: Heads) -> Result<(), Error> {
+        let first = *self.heads.get_or_insert(heads);
+        if heads == first {
+            Ok(())
+        } else {
+            Err(unknown(node, format!("{heads:?}, elsewhere {first:?}")))
+        }
+    }
+
+    /// All layers must have the same mask. True when it was looked at already.
+    pub(super) fn same_mask(&mut self, node: &'m NodeProto, mask: Mask<'m>) -> Result<bool, Error> {
+        match self.mask {
+            Some(first) if first == mask => Ok(true),
+            Some(_) => Err(unknown(node, "another mask than elsewhere")),
+            None => {
+                self.mask = Some(mask);
+                Ok(false)
+            }
+        }
     }
 
     /// Inputs besides queries, keys and values.
@@ -118,10 +150,8 @@ impl<'m> Recogniser<'m> {
         }
         let mask = input(node, MASK);
         let unidirectional = int_attribute(node, "unidirectional", 0) != 0;
-        match self.mask {
-            Some(first) if first == (mask, unidirectional) => return Ok(()),
-            Some(_) => return Err(unknown(node, "another mask than elsewhere")),
-            None => self.mask = Some((mask, unidirectional)),
+        if self.same_mask(node, Mask::Bias(mask, unidirectional))? {
+            return Ok(());
         }
         match mask {
             Some(mask) => check_mask(&self.walk, node, mask, !unidirectional),
@@ -130,8 +160,8 @@ impl<'m> Recogniser<'m> {
         }
     }
 
-    /// `RotaryEmbedding(Reshape(norm(Reshape(x · W))))`.
-    fn rotated(&mut self, value: &'m str) -> Result<Rotated<'m>, Error> {
+    /// `RotaryEmbedding` of [`Self::normed`].
+    pub(super) fn rotated(&mut self, value: &'m str) -> Result<Projection<'m>, Error> {
         let rotary = self.walk.op(
             value,
             MICROSOFT,
@@ -151,23 +181,8 @@ impl<'m> Recogniser<'m> {
             ));
         }
 
-        let joined = self.walk.op(
-            need_input(rotary, 0)?,
-            "",
-            "Reshape",
-            "putting heads together again",
-        )?;
-        let norm = self
-            .walk
-            .node(need_input(joined, 0)?, "the norm of heads is expected")?;
-        let (norm_weight, normed) = self.simplified_norm(norm)?;
-        let split = self.walk.op(normed, "", "Reshape", "taking heads apart")?;
-        let (proj, input) = self.linear(need_input(split, 0)?)?;
-
-        let head_dim = norm_weight.len();
-        self.check_reshape(split, head_dim, &norm_weight)?;
-        let (LinearWeight::InOut(weight) | LinearWeight::OutIn(weight)) = &proj.weight;
-        self.check_reshape(joined, proj.out_features, weight)?;
+        let normed = self.normed(need_input(rotary, 0)?)?;
+        let head_dim = normed.norm.len();
         let dim = int_attribute(rotary, "rotary_embedding_dim", 0);
         if dim != 0 && usize::try_from(dim) != Ok(head_dim) {
             return Err(unknown(
@@ -175,23 +190,40 @@ impl<'m> Recogniser<'m> {
                 format!("rotary_embedding_dim is {dim} of {head_dim}"),
             ));
         }
-        self.use_rotary_cache(rotary)?;
-        Ok(Rotated {
-            input,
-            proj,
-            norm: norm_weight,
-        })
+        self.use_rotary_cache(rotary, 2)?;
+        Ok(normed)
     }
 
-    /// All layers must use the same tables, which are looked at in the end.
-    fn use_rotary_cache(&mut self, node: &'m NodeProto) -> Result<(), Error> {
-        let tables = [need_input(node, 2)?, need_input(node, 3)?];
-        let (_, first) = *self.rotary.get_or_insert((node, tables));
-        if tables == first {
-            Ok(())
-        } else {
-            Err(unknown(node, "other tables than elsewhere"))
+    /// `Reshape(norm(Reshape(x · W)))`.
+    pub(super) fn normed(&mut self, value: &'m str) -> Result<Projection<'m>, Error> {
+        let joined = self
+            .walk
+            .op(value, "", "Reshape", "putting heads together again")?;
+        let norm = self
+            .walk
+            .node(need_input(joined, 0)?, "the norm of heads is expected")?;
+        let (norm, normed) = self.simplified_norm(norm)?;
+        let split = self.walk.op(normed, "", "Reshape", "taking heads apart")?;
+        let (proj, input) = self.linear(need_input(split, 0)?)?;
+        self.check_reshape(split, norm.len(), &norm)?;
+        self.check_reshape(joined, proj.out_features(), proj.weight().tensor())?;
+        Ok(Projection { input, proj, norm })
+    }
+
+    /// All layers must use the same tables, which are looked at in the end. Input `index` of
+    /// `node` is that of cosines, the next one that of sines.
+    pub(super) fn use_rotary_cache(
+        &mut self,
+        node: &'m NodeProto,
+        index: usize,
+    ) -> Result<(), Error> {
+        let (first, first_index) = *self.rotary.get_or_insert((node, index));
+        for table in 0..2 {
+            if need_input(node, index + table)? != need_input(first, first_index + table)? {
+                return Err(unknown(node, "other tables than elsewhere"));
+            }
         }
+        Ok(())
     }
 
     /// Refuses a reshape to other rows than `width`, which is that of `weight`. The data stay
@@ -276,7 +308,7 @@ fn check_swap(node: &NodeProto) -> Result<(), Error> {
     }
 }
 
-fn check_scale(node: &NodeProto, head_dim: usize) -> Result<(), Error> {
+pub(super) fn check_scale(node: &NodeProto, head_dim: usize) -> Result<(), Error> {
     let usual = 1.0 / (head_dim as f32).sqrt();
     // Absent and 0 both mean the usual one.
     let scale = match attribute(node, "scale").map(|a| a.f()) {

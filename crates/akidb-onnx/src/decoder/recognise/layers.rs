@@ -2,12 +2,12 @@
 
 use std::ptr;
 
-use super::attention::Heads;
+use super::attention::{Heads, Mask};
 use super::walk::{
     MICROSOFT, Walk, attribute, expect_int, input, need_input, not_recognised, unknown,
 };
 use crate::decoder::config::MAX_LAYERS;
-use crate::decoder::{DecoderLayer, Linear, LinearWeight};
+use crate::decoder::{DecoderLayer, EmbeddingTable, Linear};
 use crate::error::{Error, shorten};
 use crate::model::{OnnxModel, is_op, node_name};
 use crate::proto::{NodeProto, ValueInfoProto, tensor_proto, type_proto};
@@ -16,17 +16,18 @@ use crate::tensor::Tensor;
 pub(super) struct Recogniser<'m> {
     pub(super) walk: Walk<'m>,
     rms_norm_eps: Option<f32>,
-    /// Node and names of the tables that the first rotary embedding seen uses.
-    pub(super) rotary: Option<(&'m NodeProto, [&'m str; 2])>,
+    /// The first node seen that rotates, and which of its inputs is the table of cosines; that of
+    /// sines comes after it.
+    pub(super) rotary: Option<(&'m NodeProto, usize)>,
     /// Those of the first attention seen.
     pub(super) heads: Option<Heads>,
-    /// Mask of the first attention seen, and if the attention is causal without it.
-    pub(super) mask: Option<(Option<&'m str>, bool)>,
+    /// Of the first attention seen.
+    pub(super) mask: Option<Mask<'m>>,
 }
 
 /// All that the edges tell; shapes are not yet compared.
 pub(super) struct Found<'m> {
-    pub(super) embed_tokens: Tensor,
+    pub(super) embed_tokens: EmbeddingTable,
     /// First layer first.
     pub(super) layers: Vec<DecoderLayer>,
     pub(super) heads: Heads,
@@ -107,7 +108,7 @@ impl<'m> Recogniser<'m> {
             });
         };
         layers.reverse();
-        let (Some(heads), Some((rotary, _)), Some(rms_norm_eps)) =
+        let (Some(heads), Some((rotary, cos_cache)), Some(rms_norm_eps)) =
             (self.heads, self.rotary, self.rms_norm_eps)
         else {
             return Err(unknown(last.node, "no layer comes before the final norm"));
@@ -119,8 +120,8 @@ impl<'m> Recogniser<'m> {
             norm: last.weight,
             rms_norm_eps,
             rotary,
-            cos_cache: self.walk.weight(rotary, 2)?,
-            sin_cache: self.walk.weight(rotary, 3)?,
+            cos_cache: self.walk.weight(rotary, cos_cache)?,
+            sin_cache: self.walk.weight(rotary, cos_cache + 1)?,
         })
     }
 
@@ -145,10 +146,15 @@ impl<'m> Recogniser<'m> {
     }
 
     /// The embedding table, when `stream` is a lookup of `input_ids` in it.
-    fn embedding(&self, stream: Stream<'m>) -> Result<Tensor, Error> {
+    fn embedding(&self, stream: Stream<'m>) -> Result<EmbeddingTable, Error> {
         let value = match stream {
             Stream::Value(value) => value,
             Stream::Sum(node) => return Err(unknown(node, "an embedding table is expected")),
+        };
+        let dequantize = self.walk.op_if(value, "", "DequantizeLinear");
+        let value = match dequantize {
+            Some(node) => need_input(node, 0)?,
+            None => value,
         };
         let gather = self.walk.op(value, "", "Gather", "embedding tokens")?;
         expect_int(gather, "axis", 0, 0)?;
@@ -156,7 +162,17 @@ impl<'m> Recogniser<'m> {
         if !(ids == "input_ids" && self.walk.model.is_input(ids)) {
             return Err(unknown(gather, "it does not look up the input input_ids"));
         }
-        self.walk.weight(gather, 0)
+        let Some(node) = dequantize else {
+            return EmbeddingTable::new(self.walk.weight(gather, 0)?);
+        };
+        let scale = self.walk.weight(node, 1)?;
+        if scale.len() != 1 {
+            let why = format!("scales of shape {:?}, one is expected", scale.dims());
+            return Err(unknown(node, why));
+        }
+        let codes = self.walk.need_constant(gather, 0)?;
+        let zero_point = self.walk.constant_if_given(node, 2)?;
+        EmbeddingTable::quantized(codes, &scale, zero_point.as_ref())
     }
 
     /// What a sum adds: the residual, and the branch that ends in a linear layer.
@@ -286,27 +302,6 @@ impl<'m> Recogniser<'m> {
             up_proj,
             down_proj,
         })
-    }
-
-    /// True when [`Self::linear`] is to be asked about `value`.
-    fn is_linear(&self, value: &'m str) -> bool {
-        self.walk.op_if(value, "", "MatMul").is_some()
-    }
-
-    /// The linear layer that produces `value`, and the value that it takes.
-    pub(super) fn linear(&self, value: &'m str) -> Result<(Linear, &'m str), Error> {
-        let node = self.walk.op(value, "", "MatMul", "a linear layer")?;
-        let weight = self.walk.weight(node, 1)?;
-        let &[in_features, out_features] = weight.dims() else {
-            let why = format!("its weight has shape {:?}, not two axes", weight.dims());
-            return Err(unknown(node, why));
-        };
-        let linear = Linear {
-            in_features,
-            out_features,
-            weight: LinearWeight::InOut(weight),
-        };
-        Ok((linear, self.walk.uncast(need_input(node, 0)?)))
     }
 }
 

@@ -1,12 +1,15 @@
 //! Finds a decoder in an ONNX graph by its edges.
 //!
 //! The walk goes back from the last hidden state: final norm, then layer by layer the MLP and the
-//! attention, down to the embedding table. Names serve error texts only. The known form is that of
-//! ONNX Runtime GenAI's model builder; whatever else turns up is named in
+//! attention, down to the embedding table. Names serve error texts only. The known forms are
+//! those of ONNX Runtime GenAI's model builder, and what ONNX Runtime's quantizers make of them;
+//! whatever else turns up is named in
 //! [`ErrorKind::NotRecognised`](crate::ErrorKind::NotRecognised).
 
 mod attention;
+mod group_query_attention;
 mod layers;
+mod linear;
 mod mask;
 mod rotary;
 mod walk;
@@ -19,7 +22,8 @@ use super::{Decoder, DecoderConfig, shapes};
 use crate::error::{Disagreement, Error, ErrorKind};
 use crate::model::OnnxModel;
 
-/// The decoder that `model` computes. Weights stay in the mapped file.
+/// The decoder that `model` computes. Weights stay in the mapped file; scales and zero points of
+/// quantized ones are looked at.
 ///
 /// With a `config`, the graph must agree with it, and `rope_theta` and `max_position_embeddings`
 /// are taken from it. Without, `rope_theta` is worked out from the rotary tables, and their length
@@ -56,22 +60,18 @@ impl Recognised {
     }
 
     fn assemble(found: Found<'_>) -> Result<Self, Error> {
-        let &[vocab_size, hidden_size] = found.embed_tokens.dims() else {
-            let why = format!("has shape {:?}, not two axes", found.embed_tokens.dims());
-            return Err(Error::tensor(found.embed_tokens.name(), why));
-        };
         let heads = found.heads;
         let rotary = RotaryCache::new(found.cos_cache, found.sin_cache, heads.head_dim)?;
-        let intermediate_size = found.layers.first().map(|l| l.gate_proj.out_features);
+        let intermediate_size = found.layers.first().map(|l| l.gate_proj.out_features());
         let decoder = Decoder {
             config: DecoderConfig {
-                hidden_size,
+                hidden_size: found.embed_tokens.hidden_size(),
                 num_hidden_layers: found.layers.len(),
                 num_attention_heads: heads.num_attention_heads,
                 num_key_value_heads: heads.num_key_value_heads,
                 head_dim: heads.head_dim,
                 intermediate_size: intermediate_size.unwrap_or(0),
-                vocab_size,
+                vocab_size: found.embed_tokens.vocab_size(),
                 rms_norm_eps: found.rms_norm_eps,
                 rope_theta: rotary
                     .base()?

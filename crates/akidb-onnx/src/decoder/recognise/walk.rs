@@ -1,8 +1,9 @@
 //! Going from a value back to what it is made of.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use crate::decoder::scales::ValueCheck;
 use crate::error::{Error, ErrorKind, shorten};
 use crate::model::{OnnxModel, is_op, node_name};
 use crate::proto::tensor_proto::DataType as ProtoDataType;
@@ -22,6 +23,8 @@ pub(super) struct Walk<'m> {
     pub(super) model: &'m OnnxModel,
     /// Each constant is read once, so that reading costs no more than the file holds.
     constants: RefCell<HashMap<&'m str, Tensor>>,
+    /// Constants whose values were looked at, each once for a check.
+    checked: RefCell<HashSet<(&'m str, ValueCheck)>>,
 }
 
 impl<'m> Walk<'m> {
@@ -29,6 +32,7 @@ impl<'m> Walk<'m> {
         Self {
             model,
             constants: RefCell::default(),
+            checked: RefCell::default(),
         }
     }
 
@@ -116,20 +120,48 @@ impl<'m> Walk<'m> {
         Ok(tensor)
     }
 
+    /// The constant that is input `index` of `node`.
+    pub(super) fn need_constant(&self, node: &'m NodeProto, index: usize) -> Result<Tensor, Error> {
+        let value = need_input(node, index)?;
+        self.constant(value)?
+            .ok_or_else(|| unknown(node, format!("{:?} is no constant", shorten(value))))
+    }
+
+    /// As [`Self::need_constant`], when the input is given.
+    pub(super) fn constant_if_given(
+        &self,
+        node: &'m NodeProto,
+        index: usize,
+    ) -> Result<Option<Tensor>, Error> {
+        let given = input(node, index);
+        given.map(|_| self.need_constant(node, index)).transpose()
+    }
+
     /// The float constant that is input `index` of `node`.
     pub(super) fn weight(&self, node: &'m NodeProto, index: usize) -> Result<Tensor, Error> {
-        let value = need_input(node, index)?;
-        match self.constant(value)? {
-            Some(tensor) if tensor.dtype().is_float() => Ok(tensor),
-            Some(tensor) => Err(unknown(
-                node,
-                format!("{:?} is {}, not a float", shorten(value), tensor.dtype()),
-            )),
-            None => Err(unknown(
-                node,
-                format!("{:?} is no constant", shorten(value)),
-            )),
+        let tensor = self.need_constant(node, index)?;
+        if tensor.dtype().is_float() {
+            return Ok(tensor);
         }
+        let value = shorten(need_input(node, index)?);
+        let why = format!("{value:?} is {}, not a float", tensor.dtype());
+        Err(unknown(node, why))
+    }
+
+    /// As [`Self::weight`], and all its values pass `check`.
+    pub(super) fn scales(
+        &self,
+        node: &'m NodeProto,
+        index: usize,
+        check: ValueCheck,
+    ) -> Result<Tensor, Error> {
+        let tensor = self.weight(node, index)?;
+        let key = (self.uncast(need_input(node, index)?), check);
+        if !self.checked.borrow().contains(&key) {
+            check.check(&tensor)?;
+            self.checked.borrow_mut().insert(key);
+        }
+        Ok(tensor)
     }
 
     /// The short list of integers that is input `index` of `node`.
@@ -178,6 +210,21 @@ pub(super) fn expect_int(
     match int_attribute(node, name, default) {
         value if value == wanted => Ok(()),
         value => Err(unknown(node, format!("{name} is {value}, not {wanted}"))),
+    }
+}
+
+/// Attribute `name`, which is a size.
+///
+/// # Errors
+/// When it is missing or not positive.
+pub(super) fn size_attribute(node: &NodeProto, name: &str) -> Result<usize, Error> {
+    let value = int_attribute(node, name, 0);
+    match usize::try_from(value) {
+        Ok(size @ 1..) => Ok(size),
+        _ => {
+            let node = shorten(node_name(node));
+            Err(Error::graph(format!("node {node:?}: {name} is {value}")))
+        }
     }
 }
 
