@@ -22,7 +22,7 @@ pub trait Backend: Send + Sync {
     /// Writes one pooled row per text of `batch`, before any normalisation.
     ///
     /// `out` is `[batch.len(), info().hidden_size]`, row-major f32. A text's row depends on that
-    /// text alone. Rows may hold non-finite values where the model overflows: the caller checks.
+    /// text alone (on a backend that pads, up to rounding). Rows may hold non-finite values where the model overflows: the caller checks.
     ///
     /// # Errors
     /// When `out` has the wrong length, a text is empty or longer than the model allows, a token

@@ -8,6 +8,7 @@ use akidb_embedding::{
 
 use crate::commands::Command;
 use crate::error::CliError;
+use crate::message::message;
 
 /// Text to vectors with Qwen3-Embedding and other ONNX models.
 #[derive(Debug, Parser)]
@@ -59,6 +60,14 @@ enum Backend {
 }
 
 impl ModelArgs {
+    /// Number of threads that a model runs on.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads.map_or_else(
+            || std::thread::available_parallelism().map_or(1, usize::from),
+            usize::from,
+        )
+    }
+
     /// Loads the model, and says which one it is where the user didn't.
     pub(crate) fn load(&self) -> Result<Embedder, CliError> {
         let mut builder = Embedder::builder().backend(match self.backend {
@@ -77,10 +86,10 @@ impl ModelArgs {
         }
         let embedder = builder.build()?;
         if self.model.is_none() {
-            eprintln!(
+            message(format_args!(
                 "model: {} (no --model given; vectors of different models must not be mixed)",
                 embedder.model()
-            );
+            ));
         }
         Ok(embedder)
     }
@@ -130,7 +139,13 @@ enum Long {
 }
 
 impl VectorArgs {
-    pub(crate) fn options(&self, encoding: Encoding) -> EmbedOptions {
+    pub(crate) fn options(&self, embedder: &Embedder, encoding: Encoding) -> EmbedOptions {
+        if self.role == Role::Query && self.instruction.is_none() && !embedder.has_query_prompt() {
+            message(format_args!(
+                "warning: {} has no query prompt: queries are embedded as they are",
+                embedder.model()
+            ));
+        }
         EmbedOptions {
             prompt: match (&self.instruction, self.role) {
                 (Some(task), _) => Prompt::Instruction(task.clone()),
@@ -152,10 +167,10 @@ impl VectorArgs {
 /// Tells of texts whose end was not seen.
 pub(crate) fn report_truncated(count: usize, limit: usize) {
     if count > 0 {
-        eprintln!(
+        message(format_args!(
             "warning: {count} {} longer than {limit} tokens: the end was cut off",
             if count == 1 { "text was" } else { "texts were" }
-        );
+        ));
     }
 }
 
@@ -172,6 +187,7 @@ pub(crate) fn is_usage(error: &EmbedError) -> bool {
             | EmbedError::TokenLimit { .. }
             | EmbedError::UnknownPrompt { .. }
             | EmbedError::NoInstruction
+            | EmbedError::Environment { .. }
             | EmbedError::ModelNotFound { .. }
             | EmbedError::ModelNotNamed { .. }
             | EmbedError::UnknownVariant { .. }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use akidb_embedding::EmbedError;
 
 use crate::args::is_usage;
+use crate::message::message;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -53,14 +54,14 @@ impl CliError {
             // The reader has seen enough.
             return ExitCode::SUCCESS;
         }
-        eprintln!("error: {self}");
+        message(format_args!("error: {self}"));
         let mut cause = self.source();
         while let Some(error) = cause {
-            eprintln!("caused by: {error}");
+            message(format_args!("caused by: {error}"));
             cause = error.source();
         }
         if let Some(hint) = self.hint() {
-            eprintln!("hint: {hint}");
+            message(format_args!("hint: {hint}"));
         }
         match self {
             Self::Usage(_) => ExitCode::from(2),

@@ -9,8 +9,14 @@ use clap::Args;
 
 use crate::error::{CliError, LineError};
 
+/// Bytes of the input after which a batch takes no further text.
+const MAX_BATCH_BYTES: u64 = 64 << 20;
+
 /// Longest line that is read.
 const MAX_LINE_MIB: usize = 256;
+
+/// Some editors put it before the first line.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Where texts come from.
 #[derive(Debug, Args)]
@@ -22,9 +28,9 @@ pub(crate) struct InputArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "texts")]
     jsonl: Option<PathBuf>,
 
-    /// Field of the JSON objects that holds the text (or a list of token ids)
-    #[arg(long, value_name = "NAME", default_value = "text", requires = "jsonl")]
-    field: String,
+    /// Field of the JSON objects that holds the text (or a list of token ids) [default: text]
+    #[arg(long, value_name = "NAME", requires = "jsonl")]
+    field: Option<String>,
 }
 
 /// Texts, one by one, in order.
@@ -55,7 +61,7 @@ impl InputArgs {
             } else {
                 LineReader::file(path)?
             };
-            let field = self.field.clone();
+            let field = self.field.clone().unwrap_or_else(|| "text".to_owned());
             return Ok(Texts {
                 lines: Lines::Json { reader, field },
                 bytes,
@@ -89,10 +95,11 @@ impl Texts {
         }
     }
 
-    /// Up to `count` further texts; fewer only at the end.
+    /// Up to `count` further texts; fewer at the end, or when they are very long.
     pub(crate) fn take(&mut self, count: usize) -> Result<Vec<Input<'static>>, CliError> {
         let mut texts = Vec::new();
-        while texts.len() < count {
+        let start = self.position();
+        while texts.len() < count && self.position() - start < MAX_BATCH_BYTES {
             match self.next()? {
                 Some(text) => texts.push(text),
                 None => break,
@@ -106,12 +113,14 @@ impl Texts {
             Lines::Arguments(texts) => Ok(texts.next().map(Input::from)),
             Lines::Plain(reader) => Ok(reader.next()?.map(Input::from)),
             Lines::Json { reader, field } => {
-                let Some(line) = reader.next()? else {
-                    return Ok(None);
-                };
-                parse(&line, field)
-                    .map(Some)
-                    .map_err(|source| reader.error(source))
+                while let Some(line) = reader.next()? {
+                    if !line.trim().is_empty() {
+                        return parse(&line, field)
+                            .map(Some)
+                            .map_err(|source| reader.error(source));
+                    }
+                }
+                Ok(None)
             }
         }
     }
@@ -182,6 +191,9 @@ impl LineReader {
             if bytes.last() == Some(&b'\r') {
                 bytes.pop();
             }
+        }
+        if self.line == 1 && bytes.starts_with(BYTE_ORDER_MARK) {
+            bytes.drain(..BYTE_ORDER_MARK.len());
         }
         String::from_utf8(bytes)
             .map(Some)

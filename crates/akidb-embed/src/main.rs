@@ -5,6 +5,7 @@ mod args;
 mod commands;
 mod error;
 mod input;
+mod message;
 mod output;
 mod progress;
 mod text;
@@ -18,13 +19,21 @@ use tracing_subscriber::filter::LevelFilter;
 use akidb_embedding::env;
 
 use crate::args::Cli;
+use crate::error::CliError;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let level = env::AKIDB_LOG
+    let level = match env::AKIDB_LOG
         .get()
-        .and_then(|level| level.parse().ok())
-        .unwrap_or(LevelFilter::WARN);
+        .map(|level| level.parse::<LevelFilter>())
+    {
+        None => LevelFilter::WARN,
+        Some(Ok(level)) => level,
+        Some(Err(error)) => {
+            let name = env::AKIDB_LOG.name;
+            return CliError::Usage(format!("{name}: {error}")).report();
+        }
+    };
     tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(std::io::stderr)

@@ -228,6 +228,36 @@ fn inspecting_what_is_not_a_model() {
 }
 
 #[test]
+fn bench_refuses_more_tokens_than_the_model_takes() {
+    for tokens in ["2049", "4000000000"] {
+        let out = akidb(&["bench", "-m", "akidb-mini", "--tokens", tokens]);
+        failed(&out, 2, &["at most 2048"]);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_device_in_place_of_a_json_file() {
+    for name in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
+        let (_dir, out) = damaged(|dir| {
+            let path = dir.join(name);
+            let _ = std::fs::remove_file(&path);
+            std::os::unix::fs::symlink("/dev/zero", path).unwrap();
+        });
+        failed(&out, 1, &[name, "not a regular file"]);
+    }
+}
+
+#[test]
+fn environment_variables_that_make_no_sense() {
+    for (name, value) in [("AKIDB_ISA", "sse9"), ("AKIDB_LOG", "loud")] {
+        let args = ["embed", "a", "-m", "akidb-mini", "--backend", "rten"];
+        let out = common::run_with(&args, b"", &[(name, value)]);
+        failed(&out, 2, &[name]);
+    }
+}
+
+#[test]
 fn unknown_arguments_are_usage_errors() {
     for args in [
         &["embed", "--frmat", "json"][..],

@@ -196,7 +196,7 @@ fn truncation_is_told() {
     assert_eq!(out.code, 1);
     assert_eq!(
         out.stderr,
-        "error: text 1 is longer than 16 tokens\n\
+        "error: the text at index 1 is longer than 16 tokens\n\
          hint: shorten the text, or allow truncation (--on-long truncate)\n"
     );
 }
@@ -300,6 +300,91 @@ fn an_output_file_appears_only_when_complete() {
     let out = run_with_stdin(&args, b"fine\n");
     assert_eq!((out.code, out.stdout.as_str()), (0, ""));
     assert!(std::fs::metadata(&file).unwrap().len() > 1024);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_existing_file_keeps_its_mode_a_link_its_target_and_a_device_its_nature() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let (file, link) = (dir.path().join("private"), dir.path().join("link"));
+    std::fs::write(&file, "old").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let write = |path: &std::path::Path| {
+        let path = path.to_str().unwrap();
+        akidb(&[
+            "embed",
+            "a",
+            "-m",
+            "akidb-mini",
+            "--format",
+            "text",
+            "-o",
+            path,
+        ])
+    };
+    assert_eq!(write(&link).code, 0);
+    assert!(link.is_symlink());
+    assert!(std::fs::metadata(&file).unwrap().len() > 1000);
+    assert_eq!(
+        std::fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+
+    assert_eq!(write(std::path::Path::new("/dev/null")).code, 0);
+    assert!(!std::path::Path::new("/dev/null").is_file());
+
+    let out = write(dir.path());
+    assert_eq!((out.code, out.stderr.contains("is a directory")), (2, true));
+    assert!(write(std::path::Path::new("-")).stdout.len() > 1000);
+}
+
+/// The program is stopped while it waits for further lines.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_leaves_no_partial_file() {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_akidb-embed"))
+        .args(["embed", "-m", "akidb-mini", "--format", "text", "-o"])
+        .arg(dir.path().join("out.txt"))
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&b"line\n".repeat(200)).unwrap();
+    let files = || std::fs::read_dir(dir.path()).unwrap().count();
+    for _ in 0..600 {
+        if files() > 0 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(files(), 1, "the temporary file");
+    // The handler is set right after the file is made.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let kill = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(files(), 0);
+}
+
+#[test]
+fn a_byte_order_mark_and_blank_json_lines_are_no_text() {
+    let embed = |args: &[&str], stdin: &[u8]| {
+        let args = [&["embed", "--format", "text", "-m", "akidb-mini"], args].concat();
+        let out = run_with_stdin(&args, stdin);
+        assert_eq!((out.code, out.stderr.as_str()), (0, ""));
+        out.stdout
+    };
+    let expected = embed(&[], b"a\n");
+    assert_eq!(embed(&[], "\u{feff}a\n".as_bytes()), expected);
+    let json = "\u{feff}{\"text\": \"a\"}\r\n\n  \n";
+    assert_eq!(embed(&["--jsonl", "-"], json.as_bytes()), expected);
 }
 
 #[test]

@@ -52,6 +52,14 @@ pub(crate) fn load(
             "0 threads can't run anything".to_owned(),
         ));
     }
+    let isa = match env::AKIDB_ISA.get() {
+        Some(value) => Some(value.parse::<Isa>().map_err(|e| EmbedError::Environment {
+            name: env::AKIDB_ISA.name,
+            value,
+            why: e.to_string(),
+        })?),
+        None => None,
+    };
     match options.backend {
         BackendChoice::Rten => Ok(Loaded {
             backend: rten(weights, settings, options)?.map_err(|source| EmbedError::Backend {
@@ -61,7 +69,7 @@ pub(crate) fn load(
             fallback: None,
         }),
         BackendChoice::Native => Ok(Loaded {
-            backend: native(files, weights, settings, options)?.map_err(|reason| {
+            backend: native(files, weights, settings, options, isa)?.map_err(|reason| {
                 EmbedError::Backend {
                     backend: "native",
                     source: BackendError::new(BackendErrorKind::UnsupportedModel, reason),
@@ -69,7 +77,7 @@ pub(crate) fn load(
             })?,
             fallback: None,
         }),
-        BackendChoice::Auto => match native(files, weights, settings, options)? {
+        BackendChoice::Auto => match native(files, weights, settings, options, isa)? {
             Ok(backend) => Ok(Loaded {
                 backend,
                 fallback: None,
@@ -93,6 +101,7 @@ fn native(
     weights: &Weights,
     settings: &Settings,
     options: &BackendOptions,
+    isa: Option<Isa>,
 ) -> Result<Result<Box<dyn Backend>, String>, EmbedError> {
     let decoder = match decoder(files, weights) {
         Ok(decoder) => decoder,
@@ -112,12 +121,6 @@ fn native(
             settings.pooling
         )));
     }
-    let isa = match env::AKIDB_ISA.get() {
-        Some(name) => Some(name.parse::<Isa>().map_err(|e| {
-            EmbedError::Unsupported(format!("{}={name}: {e}", env::AKIDB_ISA.name))
-        })?),
-        None => None,
-    };
     let options = EngineOptions {
         threads: options.threads.and_then(NonZeroUsize::new),
         isa,
@@ -153,6 +156,10 @@ fn decoder(files: &ModelFiles, weights: &Weights) -> Result<Decoder, EmbedError>
     Ok(decoder)
 }
 
+/// Longest text that RTen is given. It holds all attention scores of a layer at once: 1 GB for 16
+/// heads at this length, four times that at twice the length.
+const RTEN_MAX_TOKENS: usize = 4096;
+
 /// RTen, or why it can't load a model that another backend may run.
 fn rten(
     weights: &Weights,
@@ -161,7 +168,7 @@ fn rten(
 ) -> Result<Result<Box<dyn Backend>, BackendError>, EmbedError> {
     let rten = RtenOptions {
         threads: options.threads.and_then(NonZeroUsize::new),
-        max_tokens: settings.max_tokens,
+        max_tokens: settings.max_tokens.map(|n| n.min(RTEN_MAX_TOKENS)),
         hidden_size: settings.hidden_size,
         // Short texts run several times faster, for a second copy of the weights.
         prepack_weights: true,

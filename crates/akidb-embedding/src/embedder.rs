@@ -142,6 +142,11 @@ impl Embedder {
         self.max_tokens
     }
 
+    /// Whether the model has a query prompt.
+    pub fn has_query_prompt(&self) -> bool {
+        self.settings.prompts.contains_key("query")
+    }
+
     /// What vectors made with these options come from.
     ///
     /// # Errors
@@ -166,7 +171,8 @@ impl Embedder {
 
     /// Embeds texts (or token ids): one vector each, in order.
     ///
-    /// A text's vector depends on that text alone, not on the others of the call.
+    /// A text's vector depends on that text alone, not on the others of the call: on the native
+    /// backend to the last bit.
     ///
     /// # Errors
     /// When an option doesn't fit the model, a text is too long and truncation was declined, token

@@ -2,6 +2,8 @@
 //!
 //! An empty value counts as unset.
 
+use std::path::PathBuf;
+
 /// One environment variable.
 #[derive(Debug, Clone, Copy)]
 pub struct Variable {
@@ -21,7 +23,8 @@ pub const AKIDB_HOME: Variable = Variable {
 /// Forces a CPU tier.
 pub const AKIDB_ISA: Variable = Variable {
     name: "AKIDB_ISA",
-    doc: "CPU tier of the native engine: portable, avx2, avx512 or neon (default: the best this CPU has)",
+    doc: "CPU tier of the native engine: portable, avx2, avxvnni, avx512, avx512vnni or neon \
+          (default: the best this CPU has)",
 };
 
 /// How much is logged.
@@ -49,5 +52,11 @@ impl Variable {
     /// Its value, if set, not empty and valid Unicode.
     pub fn get(&self) -> Option<String> {
         std::env::var(self.name).ok().filter(|v| !v.is_empty())
+    }
+
+    /// Its value as a path, if set and not empty.
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        let value = std::env::var_os(self.name)?;
+        (!value.is_empty()).then(|| value.into())
     }
 }

@@ -39,12 +39,10 @@ pub enum EmbedError {
         file: String,
     },
     /// A file of the model is larger than such a file can sensibly be.
-    #[error("{file} is {bytes} bytes, more than the {limit} that are read")]
+    #[error("{file} has more than the {limit} bytes that are read")]
     FileTooLarge {
         /// The file.
         file: String,
-        /// Its size.
-        bytes: u64,
         /// The bound.
         limit: u64,
     },
@@ -107,6 +105,22 @@ pub enum EmbedError {
         /// What there is.
         known: Vec<String>,
     },
+    /// An environment variable holds something that can't be used.
+    #[error("{name}={value}: {why}")]
+    Environment {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// An installed model has the built-in model's name.
+    #[error("{} has the name of the built-in model", directory.display())]
+    ModelNameTaken {
+        /// Where it is installed.
+        directory: PathBuf,
+    },
     /// The wanted precision or backend doesn't exist for this model.
     #[error("{0}")]
     Unsupported(String),
@@ -130,7 +144,7 @@ pub enum EmbedError {
     #[error("the model takes no instruction: its query prompt has no \"Instruct: \" line")]
     NoInstruction,
     /// A text is longer than allowed and truncation was declined.
-    #[error("text {index} is longer than {limit} tokens")]
+    #[error("the text at index {index} is longer than {limit} tokens")]
     TooLong {
         /// Position in the call, from 0.
         index: usize,
@@ -148,7 +162,7 @@ pub enum EmbedError {
         most: usize,
     },
     /// An input of token ids can't be used.
-    #[error("input {index}: {message}")]
+    #[error("the input at index {index}: {message}")]
     InvalidTokens {
         /// Position in the call, from 0.
         index: usize,
@@ -156,7 +170,7 @@ pub enum EmbedError {
         message: String,
     },
     /// The model overflowed on a text.
-    #[error("the vector of text {index} is not finite{}", note(.encoding))]
+    #[error("the vector of the text at index {index} is not finite{}", note(.encoding))]
     NotFinite {
         /// Position in the call, from 0.
         index: usize,
@@ -206,6 +220,7 @@ impl EmbedError {
             Self::MissingFile { .. } => {
                 "a model directory needs the files of its Hugging Face repository".to_owned()
             }
+            Self::ModelNameTaken { .. } => "rename the directory".to_owned(),
             Self::NoInstruction => {
                 "leave the instruction out, or use a model that takes one".to_owned()
             }

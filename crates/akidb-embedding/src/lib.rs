@@ -3,7 +3,8 @@
 //! [`Embedder`] is the library: it finds a model, tokenizes, runs it and gives vectors.
 //! [`OnnxEmbeddingProvider`] puts it behind AkiDB's [`EmbeddingProvider`] contract.
 //!
-//! A text's vector is the same, bit for bit, alone or in any batch, at any number of threads.
+//! On the native backend a text's vector is the same, bit for bit, alone or in any batch, at any
+//! number of threads.
 #![forbid(unsafe_code)]
 
 mod backend;

@@ -70,7 +70,7 @@ pub struct ModelInfo {
     pub model: String,
     /// Length of its vectors.
     pub dimension: u32,
-    /// Longest text in tokens; longer ones are cut.
+    /// Longest text in tokens; longer ones are cut, and the log says so.
     pub max_tokens: usize,
 }
 
@@ -193,6 +193,14 @@ fn work(
             _ => EmbeddingError::Internal(message),
         }
     })?;
+    let truncated = answer.embeddings.iter().filter(|e| e.truncated).count();
+    if truncated > 0 {
+        tracing::warn!(
+            truncated,
+            max_tokens = embedder.max_tokens(),
+            "texts were longer than the model takes: their ends were cut off"
+        );
+    }
     let usage = Usage {
         total_tokens: answer.total_tokens,
         duration_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),

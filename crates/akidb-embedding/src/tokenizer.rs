@@ -62,13 +62,31 @@ impl TextTokenizer {
             }
         }
 
-        let adds_eos = match settings.eos_token_id {
-            Some(eos) if settings.pooling == Pooling::LastToken && suffix.is_empty() => {
-                suffix.push(eos);
-                true
-            }
-            _ => false,
-        };
+        let adds_eos = settings.pooling == Pooling::LastToken && suffix.is_empty();
+        if adds_eos {
+            let eos = settings.eos_token_ids.first().copied();
+            suffix.push(eos.ok_or_else(|| {
+                EmbedError::Contradiction {
+                    file: label.clone(),
+                    message:
+                        "its post-processor ends no text, and config.json has no eos_token_id \
+                          to do it with"
+                            .to_owned(),
+                }
+            })?);
+        }
+        if let (Some(last), false) = (suffix.last(), settings.eos_token_ids.is_empty())
+            && settings.pooling == Pooling::LastToken
+            && !settings.eos_token_ids.contains(last)
+        {
+            return Err(EmbedError::Contradiction {
+                file: label,
+                message: format!(
+                    "its post-processor ends texts with {last}, but config.json says eos_token_id {:?}",
+                    settings.eos_token_ids
+                ),
+            });
+        }
         let this = Self {
             tokenizer,
             label,
@@ -155,9 +173,16 @@ impl TextTokenizer {
         if text.is_empty() {
             return Ok(Vec::new());
         }
-        guard(&self.label, || {
+        let ids = guard(&self.label, || {
             Ok(self.tokenizer.encode_fast(text, false)?.get_ids().to_vec())
-        })
+        })?;
+        match ids.iter().find(|&&id| !self.knows(id)) {
+            Some(id) => Err(EmbedError::Contradiction {
+                file: self.label.clone(),
+                message: format!("token {id} is outside config.json's vocab_size"),
+            }),
+            None => Ok(ids),
+        }
     }
 
     fn wrap(&self, content: Vec<u32>, truncated: bool) -> Tokens {

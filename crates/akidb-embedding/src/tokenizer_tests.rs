@@ -12,7 +12,8 @@ fn with_post_processor(post_processor: serde_json::Value) -> Result<TextTokenize
     let files = resolve(Some("akidb-mini")).unwrap();
     let mut json: serde_json::Value = files.json(FILE).unwrap().unwrap();
     json["post_processor"] = post_processor;
-    let settings = Settings::read(&files).unwrap();
+    let mut settings = Settings::read(&files).unwrap();
+    settings.eos_token_ids.push(16383);
     TextTokenizer::new(json.to_string().as_bytes(), FILE.to_owned(), &settings)
 }
 
@@ -31,6 +32,44 @@ fn the_eos_is_appended_once_whoever_does_it() {
         // The text's own token and the one that ends it, as transformers has it.
         assert_eq!(ids("<|endoftext|>"), [EOS, EOS]);
     }
+}
+
+#[test]
+fn a_model_without_any_eos_and_one_with_two_are_refused() {
+    let files = resolve(Some("akidb-mini")).unwrap();
+    let mut settings = Settings::read(&files).unwrap();
+    settings.eos_token_ids = vec![5, 6];
+    let error = TextTokenizer::load(&files, &settings)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("ends texts with 16381") && error.contains("[5, 6]"),
+        "{error}"
+    );
+    settings.eos_token_ids = vec![5, EOS];
+    TextTokenizer::load(&files, &settings).unwrap();
+
+    settings.eos_token_ids.clear();
+    let mut json: serde_json::Value = files.json(FILE).unwrap().unwrap();
+    json["post_processor"] = serde_json::Value::Null;
+    let error = TextTokenizer::new(json.to_string().as_bytes(), FILE.to_owned(), &settings);
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("no eos_token_id"), "{error}");
+}
+
+#[test]
+fn a_token_id_beyond_the_vocabulary_is_the_tokenizers_fault() {
+    let files = resolve(Some("akidb-mini")).unwrap();
+    let settings = Settings::read(&files).unwrap();
+    let mut json: serde_json::Value = files.json(FILE).unwrap().unwrap();
+    json["model"]["vocab"]["hello"] = 20_000.into();
+    let json = json.to_string();
+    let tokenizer = TextTokenizer::new(json.as_bytes(), FILE.to_owned(), &settings).unwrap();
+    let error = tokenizer.encode("", "hello", 9).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "tokenizer.json: token 20000 is outside config.json's vocab_size"
+    );
 }
 
 #[test]
@@ -146,7 +185,7 @@ fn ids_of_the_tiny_tokenizer_equal_those_of_transformers() {
     let files = resolve(dir.to_str()).unwrap();
     let settings = Settings::read(&files).unwrap();
     let tokenizer = TextTokenizer::load(&files, &settings).unwrap();
-    let eos = settings.eos_token_id.unwrap();
+    let eos = settings.eos_token_ids[0];
     assert!(tokenizer.adds_eos());
     for golden in akidb_testing::token_goldens("tiny") {
         let mut expected = golden.ids;
@@ -172,7 +211,7 @@ fn ids_of_the_full_qwen3_tokenizer_equal_those_of_transformers() {
     let files = resolve(Some("akidb-mini")).unwrap();
     let settings = Settings {
         vocab_size: Some(151_669),
-        eos_token_id: Some(151_643),
+        eos_token_ids: vec![151_643],
         ..Settings::read(&files).unwrap()
     };
     let tokenizer = TextTokenizer::new(&bytes, FILE.to_owned(), &settings).unwrap();

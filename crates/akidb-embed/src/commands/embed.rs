@@ -33,7 +33,7 @@ pub(crate) struct EmbedArgs {
     #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Output")]
     format: Option<Format>,
 
-    /// Write to a file instead of standard output; it appears only when complete
+    /// Write to a file, which appears only when complete [default: "-", standard output]
     #[arg(long, short, value_name = "FILE", help_heading = "Output")]
     output: Option<PathBuf>,
 }
@@ -42,7 +42,8 @@ pub(crate) struct EmbedArgs {
 enum Type {
     F32,
     F16,
-    /// One signed byte a value; the largest magnitude becomes 127
+    /// One signed byte a value; the largest magnitude becomes 127 (json, jsonl and csv say by which
+    /// scale; npy and text don't, and cosines don't need it)
     Int8,
     /// One sign bit a value, eight to a byte
     Binary,
@@ -51,12 +52,13 @@ enum Type {
 pub(crate) fn run(args: &EmbedArgs) -> Result<(), CliError> {
     let mut texts = args.input.open()?;
     let embedder = args.model.load()?;
-    let options = args.vectors.options(match args.encoding {
+    let encoding = match args.encoding {
         Type::F32 => Encoding::F32,
         Type::F16 => Encoding::F16,
         Type::Int8 => Encoding::I8,
         Type::Binary => Encoding::Binary,
-    });
+    };
+    let options = args.vectors.options(&embedder, encoding);
     let provenance = embedder.provenance(&options)?;
     let format = args.format.unwrap_or_else(|| {
         if args.output.is_none() && std::io::stdout().is_terminal() {
@@ -74,6 +76,7 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<(), CliError> {
         if batch.is_empty() {
             break;
         }
+        // Short work needs no bar.
         if batch.len() == TEXTS_PER_CALL && progress.is_none() {
             progress = Some(Progress::new(texts.bytes));
         }

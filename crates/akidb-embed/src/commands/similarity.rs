@@ -53,7 +53,7 @@ pub(crate) fn run(args: &SimilarityArgs) -> Result<(), CliError> {
         )));
     }
     let embedder = args.model.load()?;
-    let options = args.vectors.options(Encoding::F32);
+    let options = args.vectors.options(&embedder, Encoding::F32);
     let answer = embedder.embed(&texts, &options)?;
     let vectors: Vec<&[f32]> = answer
         .embeddings
@@ -66,9 +66,9 @@ pub(crate) fn run(args: &SimilarityArgs) -> Result<(), CliError> {
         .collect();
     let labels: Vec<String> = texts.iter().map(label).collect();
 
-    let mut out = anstream::stdout();
+    let mut out = std::io::stdout();
     match args.format {
-        Format::Table => table(&mut out, &labels, &matrix),
+        Format::Table => table(&mut anstream::stdout(), &labels, &matrix),
         Format::Json => json(&mut out, &labels, &matrix, &answer.provenance),
         Format::Csv => csv(&mut out, &matrix),
     }

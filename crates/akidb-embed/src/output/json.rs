@@ -8,6 +8,12 @@ use akidb_embedding::{Embedding, Provenance, Values};
 
 #[derive(Serialize)]
 struct Item<'a> {
+    /// Each line of JSON Lines stands alone; a list says it once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a str>,
+    /// The same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fallback: Option<&'a str>,
     object: &'static str,
     index: usize,
     embedding: Numbers<'a>,
@@ -37,8 +43,15 @@ struct Usage {
     total_tokens: usize,
 }
 
-fn write_item(out: &mut dyn Write, index: usize, embedding: &Embedding) -> io::Result<()> {
+fn write_item(
+    out: &mut dyn Write,
+    index: usize,
+    embedding: &Embedding,
+    provenance: Option<&Provenance>,
+) -> io::Result<()> {
     let item = Item {
+        model: provenance.map(|p| p.model.as_str()),
+        fallback: provenance.and_then(|p| p.fallback.as_deref()),
         object: "embedding",
         index,
         embedding: Numbers(&embedding.values),
@@ -57,12 +70,17 @@ pub(super) fn item(out: &mut dyn Write, index: usize, embedding: &Embedding) -> 
     if index > 0 {
         out.write_all(b",")?;
     }
-    write_item(out, index, embedding)
+    write_item(out, index, embedding, None)
 }
 
 /// One line of JSON Lines.
-pub(super) fn line(out: &mut dyn Write, index: usize, embedding: &Embedding) -> io::Result<()> {
-    write_item(out, index, embedding)?;
+pub(super) fn line(
+    out: &mut dyn Write,
+    index: usize,
+    embedding: &Embedding,
+    provenance: &Provenance,
+) -> io::Result<()> {
+    write_item(out, index, embedding, Some(provenance))?;
     out.write_all(b"\n")
 }
 

@@ -1,20 +1,24 @@
 //! Vectors on their way out: formats, and where they are written.
 
+mod destination;
 mod json;
 mod npy;
 mod plain;
 mod pretty;
 
-use std::fs::File;
 use std::io::{self, BufWriter, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::ValueEnum;
-use tempfile::NamedTempFile;
+use tempfile::{SpooledTempFile, spooled_tempfile};
 
 use akidb_embedding::{Embedding, Input, Provenance};
 
 use crate::error::CliError;
+use destination::Destination;
+
+/// Items kept in memory before they go to a temporary file, in bytes.
+const SPOOL_BYTES: usize = 16 << 20;
 
 /// How vectors are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -38,59 +42,31 @@ pub(crate) struct Output {
     format: Format,
     provenance: Provenance,
     destination: Destination,
-    /// Holds the items of formats whose head depends on their number.
-    spool: Option<BufWriter<File>>,
+    /// Holds the items of json, which is printed whole or not at all, and of npy, whose head has
+    /// their number.
+    spool: Option<SpooledTempFile>,
     items: usize,
     tokens: usize,
 }
 
-enum Destination {
-    Stdout(Box<dyn Write>),
-    /// Renamed to its name when complete, deleted when not.
-    File {
-        temporary: BufWriter<NamedTempFile>,
-        path: PathBuf,
-    },
-}
-
 impl Output {
+    /// `path` is a file's, or "-" for standard output.
     pub(crate) fn create(
         format: Format,
         path: Option<&Path>,
         provenance: Provenance,
     ) -> Result<Self, CliError> {
-        let destination = match path {
-            Some(path) => {
-                let dir = match path.parent() {
-                    Some(dir) if dir != Path::new("") => dir,
-                    _ => Path::new("."),
-                };
-                let temporary = NamedTempFile::new_in(dir).map_err(|source| CliError::Write {
-                    to: path.display().to_string(),
-                    source,
-                })?;
-                Destination::File {
-                    temporary: BufWriter::new(temporary),
-                    path: path.to_owned(),
-                }
-            }
+        let destination = match path.filter(|path| *path != Path::new("-")) {
+            Some(path) => Destination::open(path)?,
             None if format == Format::Pretty => Destination::Stdout(Box::new(anstream::stdout())),
             None => Destination::Stdout(Box::new(BufWriter::new(io::stdout()))),
         };
         let spooled = matches!(format, Format::Json | Format::Npy);
-        let spool = spooled
-            .then(tempfile::tempfile)
-            .transpose()
-            .map_err(|source| CliError::Write {
-                to: "a temporary file".to_owned(),
-                source,
-            })?
-            .map(BufWriter::new);
         Ok(Self {
             format,
             provenance,
             destination,
-            spool,
+            spool: spooled.then(|| spooled_tempfile(SPOOL_BYTES)),
             items: 0,
             tokens: 0,
         })
@@ -103,7 +79,13 @@ impl Output {
         embeddings: &[Embedding],
     ) -> Result<(), CliError> {
         self.try_write(inputs, embeddings)
-            .map_err(|e| self.error(e))
+            .map_err(|source| CliError::Write {
+                to: match &self.spool {
+                    Some(_) => "a temporary file".to_owned(),
+                    None => self.destination.name(),
+                },
+                source,
+            })
     }
 
     fn try_write(&mut self, inputs: &[Input<'_>], embeddings: &[Embedding]) -> io::Result<()> {
@@ -115,7 +97,7 @@ impl Output {
             let index = self.items;
             match self.format {
                 Format::Json => json::item(out, index, embedding)?,
-                Format::Jsonl => json::line(out, index, embedding)?,
+                Format::Jsonl => json::line(out, index, embedding, &self.provenance)?,
                 Format::Npy => npy::row(out, &embedding.values)?,
                 Format::Csv => plain::csv(out, index, embedding)?,
                 Format::Text => plain::text(out, &embedding.values)?,
@@ -129,74 +111,31 @@ impl Output {
 
     /// Writes what is left; only now does an output file appear under its name.
     pub(crate) fn finish(mut self) -> Result<(), CliError> {
-        self.try_finish().map_err(|e| self.error(e))?;
-        let Destination::File { temporary, path } = self.destination else {
-            return Ok(());
-        };
-        let failed = |source| CliError::Write {
-            to: path.display().to_string(),
+        self.try_finish().map_err(|source| CliError::Write {
+            to: self.destination.name(),
             source,
-        };
-        let temporary = temporary.into_inner().map_err(|e| failed(e.into_error()))?;
-        allow_reading(temporary.as_file()).map_err(failed)?;
-        temporary.persist(&path).map_err(|e| failed(e.error))?;
-        Ok(())
+        })?;
+        self.destination.finish()
     }
 
     fn try_finish(&mut self) -> io::Result<()> {
         let out = self.destination.writer();
-        let spooled = match self.spool.take() {
-            Some(spool) => {
-                let mut file = spool.into_inner().map_err(io::IntoInnerError::into_error)?;
-                file.rewind()?;
-                Some(file)
-            }
-            None => None,
-        };
-        match (self.format, spooled) {
-            (Format::Json, Some(mut items)) => {
+        if let Some(spool) = &mut self.spool {
+            spool.rewind()?;
+        }
+        match (self.format, &mut self.spool) {
+            (Format::Json, Some(items)) => {
                 json::head(out, &self.provenance)?;
-                io::copy(&mut items, out)?;
+                io::copy(items, out)?;
                 json::tail(out, self.tokens, &self.provenance)?;
             }
-            (Format::Npy, Some(mut rows)) => {
+            (Format::Npy, Some(rows)) => {
                 npy::head(out, self.items, &self.provenance)?;
-                io::copy(&mut rows, out)?;
+                io::copy(rows, out)?;
             }
             (Format::Pretty, _) => pretty::footer(out, &self.provenance)?,
             _ => {}
         }
         out.flush()
     }
-
-    fn error(&self, source: io::Error) -> CliError {
-        CliError::Write {
-            to: match &self.destination {
-                Destination::Stdout(_) => "standard output".to_owned(),
-                Destination::File { path, .. } => path.display().to_string(),
-            },
-            source,
-        }
-    }
-}
-
-impl Destination {
-    fn writer(&mut self) -> &mut dyn Write {
-        match self {
-            Self::Stdout(out) => out,
-            Self::File { temporary, .. } => temporary,
-        }
-    }
-}
-
-/// Temporary files are private; an output file is as readable as any other new file.
-#[cfg(unix)]
-fn allow_reading(file: &File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn allow_reading(_: &File) -> io::Result<()> {
-    Ok(())
 }

@@ -19,12 +19,17 @@ pub(crate) fn akidb(args: &[&str]) -> Outcome {
 }
 
 pub(crate) fn run_with_stdin(args: &[&str], stdin: &[u8]) -> Outcome {
+    run_with(args, stdin, &[])
+}
+
+pub(crate) fn run_with(args: &[&str], stdin: &[u8], variables: &[(&str, &str)]) -> Outcome {
     let mut child = Command::new(env!("CARGO_BIN_EXE_akidb-embed"))
         .args(args)
         .env(
             "AKIDB_HOME",
             std::env::temp_dir().join("akidb-no-such-home"),
         )
+        .envs(variables.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -1,7 +1,7 @@
 //! The files of one model, wherever they are.
 
 use std::borrow::Cow;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use akidb_onnx::decoder::DecoderConfig;
@@ -116,21 +116,27 @@ fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>, EmbedError> {
         path: path.to_owned(),
         source,
     };
-    let bytes = match std::fs::metadata(path) {
-        Ok(metadata) => metadata.len(),
+    let is_file = match std::fs::metadata(path) {
+        Ok(metadata) => metadata.is_file(),
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return Ok(None);
         }
         Err(e) => return Err(failed(e)),
     };
-    if bytes > MAX_FILE_BYTES {
+    if !is_file {
+        return Err(failed(std::io::Error::other("it is not a regular file")));
+    }
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let mut limited = file.take(MAX_FILE_BYTES + 1);
+    limited.read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(EmbedError::FileTooLarge {
             file: path.display().to_string(),
-            bytes,
             limit: MAX_FILE_BYTES,
         });
     }
-    std::fs::read(path).map(Some).map_err(failed)
+    Ok(Some(bytes))
 }
 
 /// The Hugging Face cache keeps a revision's files under `snapshots/<revision>`.

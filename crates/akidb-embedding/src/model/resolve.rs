@@ -52,18 +52,9 @@ fn resolve_in(model: Option<&str>, home: Option<&Path>) -> Result<ModelFiles, Em
 /// The directory that holds `models/` and caches.
 fn home() -> Option<PathBuf> {
     env::AKIDB_HOME
-        .get()
-        .map(PathBuf::from)
-        .or_else(|| {
-            env::XDG_DATA_HOME
-                .get()
-                .map(|d| Path::new(&d).join("akidb"))
-        })
-        .or_else(|| {
-            env::HOME
-                .get()
-                .map(|d| Path::new(&d).join(".local/share/akidb"))
-        })
+        .path()
+        .or_else(|| env::XDG_DATA_HOME.path().map(|d| d.join("akidb")))
+        .or_else(|| env::HOME.path().map(|d| d.join(".local/share/akidb")))
 }
 
 /// Models under `models/`, as `name` or `owner/name`: a directory with a config.json.
@@ -83,7 +74,13 @@ fn installed(home: Option<&Path>) -> Result<Vec<ModelFiles>, EmbedError> {
             }
         }
     }
-    Ok(found)
+    match found.iter().position(|f| f.id == BUILTIN_MODEL) {
+        // Vectors of the two would carry one name.
+        Some(_) => Err(EmbedError::ModelNameTaken {
+            directory: models.join(BUILTIN_MODEL),
+        }),
+        None => Ok(found),
+    }
 }
 
 fn subdirectories(dir: &Path) -> Result<Vec<(String, PathBuf)>, EmbedError> {
@@ -164,6 +161,13 @@ mod tests {
 
         install(home.path(), "owner/two");
         assert_eq!(resolve(Some("owner/two")).unwrap().id, "owner/two");
+        install(home.path(), "akidb-mini");
+        assert!(matches!(
+            resolve(None),
+            Err(EmbedError::ModelNameTaken { .. })
+        ));
+        std::fs::remove_dir_all(home.path().join("models/akidb-mini")).unwrap();
+
         let error = resolve(None).unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::files::{CONFIG, ModelFiles};
 use crate::error::EmbedError;
 
+const MODULES: &str = "modules.json";
 const POOLING: &str = "1_Pooling/config.json";
 
 /// The published prompts of Qwen3-Embedding, for directories that lack the file with them.
@@ -20,8 +21,8 @@ pub(crate) struct Settings {
     pub(crate) pooling: Pooling,
     /// Prompts by name.
     pub(crate) prompts: BTreeMap<String, String>,
-    /// Id that ends a text, for decoders.
-    pub(crate) eos_token_id: Option<u32>,
+    /// Ids that end a text, for decoders; the first is the one to append.
+    pub(crate) eos_token_ids: Vec<u32>,
     pub(crate) vocab_size: Option<usize>,
     pub(crate) hidden_size: Option<usize>,
     /// Longest text in tokens: the smallest of the limits that the files state.
@@ -55,6 +56,12 @@ struct SentenceTransformers {
     prompts: BTreeMap<String, String>,
 }
 
+#[derive(Debug, Deserialize)]
+struct Module {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
 #[derive(Debug, Default, Deserialize)]
 struct SentenceBert {
     max_seq_length: Option<usize>,
@@ -68,6 +75,7 @@ struct TokenizerConfig {
 
 impl Settings {
     pub(crate) fn read(files: &ModelFiles) -> Result<Self, EmbedError> {
+        check_modules(files)?;
         let config: Config = files.json(CONFIG)?.unwrap_or_default();
         let decoder = config
             .architectures
@@ -95,17 +103,33 @@ impl Settings {
         Ok(Self {
             pooling: pooling(files, decoder)?,
             prompts,
-            eos_token_id: match config.eos_token_id {
-                Some(OneOrMany::One(id)) => Some(id),
-                Some(OneOrMany::Many(ids)) => ids.first().copied(),
-                None => None,
-            }
-            .filter(|_| decoder),
+            eos_token_ids: match config.eos_token_id {
+                Some(OneOrMany::One(id)) => vec![id],
+                Some(OneOrMany::Many(ids)) => ids,
+                None => Vec::new(),
+            },
             vocab_size: config.vocab_size,
             hidden_size: config.hidden_size,
             max_tokens,
             matryoshka_dimensions: config.matryoshka_dimensions,
         })
+    }
+}
+
+/// Refuses modules that would change vectors and aren't done here.
+fn check_modules(files: &ModelFiles) -> Result<(), EmbedError> {
+    let modules: Vec<Module> = files.json(MODULES)?.unwrap_or_default();
+    let unknown = modules.into_iter().find(|module| {
+        let name = module.kind.rsplit('.').next().unwrap_or_default();
+        !["Transformer", "Pooling", "Normalize"].contains(&name)
+    });
+    match unknown {
+        Some(module) => Err(EmbedError::Unsupported(format!(
+            "{}: module {:?} is not supported (Transformer, Pooling and Normalize are)",
+            files.label(MODULES),
+            module.kind
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -128,6 +152,13 @@ fn pooling(files: &ModelFiles, decoder: bool) -> Result<Pooling, EmbedError> {
     };
     match modes.as_slice() {
         ["lasttoken"] => Ok(Pooling::LastToken),
+        // The last token is never the prompt's, but a mean would have to leave the prompt out.
+        _ if file.get("include_prompt").and_then(|p| p.as_bool()) == Some(false) => {
+            Err(EmbedError::Unsupported(format!(
+                "{}: include_prompt false is not supported",
+                files.label(POOLING)
+            )))
+        }
         ["mean_tokens" | "mean"] => Ok(Pooling::Mean),
         ["cls_token" | "cls"] => Ok(Pooling::Cls),
         [] => Err(EmbedError::Contradiction {
@@ -159,7 +190,7 @@ mod tests {
     fn the_built_in_model_says_everything() {
         let s = Settings::read(&ModelFiles::builtin()).unwrap();
         assert_eq!(s.pooling, Pooling::LastToken);
-        assert_eq!(s.eos_token_id, Some(16381));
+        assert_eq!(s.eos_token_ids, [16381]);
         assert_eq!((s.vocab_size, s.max_tokens), (Some(16384), Some(2048)));
         assert!(s.prompts["query"].starts_with("Instruct: "));
     }
@@ -189,6 +220,16 @@ mod tests {
         let two = r#"{"pooling_mode_cls_token": true, "pooling_mode_max_tokens": true}"#;
         let error = pooling(&[(POOLING, two)]).unwrap_err().to_string();
         assert!(error.contains("cls_token + max_tokens"), "{error}");
+    }
+
+    #[test]
+    fn what_would_change_vectors_and_is_not_done_is_refused() {
+        let dense = r#"[{"type": "sentence_transformers.models.Pooling"}, {"type": "a.Dense"}]"#;
+        let error = settings(&[(MODULES, dense)]).unwrap_err().to_string();
+        assert!(error.contains("a.Dense"), "{error}");
+        let mean = r#"{"pooling_mode_mean_tokens": true, "include_prompt": false}"#;
+        let error = settings(&[(POOLING, mean)]).unwrap_err().to_string();
+        assert!(error.contains("include_prompt"), "{error}");
     }
 
     #[test]

@@ -36,23 +36,26 @@ pub(super) fn barrier_ns() -> Option<f64> {
         return None;
     }
     let turn = AtomicUsize::new(0);
-    let meet = |me: usize| {
-        for round in 0..BARRIERS {
-            while turn.load(Ordering::Acquire) != 2 * round + me {
-                spin_loop();
-            }
-            turn.store(2 * round + me + 1, Ordering::Release);
+    let wait_for = |value| {
+        while turn.load(Ordering::Acquire) != value {
+            spin_loop();
         }
     };
     thread::scope(|scope| {
-        let other = scope.spawn(|| meet(1));
-        // Both are running once the first round is over.
+        scope.spawn(|| {
+            for round in 0..BARRIERS {
+                wait_for(2 * round);
+                turn.store(2 * round + 1, Ordering::Release);
+            }
+        });
+        // The clock starts when the other thread runs.
+        wait_for(1);
         let start = Instant::now();
-        meet(0);
-        let elapsed = start.elapsed();
-        // The other thread can't fail: it only counts.
-        let _ = other.join();
-        Some(elapsed.as_secs_f64() * 1e9 / BARRIERS as f64)
+        for round in 1..BARRIERS {
+            turn.store(2 * round, Ordering::Release);
+            wait_for(2 * round + 1);
+        }
+        Some(start.elapsed().as_secs_f64() * 1e9 / (BARRIERS - 1) as f64)
     })
 }
 

@@ -35,7 +35,7 @@ pub(crate) struct BenchArgs {
     runs: u32,
 
     /// Print one JSON object for each piece of work
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
 }
 
@@ -77,6 +77,12 @@ struct Timing {
 
 pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
     let embedder = args.model.load()?;
+    if let Some(n) = args.tokens.filter(|n| *n as usize > embedder.max_tokens()) {
+        return Err(CliError::Usage(format!(
+            "--tokens {n}: the model takes at most {}",
+            embedder.max_tokens()
+        )));
+    }
     let work = if args.batch.is_none() && args.tokens.is_none() && args.text.is_none() {
         TABLE.to_vec()
     } else {
@@ -155,7 +161,7 @@ fn time(
     };
     let inputs = vec![input; batch as usize];
     let options = EmbedOptions::default();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = args.model.threads();
     let read_gb_s = machine::read_gb_s(threads);
     let barrier_ns = machine::barrier_ns();
     for _ in 0..WARM_UP {
