@@ -3,7 +3,7 @@
 use clap::{Args, Parser, ValueEnum};
 
 use akidb_embedding::{
-    BackendChoice, EmbedError, EmbedOptions, Embedder, Encoding, OnLong, Prompt,
+    BackendChoice, EmbedError, EmbedOptions, Embedder, Encoding, OnLong, Precision, Prompt,
 };
 
 use crate::commands::Command;
@@ -44,6 +44,10 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_enum, default_value_t = Backend::Auto)]
     backend: Backend,
 
+    /// Arithmetic of the linear layers on the native engine
+    #[arg(long, value_enum, default_value_t = Arithmetic::Auto)]
+    precision: Arithmetic,
+
     /// Number of threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -57,6 +61,14 @@ enum Backend {
     Native,
     /// RTen, for any ONNX embedding model
     Rten,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Arithmetic {
+    /// What the file holds: int8 or f32
+    Auto,
+    /// f32, whatever the file holds
+    F32,
 }
 
 impl ModelArgs {
@@ -78,6 +90,10 @@ impl ModelArgs {
         if let Some(model) = &self.model {
             builder = builder.model(model);
         }
+        builder = builder.precision(match self.precision {
+            Arithmetic::Auto => Precision::Auto,
+            Arithmetic::F32 => Precision::F32,
+        });
         if let Some(variant) = &self.variant {
             builder = builder.variant(variant);
         }

@@ -5,6 +5,8 @@ use std::num::NonZeroUsize;
 use akidb_backend::{Backend, BackendError, BackendErrorKind, Pooling};
 use akidb_kernels::Isa;
 use akidb_native::{Engine, EngineOptions};
+
+pub use akidb_native::Precision;
 use akidb_onnx::ErrorKind;
 use akidb_onnx::decoder::{Decoder, decoder_from_safetensors, recognise};
 use akidb_onnx::model::OnnxModel;
@@ -31,6 +33,7 @@ pub enum BackendChoice {
 pub(crate) struct BackendOptions {
     pub(crate) backend: BackendChoice,
     pub(crate) threads: Option<usize>,
+    pub(crate) precision: Precision,
 }
 
 /// A backend with a model in it.
@@ -124,6 +127,7 @@ fn native(
     let options = EngineOptions {
         threads: options.threads.and_then(NonZeroUsize::new),
         isa,
+        precision: options.precision,
     };
     match Engine::new(&decoder, options) {
         Ok(engine) => Ok(Ok(Box::new(engine))),

@@ -2,7 +2,7 @@
 
 use akidb_backend::{Backend, TokenBatch};
 
-use crate::backend::{self, BackendChoice, BackendOptions};
+use crate::backend::{self, BackendChoice, BackendOptions, Precision};
 use crate::error::EmbedError;
 use crate::model::{ModelFiles, Settings, resolve};
 use crate::options::{EmbedOptions, Input, OnLong};
@@ -60,6 +60,12 @@ impl EmbedderBuilder {
     /// What runs the model.
     pub fn backend(mut self, backend: BackendChoice) -> Self {
         self.options.backend = backend;
+        self
+    }
+
+    /// Arithmetic of the linear layers on the native engine.
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.options.precision = precision;
         self
     }
 

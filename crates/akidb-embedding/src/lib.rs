@@ -19,7 +19,7 @@ mod response;
 mod tokenizer;
 mod vectors;
 
-pub use backend::BackendChoice;
+pub use backend::{BackendChoice, Precision};
 pub use embedder::{Embedder, EmbedderBuilder};
 pub use error::EmbedError;
 pub use model::BUILTIN_MODEL;

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use akidb_backend::{Backend, TokenBatch};
 use akidb_kernels::Isa;
-use akidb_native::{Engine, EngineOptions};
+use akidb_native::{Engine, EngineOptions, Precision};
 use akidb_onnx::decoder::{DecoderConfig, recognise};
 use akidb_onnx::model::OnnxModel;
 
@@ -38,6 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let options = EngineOptions {
             threads: NonZeroUsize::new(2),
             isa: Some(isa),
+            precision: Precision::Auto,
         };
         let engine = Engine::new(&decoder, options)?;
         println!("{isa}: loaded in {:.0?}", start.elapsed());

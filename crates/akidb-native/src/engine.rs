@@ -25,6 +25,16 @@ const MAX_BATCH_KEYS: usize = 4 * MAX_BATCH_TOKENS;
 /// Workspaces kept for the next calls; more calls at a time make their own.
 const IDLE_WORKSPACES: usize = 2;
 
+/// Arithmetic of the linear layers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// What the file holds: int8 where all weights of a product are 8-bit codes, else f32.
+    #[default]
+    Auto,
+    /// f32, whatever the file holds.
+    F32,
+}
+
 /// How an engine runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EngineOptions {
@@ -32,11 +42,13 @@ pub struct EngineOptions {
     pub threads: Option<NonZeroUsize>,
     /// Instructions to use; by default the fastest this CPU has.
     pub isa: Option<Isa>,
+    /// Arithmetic of the linear layers.
+    pub precision: Precision,
 }
 
 /// A decoder in memory, ready to run.
 ///
-/// The linear weights are held in f32, 4 bytes each, and known to be finite; the embedding table
+/// The linear weights are held in f32 and known to be finite, or as 8-bit codes; the embedding table
 /// stays in its file, and is not checked. A call
 /// works in passes of at most 4096 tokens, or one longer text. A pass needs, in f32: the hidden
 /// states of its tokens, the keys and values of one layer, and the activations of 128 rows a
@@ -70,10 +82,11 @@ impl Engine {
         let dims = Dims::new(&decoder.config)?;
         let pool = Pool::new(threads)?;
         let max_tokens = dims.max_position_embeddings;
+        let weights = Weights::pack(decoder, &dims, options.precision, &pool)?;
         Ok(Self {
             info: BackendInfo {
                 backend: "native",
-                precision: "f32",
+                precision: weights.precision(),
                 device: isa.to_string(),
                 hidden_size: dims.hidden_size,
                 vocab_size: Some(dims.vocab_size),
@@ -81,7 +94,7 @@ impl Engine {
                 pooling: Pooling::LastToken,
             },
             model: Model {
-                weights: Weights::pack(decoder, &dims, &pool)?,
+                weights,
                 rotary: RotaryTable::new(decoder.config.rope_theta, dims.head_dim, max_tokens),
                 dims,
                 pool,

@@ -1,4 +1,4 @@
-//! The native engine: runs decoders of the Qwen3 family on the CPU, in f32.
+//! The native engine: runs decoders of the Qwen3 family on the CPU, in f32 or int8.
 //!
 //! Weights are packed once into panels, texts run end to end without padding, and one layer is
 //! worked on at a time in chunks of rows: memory grows with the number of tokens, not with its
@@ -12,8 +12,9 @@ mod error;
 mod forward;
 mod linear;
 mod pool;
+mod product;
 mod rotary;
 mod weights;
 mod workspace;
 
-pub use engine::{Engine, EngineOptions};
+pub use engine::{Engine, EngineOptions, Precision};

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use akidb_kernels::{Accumulate, NR, PackedF32, gemm};
+use akidb_kernels::{Accumulate, NR};
 
 use crate::error::EngineError;
 use crate::pool::Pool;
+use crate::product::Weight;
 use crate::workspace::Scratch;
 
 /// With more rows for each thread than this, threads take rows instead of panels: each reads all
@@ -17,19 +18,19 @@ const SMALL: usize = 1 << 18;
 
 /// A product with some panels of a packed weight.
 pub(crate) struct Linear<'a> {
-    pub(crate) weight: &'a PackedF32,
+    pub(crate) weight: &'a Weight,
     pub(crate) panels: Range<usize>,
     pub(crate) accumulate: Accumulate,
 }
 
 impl<'a> Linear<'a> {
     /// All panels, overwriting the output.
-    pub(crate) fn new(weight: &'a PackedF32) -> Self {
+    pub(crate) fn new(weight: &'a Weight) -> Self {
         Self::of_panels(weight, 0..weight.panels())
     }
 
     /// Some panels, overwriting the output.
-    pub(crate) fn of_panels(weight: &'a PackedF32, panels: Range<usize>) -> Self {
+    pub(crate) fn of_panels(weight: &'a Weight, panels: Range<usize>) -> Self {
         Self {
             weight,
             panels,
@@ -38,7 +39,7 @@ impl<'a> Linear<'a> {
     }
 
     /// All panels, added to the output.
-    pub(crate) fn residual(weight: &'a PackedF32) -> Self {
+    pub(crate) fn residual(weight: &'a Weight) -> Self {
         Self {
             accumulate: Accumulate::Yes,
             ..Self::new(weight)
@@ -64,18 +65,12 @@ impl<'a> Linear<'a> {
             return self.split_rows(pool, scratch, input, out);
         }
         let shared = &mut scratch.shared;
-        shared.pack_with(rows, self.weight.k(), input)?;
+        shared.pack_with(self.weight, rows, input)?;
         let small = rows * self.weight.k() * self.width() < SMALL;
         let threads = if small { 1 } else { pool.threads() };
         let tasks = self.panel_tasks(out, threads);
         pool.run(&mut scratch.workers, tasks, |_, (panels, mut out)| {
-            Ok(gemm(
-                shared,
-                self.weight,
-                panels,
-                &mut out,
-                self.accumulate,
-            )?)
+            Ok(shared.multiply(self.weight, panels, &mut out, self.accumulate)?)
         })
     }
 
@@ -119,18 +114,11 @@ impl<'a> Linear<'a> {
             let first = task * per_task;
             worker
                 .rows
-                .pack_with(count, self.weight.k(), |row, values| {
-                    input(first + row, values)
-                })?;
+                .pack_with(self.weight, count, |row, values| input(first + row, values))?;
             let mut out: Vec<&mut [f32]> = out.chunks_exact_mut(self.width()).collect();
             let panels = self.panels.clone();
-            Ok(gemm(
-                &worker.rows,
-                self.weight,
-                panels,
-                &mut out,
-                self.accumulate,
-            )?)
+            let rows = &worker.rows;
+            Ok(rows.multiply(self.weight, panels, &mut out, self.accumulate)?)
         })
     }
 }

@@ -1,12 +1,14 @@
 //! From the tensors of a file to packed weights.
 
-use akidb_kernels::{PackedF32, ShapeError};
+use akidb_kernels::{Int8Type, PackedF32, PackedInt8, ShapeError};
 use akidb_onnx::decoder::{Decoder, DecoderLayer, EmbeddingTable, Linear, LinearWeight};
-use akidb_onnx::tensor::Tensor;
+use akidb_onnx::tensor::{DataType, Tensor};
 
 use crate::dims::Dims;
+use crate::engine::Precision;
 use crate::error::EngineError;
 use crate::pool::Pool;
+use crate::product::Weight;
 
 /// Rows of a weight that are read at a time: enough to write whole runs of a panel.
 const ROWS_AT_A_TIME: usize = 32;
@@ -26,19 +28,24 @@ pub(crate) struct Weights {
 pub(crate) struct Layer {
     pub(crate) input_layernorm: Vec<f32>,
     /// Columns as [`Dims`] says.
-    pub(crate) qkv: PackedF32,
+    pub(crate) qkv: Weight,
     pub(crate) q_norm: Vec<f32>,
     pub(crate) k_norm: Vec<f32>,
-    pub(crate) o: PackedF32,
+    pub(crate) o: Weight,
     pub(crate) post_attention_layernorm: Vec<f32>,
     /// Columns as [`Dims`] says.
-    pub(crate) gate_up: PackedF32,
-    pub(crate) down: PackedF32,
+    pub(crate) gate_up: Weight,
+    pub(crate) down: Weight,
 }
 
 impl Weights {
     /// Packs every weight, in f32 however the file stores it, and checks that it is finite.
-    pub(crate) fn pack(decoder: &Decoder, dims: &Dims, pool: &Pool) -> Result<Self, EngineError> {
+    pub(crate) fn pack(
+        decoder: &Decoder,
+        dims: &Dims,
+        precision: Precision,
+        pool: &Pool,
+    ) -> Result<Self, EngineError> {
         let expected = decoder.config.num_hidden_layers;
         let actual = decoder.layers.len();
         if actual != expected {
@@ -53,7 +60,7 @@ impl Weights {
             &mut vec![(); pool.threads()],
             tasks,
             |(), (packed, layer)| {
-                *packed = Some(pack_layer(layer, dims)?);
+                *packed = Some(pack_layer(layer, dims, precision)?);
                 Ok(())
             },
         )?;
@@ -65,7 +72,11 @@ impl Weights {
     }
 }
 
-fn pack_layer(layer: &DecoderLayer, dims: &Dims) -> Result<Layer, EngineError> {
+fn pack_layer(
+    layer: &DecoderLayer,
+    dims: &Dims,
+    precision: Precision,
+) -> Result<Layer, EngineError> {
     let hidden = dims.hidden_size;
     let qkv = [
         Part::new(&layer.q_proj, 0, hidden, dims.q_width)?,
@@ -81,13 +92,13 @@ fn pack_layer(layer: &DecoderLayer, dims: &Dims) -> Result<Layer, EngineError> {
     let down = [Part::new(&layer.down_proj, 0, inner, hidden)?];
     Ok(Layer {
         input_layernorm: vector(&layer.input_layernorm, hidden)?,
-        qkv: pack(&qkv, hidden, dims.qkv_width())?,
+        qkv: pack(&qkv, hidden, dims.qkv_width(), precision)?,
         q_norm: vector(&layer.q_norm, dims.head_dim)?,
         k_norm: vector(&layer.k_norm, dims.head_dim)?,
-        o: pack(&o, dims.q_width, hidden)?,
+        o: pack(&o, dims.q_width, hidden, precision)?,
         post_attention_layernorm: vector(&layer.post_attention_layernorm, hidden)?,
-        gate_up: pack(&gate_up, hidden, dims.gate_up_width())?,
-        down: pack(&down, inner, hidden)?,
+        gate_up: pack(&gate_up, hidden, dims.gate_up_width(), precision)?,
+        down: pack(&down, inner, hidden, precision)?,
     })
 }
 
@@ -120,8 +131,67 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Packs parts side by side. Room is made only now, when the file is known to hold as much.
-fn pack(parts: &[Part<'_>], k: usize, n: usize) -> Result<PackedF32, EngineError> {
+/// Packs parts side by side.
+fn pack(
+    parts: &[Part<'_>],
+    k: usize,
+    n: usize,
+    precision: Precision,
+) -> Result<Weight, EngineError> {
+    if precision == Precision::Auto
+        && let Some(packed) = pack_int8(parts, k, n)?
+    {
+        return Ok(Weight::Int8(packed));
+    }
+    Ok(Weight::F32(pack_f32(parts, k, n)?))
+}
+
+/// 8-bit codes as the file has them; `None` when a part is of another form, or when the parts'
+/// codes are of different types.
+fn pack_int8(parts: &[Part<'_>], k: usize, n: usize) -> Result<Option<PackedInt8>, EngineError> {
+    let mut weights = Vec::new();
+    for part in parts {
+        let LinearWeight::MatMulInteger(weight) = part.linear.weight() else {
+            return Ok(None);
+        };
+        weights.push((part, weight));
+    }
+    let dtypes = || weights.iter().map(|(_, weight)| weight.codes().dtype());
+    let int8_type = if dtypes().all(|dtype| dtype == DataType::I8) {
+        Int8Type::I8
+    } else if dtypes().all(|dtype| dtype == DataType::U8) {
+        Int8Type::U8
+    } else {
+        return Ok(None);
+    };
+    let mut packed = PackedInt8::zeros(k, n, int8_type)?;
+    for (part, weight) in weights {
+        let (first, width) = (part.linear.first_output(), part.linear.out_features());
+        let mut scales = vec![0.0; width];
+        weight.read_scales(first, &mut scales)?;
+        let mut zero_points = vec![0.0; width];
+        weight.read_zero_points(first, &mut zero_points)?;
+        // The low byte is the code's, signed or not.
+        let zero_points: Vec<u8> = zero_points.iter().map(|zero| *zero as i16 as u8).collect();
+        packed.write_quantization(part.first_column, &scales, &zero_points)?;
+        let codes = weight.codes();
+        let stride = weight.out_features();
+        let mut buffer = Vec::with_capacity(ROWS_AT_A_TIME * width);
+        for k0 in (0..k).step_by(ROWS_AT_A_TIME) {
+            buffer.clear();
+            for row in k0..k.min(k0 + ROWS_AT_A_TIME) {
+                let start = row * stride + first;
+                let row = codes.data().get(start..start + width);
+                buffer.extend_from_slice(row.unwrap_or_default());
+            }
+            packed.write_kn(k0, part.first_column, width, &buffer)?;
+        }
+    }
+    Ok(Some(packed))
+}
+
+/// Weights of any form, as f32. Room is made only now, when the file is known to hold as much.
+fn pack_f32(parts: &[Part<'_>], k: usize, n: usize) -> Result<PackedF32, EngineError> {
     let mut packed = PackedF32::zeros(k, n)?;
     for &Part {
         linear,
@@ -168,6 +238,16 @@ fn for_rows(
         row += count;
     }
     Ok(())
+}
+
+impl Weights {
+    /// Arithmetic of the linear layers.
+    pub(crate) fn precision(&self) -> &'static str {
+        match self.layers.first().map(|layer| &layer.qkv) {
+            Some(Weight::Int8(_)) => "int8",
+            Some(Weight::F32(_)) | None => "f32",
+        }
+    }
 }
 
 fn vector(tensor: &Tensor, len: usize) -> Result<Vec<f32>, EngineError> {

@@ -1,8 +1,9 @@
 //! Memory of one forward pass, kept for the next.
 
-use akidb_kernels::{AttentionScratch, Isa, PackedRows, PanelRow};
+use akidb_kernels::{AttentionScratch, Isa, PanelRow};
 
 use crate::dims::Dims;
+use crate::product::Rows;
 
 /// Buffers of a forward pass. They grow as needed and don't shrink.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub(crate) struct Chunk {
 #[derive(Debug)]
 pub(crate) struct Scratch {
     /// Rows that all threads multiply, each with its own panels.
-    pub(crate) shared: PackedRows,
+    pub(crate) shared: Rows,
     /// One for each thread.
     pub(crate) workers: Vec<Worker>,
 }
@@ -39,7 +40,7 @@ pub(crate) struct Scratch {
 #[derive(Debug)]
 pub(crate) struct Worker {
     /// Rows that this thread multiplies alone.
-    pub(crate) rows: PackedRows,
+    pub(crate) rows: Rows,
     /// Heads after norm and rotation.
     pub(crate) heads: Vec<f32>,
     pub(crate) attention: AttentionScratch,
@@ -48,7 +49,7 @@ pub(crate) struct Worker {
 impl Workspace {
     pub(crate) fn new(isa: Isa, threads: usize) -> Self {
         let worker = || Worker {
-            rows: PackedRows::new(isa),
+            rows: Rows::new(isa),
             heads: Vec::new(),
             attention: AttentionScratch::new(isa),
         };
@@ -57,7 +58,7 @@ impl Workspace {
             key_values: Vec::new(),
             chunk: Chunk::default(),
             scratch: Scratch {
-                shared: PackedRows::new(isa),
+                shared: Rows::new(isa),
                 workers: (0..threads).map(|_| worker()).collect(),
             },
         }

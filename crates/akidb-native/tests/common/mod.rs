@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 
 use akidb_backend::{Backend, TokenBatch};
 use akidb_kernels::Isa;
-use akidb_native::{Engine, EngineOptions};
+use akidb_native::{Engine, EngineOptions, Precision};
 use akidb_onnx::decoder::{
     Decoder, DecoderConfig, DecoderLayer, EmbeddingTable, Linear, LinearWeight,
 };
@@ -123,10 +123,23 @@ pub(crate) fn decoder(config: &DecoderConfig, seed: u64) -> Decoder {
     }
 }
 
-/// An engine with so many threads, on `isa` or the best tier.
+/// An engine in f32 with so many threads, on `isa` or the best tier.
 pub(crate) fn engine(decoder: &Decoder, threads: usize, isa: Option<Isa>) -> Engine {
-    let threads = NonZeroUsize::new(threads);
-    Engine::new(decoder, EngineOptions { threads, isa }).unwrap()
+    engine_of(decoder, threads, isa, Precision::F32)
+}
+
+pub(crate) fn engine_of(
+    decoder: &Decoder,
+    threads: usize,
+    isa: Option<Isa>,
+    precision: Precision,
+) -> Engine {
+    let options = EngineOptions {
+        threads: NonZeroUsize::new(threads),
+        isa,
+        precision,
+    };
+    Engine::new(decoder, options).unwrap()
 }
 
 /// One row per text.
