@@ -48,13 +48,12 @@ pub struct EngineOptions {
 
 /// A decoder in memory, ready to run.
 ///
-/// The linear weights are held in f32 and known to be finite, or as 8-bit codes; the embedding table
-/// stays in its file, and is not checked. A call
-/// works in passes of at most 4096 tokens, or one longer text. A pass needs, in f32: the hidden
-/// states of its tokens, the keys and values of one layer, and the activations of 128 rows a
-/// thread. For Qwen3-Embedding-0.6B and two threads that is below 200 MB up to 4096 tokens, and
-/// about 450 MB for one text of 32 768. The memory of two passes is kept between calls, but not
-/// that of a longer text.
+/// The linear weights are held in f32 and known to be finite, or as 8-bit codes; the embedding
+/// table stays in its file, and is not checked. A call works in passes of at most 4096 tokens, or
+/// one longer text. A pass needs, in f32: the hidden states of its tokens, the keys and values of
+/// one layer, and the activations of 128 rows a thread. For Qwen3-Embedding-0.6B and two threads
+/// that is below 200 MB up to 4096 tokens, and about 450 MB for one text of 32 768. The memory of
+/// two passes is kept between calls, but not that of a longer text.
 #[derive(Debug)]
 pub struct Engine {
     model: Model,

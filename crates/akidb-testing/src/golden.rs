@@ -64,6 +64,11 @@ pub fn akidb_mini_goldens() -> Vec<Golden> {
     read("akidb-mini.jsonl")
 }
 
+/// The same 60 texts through `tiny`; vectors have 28 values.
+pub fn tiny_text_goldens() -> Vec<Golden> {
+    read("tiny-texts.jsonl")
+}
+
 /// 24 id sequences of 1 to 512 tokens through `tiny`, `tiny-f16` or `tiny-bf16`; vectors have 28 values.
 pub fn hidden_goldens(fixture: &str) -> Vec<HiddenGolden> {
     read(&format!("{fixture}.jsonl"))

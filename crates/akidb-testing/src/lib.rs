@@ -14,7 +14,7 @@ mod skip;
 pub use compare::{cosine, max_abs_diff};
 pub use golden::{
     Golden, HiddenGolden, Pair, TokenGolden, akidb_mini_goldens, hidden_goldens, pairs,
-    token_goldens,
+    tiny_text_goldens, token_goldens,
 };
 pub use path::{builtin_model_dir, fixture, qwen3_tokenizer};
 pub use skip::skip;
