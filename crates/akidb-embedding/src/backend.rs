@@ -5,8 +5,6 @@ use std::num::NonZeroUsize;
 use akidb_backend::{Backend, BackendError, BackendErrorKind, Pooling};
 use akidb_kernels::Isa;
 use akidb_native::{Engine, EngineOptions};
-
-pub use akidb_native::Precision;
 use akidb_onnx::ErrorKind;
 use akidb_onnx::decoder::{Decoder, decoder_from_safetensors, recognise};
 use akidb_onnx::model::OnnxModel;
@@ -16,6 +14,8 @@ use bytes::Bytes;
 use crate::env;
 use crate::error::EmbedError;
 use crate::model::{ModelFiles, Settings, Source, Weights};
+
+pub use akidb_native::Precision;
 
 /// What runs a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
