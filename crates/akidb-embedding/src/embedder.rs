@@ -185,19 +185,18 @@ impl Embedder {
     /// ids are outside the vocabulary, or the model fails. No partial answer is given.
     pub fn embed<'a, I>(
         &self,
-        inputs: &[I],
+        inputs: &'a [I],
         options: &EmbedOptions,
     ) -> Result<EmbedResponse, EmbedError>
     where
-        I: Clone + Into<Input<'a>>,
+        &'a I: Into<Input<'a>>,
     {
         let provenance = self.provenance(options)?;
         let limit = self.check_limit(options.max_tokens)?;
         let mut batch = TokenBatch::new();
         let mut truncated = Vec::with_capacity(inputs.len());
         for (index, input) in inputs.iter().enumerate() {
-            let tokens =
-                self.tokenize(index, &input.clone().into(), &provenance.instruction, limit)?;
+            let tokens = self.tokenize(index, &input.into(), &provenance.instruction, limit)?;
             if tokens.truncated && options.on_long == OnLong::Error {
                 return Err(EmbedError::TooLong { index, limit });
             }
@@ -250,11 +249,11 @@ impl Embedder {
     /// As [`Self::embed`].
     pub fn vectors<'a, I>(
         &self,
-        inputs: &[I],
+        inputs: &'a [I],
         options: &EmbedOptions,
     ) -> Result<Vec<Vec<f32>>, EmbedError>
     where
-        I: Clone + Into<Input<'a>>,
+        &'a I: Into<Input<'a>>,
     {
         let options = EmbedOptions {
             encoding: Encoding::F32,

@@ -32,6 +32,27 @@ impl<'a> From<&'a String> for Input<'a> {
     }
 }
 
+impl<'a> From<&'a &str> for Input<'a> {
+    fn from(text: &'a &str) -> Self {
+        Self::Text(Cow::Borrowed(text))
+    }
+}
+
+impl<'a> From<&'a &[u32]> for Input<'a> {
+    fn from(ids: &'a &[u32]) -> Self {
+        Self::Tokens(Cow::Borrowed(ids))
+    }
+}
+
+impl<'a> From<&'a Input<'_>> for Input<'a> {
+    fn from(input: &'a Input<'_>) -> Self {
+        match input {
+            Input::Text(text) => Self::Text(Cow::Borrowed(text)),
+            Input::Tokens(ids) => Self::Tokens(Cow::Borrowed(ids)),
+        }
+    }
+}
+
 impl<'a> From<&'a [u32]> for Input<'a> {
     fn from(ids: &'a [u32]) -> Self {
         Self::Tokens(Cow::Borrowed(ids))

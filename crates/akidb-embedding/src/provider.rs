@@ -183,8 +183,7 @@ fn work(
         normalize,
         ..EmbedOptions::default()
     };
-    let texts: Vec<&str> = inputs.iter().map(String::as_str).collect();
-    let answer = embedder.embed(&texts, &options).map_err(|e| {
+    let answer = embedder.embed(inputs, &options).map_err(|e| {
         let message = chain(&e);
         match e {
             EmbedError::InvalidTokens { .. } | EmbedError::TooLong { .. } => {
