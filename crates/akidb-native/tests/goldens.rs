@@ -52,6 +52,10 @@ fn tiny_onnx() {
     check_tiny(&f16, "tiny-f16", 2e-5);
     let gqa = from_onnx(&fixture("tiny-gqa"), "onnx/model.onnx");
     check_tiny(&gqa, "tiny", 2e-5);
+    let opset23 = from_onnx(&fixture("tiny-opset23"), "onnx/model.onnx");
+    check_tiny(&opset23, "tiny", 2e-5);
+    let dequantized = from_onnx(&fixture("tiny-opset23"), "onnx/model_qdq.onnx");
+    check_tiny(&dequantized, "tiny-opset23/model_qdq", 2e-5);
 }
 
 #[test]

@@ -70,7 +70,10 @@ fn own_data(proto: &TensorProto, dtype: DataType) -> Result<Bytes, Error> {
         DataType::F16 | DataType::BF16 => {
             narrow(proto, |v| Some(u16::try_from(v).ok()?.to_le_bytes()))?
         }
-        DataType::U8 => narrow(proto, |v| Some(u8::try_from(v).ok()?.to_le_bytes()))?,
+        // Of 4-bit types, the byte of two elements.
+        DataType::U8 | DataType::I4 | DataType::U4 => {
+            narrow(proto, |v| Some(u8::try_from(v).ok()?.to_le_bytes()))?
+        }
         DataType::I8 => narrow(proto, |v| Some(i8::try_from(v).ok()?.to_le_bytes()))?,
     };
     match &proto.raw_data {
@@ -138,6 +141,9 @@ mod tests {
         let mut p = proto(ProtoDataType::Uint8, &[2]);
         p.raw_data = Some(Bytes::from_static(&[1, 2]));
         assert_eq!(read(&p).unwrap().data().as_ref(), [1, 2]);
+        let mut p = proto(ProtoDataType::Int4, &[3]);
+        p.int32_data = vec![0xf1, 0x07];
+        assert_eq!(read(&p).unwrap().data().as_ref(), [0xf1, 0x07]);
     }
 
     #[test]

@@ -21,6 +21,10 @@ pub enum DataType {
     I8,
     /// Unsigned 8-bit.
     U8,
+    /// Signed 4-bit, two to a byte, the first in the low half.
+    I4,
+    /// Unsigned 4-bit, packed as [`Self::I4`].
+    U4,
     /// Signed 32-bit.
     I32,
     /// Signed 64-bit.
@@ -28,10 +32,10 @@ pub enum DataType {
 }
 
 impl DataType {
-    /// Size of an element in bytes.
+    /// Size of an element in bytes; of 4-bit types, of the two elements that share a byte.
     pub fn size(self) -> usize {
         match self {
-            Self::I8 | Self::U8 => 1,
+            Self::I8 | Self::U8 | Self::I4 | Self::U4 => 1,
             Self::F16 | Self::BF16 => 2,
             Self::F32 | Self::I32 => 4,
             Self::I64 => 8,
@@ -43,7 +47,11 @@ impl DataType {
         matches!(self, Self::F32 | Self::F16 | Self::BF16)
     }
 
-    /// `f32`, `f16`, `bf16`, `i8`, `u8`, `i32` or `i64`.
+    fn is_4_bit(self) -> bool {
+        matches!(self, Self::I4 | Self::U4)
+    }
+
+    /// `f32`, `f16`, `bf16`, `i8`, `u8`, `i4`, `u4`, `i32` or `i64`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -51,6 +59,8 @@ impl DataType {
             Self::BF16 => "bf16",
             Self::I8 => "i8",
             Self::U8 => "u8",
+            Self::I4 => "i4",
+            Self::U4 => "u4",
             Self::I32 => "i32",
             Self::I64 => "i64",
         }
@@ -64,6 +74,8 @@ impl DataType {
             ProtoDataType::Bfloat16 => Self::BF16,
             ProtoDataType::Int8 => Self::I8,
             ProtoDataType::Uint8 => Self::U8,
+            ProtoDataType::Int4 => Self::I4,
+            ProtoDataType::Uint4 => Self::U4,
             ProtoDataType::Int32 => Self::I32,
             ProtoDataType::Int64 => Self::I64,
             _ => return None,
@@ -145,7 +157,8 @@ impl Tensor {
 
     /// Number of elements.
     pub fn len(&self) -> usize {
-        self.data.len() / self.dtype.size()
+        // Known not to overflow: the shape fits the data.
+        self.dims.iter().product()
     }
 
     /// True when an axis is zero long.
@@ -182,7 +195,12 @@ impl Tensor {
                     *out = f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16);
                 }
             }
-            DataType::I8 | DataType::U8 | DataType::I32 | DataType::I64 => {
+            DataType::I8
+            | DataType::U8
+            | DataType::I4
+            | DataType::U4
+            | DataType::I32
+            | DataType::I64 => {
                 return Err(Error::tensor(
                     &self.name,
                     format!("{} where a float is needed", self.dtype),
@@ -220,9 +238,17 @@ impl Tensor {
 
 /// Number of bytes of a shape.
 pub(crate) fn byte_len(name: &str, dtype: DataType, dims: &[usize]) -> Result<usize, Error> {
-    dims.iter()
-        .try_fold(dtype.size(), |len, &dim| len.checked_mul(dim))
-        .ok_or_else(|| Error::tensor(name, format!("shape {dims:?} of {dtype} is too large")))
+    let len = dims
+        .iter()
+        .try_fold(dtype.size(), |len, &dim| len.checked_mul(dim));
+    len.map(|len| {
+        if dtype.is_4_bit() {
+            len.div_ceil(2)
+        } else {
+            len
+        }
+    })
+    .ok_or_else(|| Error::tensor(name, format!("shape {dims:?} of {dtype} is too large")))
 }
 
 fn elements<const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> i64) -> Vec<i64> {

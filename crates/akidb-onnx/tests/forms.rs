@@ -240,6 +240,10 @@ fn another_attention() {
         node(m, "0.attention").op_type = Some("PagedAttention".into());
     });
     accepted(|m| set(node(m, "0.attention"), float("scale", 0.0)));
+    refused("0.attention", |m| {
+        set(node(m, "0.attention"), int("window", 4))
+    });
+    accepted(|m| set(node(m, "0.attention"), float("mask_filter_value", -1e4)));
 }
 
 #[test]
@@ -291,6 +295,13 @@ fn another_rotary_embedding() {
     refused("0.q.rotary", |m| {
         node(m, "0.q.rotary").input[1] = "input_ids".into()
     });
+    refused("0.q.rotary", |m| {
+        set(node(m, "0.q.rotary"), int("num_heads", 8))
+    });
+    refused("0.q.rotary", |m| {
+        set(node(m, "0.q.rotary"), int("partial", 1))
+    });
+    accepted(|m| set(node(m, "0.q.rotary"), int("num_heads", 4)));
     refused("1.k.rotary", |m| node(m, "1.k.rotary").input.swap(2, 3));
     refused("1.q.rotary", |m| {
         let sin = initializer(m, "sin").clone();
@@ -299,6 +310,29 @@ fn another_rotary_embedding() {
             ..sin
         };
     });
+}
+
+#[test]
+fn weights_stored_the_other_way_round() {
+    let turned = |perm: Option<&[i64]>| {
+        let perm = perm.map(|perm| ints("perm", perm));
+        move |m: &mut ModelProto| {
+            initializer(m, "0.k_proj.weight").dims = vec![16, 6];
+            let transpose = new_node(
+                "",
+                "Transpose",
+                "turned",
+                &["0.k_proj.weight"],
+                &["turned"],
+                perm.into_iter().collect(),
+            );
+            graph(m).node.push(transpose);
+            node(m, "0.k_proj").input[1] = "turned".into();
+        }
+    };
+    accepted(turned(None));
+    accepted(turned(Some(&[1, 0])));
+    refused("turned", turned(Some(&[0, 1])));
 }
 
 #[test]
@@ -333,6 +367,13 @@ fn another_residual_stream() {
         set(node(m, "1.k_norm"), float("epsilon", 1e-6))
     });
     refused("1.k_norm", |m| set(node(m, "1.k_norm"), int("axis", 1)));
+    refused("1.k_norm", |m| {
+        set(node(m, "1.k_norm"), int("stash_type", 10))
+    });
+    refused("1.k_norm", |m| {
+        set(node(m, "1.k_norm"), float("offset", 1.0))
+    });
+    refused("norm", |m| set(node(m, "norm"), float("offset", 1.0)));
 }
 
 #[test]

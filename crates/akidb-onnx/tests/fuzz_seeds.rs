@@ -11,6 +11,7 @@ use akidb_onnx::model::OnnxModel;
 use akidb_onnx::proto::ModelProto;
 use akidb_onnx::proto::tensor_proto::DataType;
 use common::quantize::*;
+use common::standard::*;
 use common::*;
 
 fn seeds() -> Vec<(&'static str, ModelProto)> {
@@ -68,15 +69,46 @@ fn seeds() -> Vec<(&'static str, ModelProto)> {
     );
     to_quantized_table(&mut quantized);
 
+    let mut standard = decoder(&least);
+    standard_norms(&mut standard);
+    standard_rotary(&mut standard, &least);
+    standard_attention(&mut standard, &least);
+    let mut standard_heads = standard.clone();
+    heads_first(&mut standard_heads, &least);
+    bool_mask(&mut standard_heads);
+    let attention = node(&mut standard_heads, "0.attention");
+    attention.input[3] = "bool_mask".into();
+    set(attention, int("is_causal", 0));
+
+    let mut dequantized = decoder(&least);
+    for (linear, dtype, transposed, axis, block_size) in [
+        ("0.q_proj", DataType::Int4, false, Some(0), 2),
+        ("0.k_proj", DataType::Uint4, true, Some(1), 2),
+        ("0.v_proj", DataType::Int8, false, Some(0), 0),
+        ("0.o_proj", DataType::Uint8, false, Some(1), 0),
+        ("0.down_proj", DataType::Int8, true, None, 0),
+    ] {
+        let form = Dequantize {
+            dtype,
+            transposed,
+            axis,
+            block_size,
+        };
+        to_dequantize(&mut dequantized, linear, form);
+    }
+
     let two_layers = decoder(&DecoderConfig {
         num_hidden_layers: 2,
         ..least
     });
     vec![
+        ("dequantized.onnx", dequantized),
         ("one-layer.onnx", one_layer),
         ("other-members.onnx", other_members),
         ("plain-sums.onnx", plain_sums),
         ("quantized.onnx", quantized),
+        ("standard.onnx", standard),
+        ("standard-heads.onnx", standard_heads),
         ("two-layers.onnx", two_layers),
     ]
 }

@@ -141,6 +141,47 @@ fn packed() -> ModelProto {
     model
 }
 
+/// As [`packed`], the rotary and the norms of heads inside as well.
+fn norm_inside() -> ModelProto {
+    let mut model = packed();
+    for i in 0..2 {
+        let attention = node(&mut model, &format!("{i}.attention"));
+        attention.input[0] = format!("{i}.qkv");
+        attention.input[1].clear();
+        attention.input[2].clear();
+        attention.input.extend(["cos".into(), "sin".into()]);
+        attention.input.resize(14, String::new());
+        attention.input.push(format!("{i}.q_norm.weight"));
+        attention.input.push(format!("{i}.k_norm.weight"));
+        set(attention, int("do_rotary", 1));
+        set(attention, float("qk_norm_epsilon", 1e-5));
+    }
+    model
+}
+
+/// As [`gqa`] or [`rotary_inside`], queries, keys and values put side by side.
+fn side_by_side(mut model: ModelProto) -> ModelProto {
+    for i in 0..2 {
+        let name = format!("{i}.packed");
+        let attention = node(&mut model, &format!("{i}.attention"));
+        let operands = attention.input[..3].to_vec();
+        attention.input[0].clone_from(&name);
+        attention.input[1].clear();
+        attention.input[2].clear();
+        let operands: Vec<&str> = operands.iter().map(String::as_str).collect();
+        let concat = new_node(
+            "",
+            "Concat",
+            &name,
+            &operands,
+            &[&name],
+            vec![int("axis", -1)],
+        );
+        graph(&mut model).node.push(concat);
+    }
+    model
+}
+
 fn recognised(model: &ModelProto) -> Result<DecoderConfig, Error> {
     let model = OnnxModel::from_bytes(encode(model))?;
     Ok(recognise(&model, None)?.config)
@@ -189,6 +230,83 @@ fn packed_projections_are_told_apart() {
         dequantized.collect::<Vec<_>>()
     };
     assert!(weights(packed()) == weights(gqa()));
+    assert!(weights(norm_inside()) == weights(gqa()));
+    assert!(weights(side_by_side(rotary_inside())) == weights(gqa()));
+}
+
+#[test]
+fn packed_operands() {
+    accepted(norm_inside(), |_| {});
+    accepted(side_by_side(gqa()), |_| {});
+    accepted(side_by_side(rotary_inside()), |m| {
+        set(node(m, "0.packed"), int("axis", 2));
+    });
+    refused_in(side_by_side(gqa()), "0.packed", |m| {
+        set(node(m, "0.packed"), int("axis", 1));
+    });
+    refused_in(side_by_side(gqa()), "0.packed", |m| {
+        node(m, "0.packed").input.truncate(2);
+    });
+    refused_in(side_by_side(gqa()), ATTENTION, |m| {
+        node(m, ATTENTION).input[1] = "0.k.rotary".into();
+    });
+    // In another order.
+    let mut model = side_by_side(gqa());
+    node(&mut model, "0.packed").input.swap(0, 1);
+    recognised(&model).unwrap_err();
+}
+
+#[test]
+fn norms_of_heads_inside() {
+    // Not packed.
+    accepted(norm_inside(), |m| {
+        let attention = node(m, ATTENTION);
+        attention.input[0] = "0.q_proj".into();
+        attention.input[1] = "0.k_proj".into();
+        attention.input[2] = "0.v_proj".into();
+    });
+    accepted(norm_inside(), |m| {
+        let attention = node(m, ATTENTION);
+        set(attention, float("q_norm_epsilon", 1e-5));
+        set(attention, float("k_norm_epsilon", 1e-5));
+        set(attention, float("qk_norm_epsilon", 0.5));
+    });
+    refused_in(norm_inside(), ATTENTION, |m| {
+        node(m, ATTENTION).input[14].clear();
+    });
+    refused_in(norm_inside(), ATTENTION, |m| {
+        node(m, ATTENTION).input.truncate(15);
+    });
+    refused_in(norm_inside(), ATTENTION, |m| {
+        set(node(m, ATTENTION), float("k_norm_epsilon", 1e-4));
+    });
+    // 1e-6 unless it is said.
+    refused_in(norm_inside(), ATTENTION, |m| {
+        let attention = node(m, ATTENTION);
+        attention
+            .attribute
+            .retain(|a| a.name() != "qk_norm_epsilon");
+    });
+    refused_in(norm_inside(), ATTENTION, |m| {
+        let attention = node(m, ATTENTION);
+        attention.input.drain(7..9);
+        attention.input.splice(7..7, [String::new(), String::new()]);
+        set(attention, int("do_rotary", 0));
+    });
+    refused_in(norm_inside(), ATTENTION, |m| {
+        node(m, ATTENTION).input[1] = "0.k_proj".into();
+    });
+    for (key, value) in [
+        ("num_heads", 1 << 40),
+        ("kv_num_heads", -2),
+        ("num_heads", 5),
+    ] {
+        let mut model = norm_inside();
+        for i in 0..2 {
+            set(node(&mut model, &format!("{i}.attention")), int(key, value));
+        }
+        recognised(&model).unwrap_err();
+    }
 }
 
 #[test]
@@ -196,7 +314,12 @@ fn what_is_usual_may_be_said() {
     accepted(rotary_inside(), |m| {
         let attention = node(m, ATTENTION);
         set(attention, int("local_window_size", -1));
-        set(attention, int("smooth_softmax", 0));
+        set(attention, int("smooth_softmax", -1));
+        set(attention, int("causal", 1));
+        set(attention, int("qk_output", 0));
+        set(attention, int("sliding_window_cache", 0));
+        set(attention, string("k_quant_type", "NONE"));
+        set(attention, string("v_quant_type", "NONE"));
         set(attention, int("rotary_interleaved", 0));
         set(attention, float("softcap", 0.0));
         set(attention, float("scale", 0.0));
@@ -210,6 +333,11 @@ fn attributes_of_another_attention() {
     refused(|m| set(node(m, ATTENTION), int("local_window_size", 4)));
     refused(|m| set(node(m, ATTENTION), int("smooth_softmax", 1)));
     refused(|m| set(node(m, ATTENTION), int("rotary_interleaved", 1)));
+    refused(|m| set(node(m, ATTENTION), int("causal", 0)));
+    refused(|m| set(node(m, ATTENTION), int("qk_output", 1)));
+    refused(|m| set(node(m, ATTENTION), int("sliding_window_cache", 1)));
+    refused(|m| set(node(m, ATTENTION), string("k_quant_type", "PER_TENSOR")));
+    refused(|m| set(node(m, ATTENTION), string("v_quant_type", "")));
     refused(|m| set(node(m, ATTENTION), float("softcap", 50.0)));
     refused(|m| set(node(m, ATTENTION), float("softcap", f32::NAN)));
     refused(|m| set(node(m, ATTENTION), float("scale", 1.0)));

@@ -248,8 +248,9 @@ fn sizes_that_do_not_match_the_codes() {
 }
 
 #[test]
-fn an_odd_number_of_inputs() {
-    // With 5 inputs the last half byte of a block's codes is not used.
+fn four_bits_and_an_odd_number_of_inputs() {
+    // With 5 inputs the last half byte of a block's codes is not used; blocks of MatMulBnb4 go on
+    // in the next output.
     let config = akidb_onnx::decoder::DecoderConfig {
         hidden_size: 5,
         ..small()
@@ -261,6 +262,86 @@ fn an_odd_number_of_inputs() {
     let mut row = [0.0; 5];
     decoder.layers[0].q_proj.dequantize(31, &mut row).unwrap();
     decoder.layers[1].q_proj.dequantize(31, &mut row).unwrap();
+}
+
+#[test]
+fn a_block_size_that_does_not_divide_the_inputs() {
+    // 37 inputs in blocks of 16: the operators leave the rest of the last block unused.
+    let config = akidb_onnx::decoder::DecoderConfig {
+        hidden_size: 37,
+        ..small()
+    };
+    let mut model = decoder(&config);
+    to_nbits(&mut model, Q, 4);
+    to_nbits(&mut model, "0.k_proj", 8);
+    to_bnb4(&mut model, "0.v_proj");
+    let layer = recognised(&model).unwrap().layers.remove(0);
+    let mut row = [0.0; 37];
+    for linear in [&layer.q_proj, &layer.k_proj, &layer.v_proj] {
+        linear.dequantize(15, &mut row).unwrap();
+    }
+    // Whole blocks only, as a writer would store them that leaves the rest out.
+    initializer(&mut model, "0.q_proj.codes").dims = vec![32, 2, 8];
+    let data = initializer(&mut model, "0.q_proj.codes").raw_data.take();
+    initializer(&mut model, "0.q_proj.codes").raw_data = data.map(|d| d.slice(..32 * 2 * 8));
+    let text = recognised(&model).unwrap_err().to_string();
+    assert!(text.contains("need u8 of shape [32, 3, 8]"), "{text}");
+}
+
+#[test]
+fn zero_points_out_of_range() {
+    for (name, dtype, value) in [
+        ("0.k_proj.zero_point", "i8", 128),
+        ("0.k_proj.zero_point", "i8", -129),
+        ("1.up_proj.zero_point", "u8", 256),
+        ("1.up_proj.zero_point", "u8", -1),
+        ("embed_tokens.zero_point", "u8", 300),
+    ] {
+        let want = format!("value {value} does not fit its type");
+        broken(&[name, &want], |m| {
+            let tensor = initializer(m, name);
+            tensor.raw_data = None;
+            tensor.int32_data = vec![value];
+        });
+        accepted(|m| {
+            let tensor = initializer(m, name);
+            tensor.raw_data = None;
+            tensor.int32_data = vec![if dtype == "i8" { -128 } else { 255 }];
+        });
+    }
+    broken(&["0.q_proj.zero_points", "value 256 does not fit"], |m| {
+        let tensor = initializer(m, "0.q_proj.zero_points");
+        tensor.raw_data = None;
+        tensor.int32_data = vec![256; 32];
+    });
+    // Floats may lie outside the codes' range, but not anywhere.
+    let as_floats = |value: f32| {
+        move |m: &mut ModelProto| {
+            let name = "0.q_proj.zero_points";
+            *initializer(m, name) = floats(name, &[32, 1], &[value; 32]);
+        }
+    };
+    accepted(as_floats(-1.5));
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        broken(&["0.q_proj.zero_points", "is not finite"], as_floats(bad));
+    }
+}
+
+#[test]
+fn layouts_of_other_devices() {
+    unknown(&[Q, "weight_prepacked is 1"], |m| {
+        set(node(m, Q), int("weight_prepacked", 1))
+    });
+    accepted(|m| {
+        set(node(m, Q), int("weight_prepacked", 0));
+        set(node(m, Q), int("accuracy_level", 4));
+        set(node(m, "0.o_proj"), int("training_mode", 0));
+    });
+    for name in [Q, "0.o_proj"] {
+        unknown(&[name, "\"order\" is not expected"], |m| {
+            set(node(m, name), int("order", 1))
+        });
+    }
 }
 
 #[test]

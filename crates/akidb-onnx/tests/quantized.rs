@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use akidb_onnx::decoder::{
-    Bnb4QuantType, Decoder, DecoderConfig, DecoderLayer, Linear, LinearWeight, recognise,
+    Bnb4QuantType, Decoder, DecoderConfig, DecoderLayer, Linear, LinearWeight, WeightOrder,
+    recognise,
 };
 use akidb_onnx::inspect::{Content, inspect};
 use akidb_onnx::model::OnnxModel;
@@ -30,7 +31,11 @@ fn testing(path: &str) -> PathBuf {
 }
 
 fn decoder(file: &str) -> Decoder {
-    let dir = testing("fixtures/tiny-quantized");
+    decoder_of("tiny-quantized", file)
+}
+
+fn decoder_of(fixture: &str, file: &str) -> Decoder {
+    let dir = testing("fixtures").join(fixture);
     let config = DecoderConfig::open(&dir.join("config.json")).unwrap();
     let model = OnnxModel::open(&dir.join("onnx").join(file)).unwrap();
     assert_eq!(recognise(&model, None).unwrap().config, config, "{file}");
@@ -64,8 +69,9 @@ struct Golden {
     fnv1a: String,
 }
 
-fn goldens() -> Vec<Golden> {
-    let text = fs::read_to_string(testing("goldens/tiny-quantized/weights.jsonl")).unwrap();
+fn goldens(fixture: &str) -> Vec<Golden> {
+    let path = testing("goldens").join(fixture).join("weights.jsonl");
+    let text = fs::read_to_string(path).unwrap();
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
     lines.collect()
 }
@@ -82,8 +88,20 @@ fn fnv1a(values: &[f32]) -> String {
 #[test]
 fn every_weight_has_the_bits_of_the_reference() {
     let decoders: HashMap<&str, Decoder> = FILES.map(|file| (file, decoder(file))).into();
-    let goldens = goldens();
+    let goldens = goldens("tiny-quantized");
     assert_eq!(goldens.len(), FILES.len() * (2 * 7 + 1));
+    check_weights(&goldens, &decoders);
+}
+
+#[test]
+fn every_weight_behind_dequantize_linear_has_the_bits_of_the_reference() {
+    let file = "model_qdq.onnx";
+    let goldens = goldens("tiny-opset23");
+    assert_eq!(goldens.len(), 3 * 7);
+    check_weights(&goldens, &[(file, decoder_of("tiny-opset23", file))].into());
+}
+
+fn check_weights(goldens: &[Golden], decoders: &HashMap<&str, Decoder>) {
     for golden in goldens {
         let decoder = &decoders[&*golden.file];
         let (n, k) = (golden.out_features, golden.in_features);
@@ -134,8 +152,34 @@ fn form(linear: &Linear) -> String {
             };
             format!("{kind} {}", a.block_size)
         }
+        LinearWeight::DequantizeLinear(weight) => {
+            let a = weight.attributes();
+            let order = match a.order {
+                WeightOrder::InOut => "io",
+                WeightOrder::OutIn => "oi",
+            };
+            let block = a.block_size.unwrap_or(0);
+            format!("{} {order} {} {block}", weight.codes().dtype(), a.axis)
+        }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn each_layer_behind_dequantize_linear_in_a_form_of_its_own() {
+    let decoder = decoder_of("tiny-opset23", "model_qdq.onnx");
+    let forms = decoder.layers.iter().map(|layer| {
+        let forms = linears(layer).map(|(_, linear)| form(linear));
+        forms.join(", ")
+    });
+    assert_eq!(
+        forms.collect::<Vec<_>>(),
+        [
+            "i8 1 0, u8 32 32, i8 io 0 0, i4 io 0 32, u4 io 0 16, u4 oi 1 16, i4 io 0 16",
+            "i8 160 0, i8 160 0, i8 160 0, u8 oi 0 0, i8 io 0 10, i4 oi 1 64, i4 io 1 0",
+            "u4 io 0 32, u4 io 0 32, u4 io 0 32, u8 1 1, u8 oi 1 0, u8 oi 1 7, u4 io 0 32",
+        ]
+    );
 }
 
 #[test]

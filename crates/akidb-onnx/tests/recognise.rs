@@ -169,3 +169,9 @@ fn grouped_and_repeated_attention_of_one_model_are_the_same_decoder() {
     let grouped = onnx_fixture("tiny-gqa", "onnx/model.onnx");
     assert!(weights(&grouped) == weights(&onnx_fixture("tiny", "onnx/model.onnx")));
 }
+
+#[test]
+fn the_same_decoder_in_operators_of_onnx() {
+    let standard = onnx_fixture("tiny-opset23", "onnx/model.onnx");
+    assert!(weights(&standard) == weights(&onnx_fixture("tiny", "onnx/model.onnx")));
+}

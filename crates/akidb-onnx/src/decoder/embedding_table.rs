@@ -1,6 +1,7 @@
 //! The embedding table.
 
-use super::matmul_integer::{MatMulInteger, check_zero_point_type, read_codes};
+use super::codes::{check_zero_point_type, read_codes};
+use super::matmul_integer::MatMulInteger;
 use crate::error::Error;
 use crate::tensor::{DataType, Tensor};
 

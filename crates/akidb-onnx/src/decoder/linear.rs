@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{MatMulBnb4, MatMulInteger, MatMulNBits};
+use super::{DequantizeLinear, MatMulBnb4, MatMulInteger, MatMulNBits, WeightOrder};
 use crate::error::Error;
 use crate::tensor::Tensor;
 
@@ -28,6 +28,9 @@ pub enum LinearWeight {
     MatMulNBits(MatMulNBits),
     /// NF4 or FP4, one scale for each block of elements.
     MatMulBnb4(MatMulBnb4),
+    /// 4 or 8 bits an element, with what scales ONNX allows; those that fit are
+    /// [`LinearWeight::MatMulInteger`].
+    DequantizeLinear(DequantizeLinear),
 }
 
 impl LinearWeight {
@@ -38,6 +41,7 @@ impl LinearWeight {
             Self::MatMulInteger(weight) => weight.codes(),
             Self::MatMulNBits(weight) => weight.codes(),
             Self::MatMulBnb4(weight) => weight.codes(),
+            Self::DequantizeLinear(weight) => weight.codes(),
         }
     }
 }
@@ -66,6 +70,7 @@ impl Linear {
             LinearWeight::MatMulInteger(weight) => weight.out_features(),
             LinearWeight::MatMulNBits(weight) => weight.out_features(),
             LinearWeight::MatMulBnb4(weight) => weight.out_features(),
+            LinearWeight::DequantizeLinear(weight) => weight.out_features(),
         };
         Ok(Self {
             weight,
@@ -98,6 +103,7 @@ impl Linear {
             LinearWeight::MatMulInteger(weight) => weight.in_features(),
             LinearWeight::MatMulNBits(weight) => weight.in_features(),
             LinearWeight::MatMulBnb4(weight) => weight.in_features(),
+            LinearWeight::DequantizeLinear(weight) => weight.in_features(),
         }
     }
 
@@ -157,6 +163,14 @@ impl Linear {
             LinearWeight::MatMulBnb4(weight) => each_row(first, width, out, |output, row| {
                 weight.read_output(output, row)
             }),
+            LinearWeight::DequantizeLinear(weight) => match weight.attributes().order {
+                WeightOrder::InOut => transpose(first, width, out, |k, output, columns| {
+                    weight.read(k, output, columns)
+                }),
+                WeightOrder::OutIn => {
+                    each_row(first, width, out, |output, row| weight.read(output, 0, row))
+                }
+            },
         }
     }
 

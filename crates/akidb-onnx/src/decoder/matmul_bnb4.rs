@@ -6,8 +6,8 @@ use crate::error::Error;
 use crate::tensor::{DataType, Tensor};
 
 /// The weight of a `com.microsoft.MatMulBnb4`: `table[code] * absmax`, with an absmax for each
-/// block of elements of the flat weight; a block may reach from one output into the next. Cloning
-/// shares the tensors.
+/// block of elements of the flat weight. A block may reach from one output into the next, and so
+/// may a byte, when the number of inputs is odd. Cloning shares the tensors.
 #[derive(Debug, Clone)]
 pub struct MatMulBnb4 {
     attributes: MatMulBnb4Attributes,
@@ -164,11 +164,35 @@ impl MatMulBnb4 {
         &self.absmax
     }
 
+    /// Writes the codes of an output, one to a byte; as many as `out` has room for.
+    ///
+    /// # Errors
+    /// When there is no such output, or it has fewer codes.
+    pub fn read_codes(&self, output: usize, out: &mut [u8]) -> Result<(), Error> {
+        if output >= self.out_features() || out.len() > self.in_features() {
+            let why = format!("output {output} with {} codes was asked for", out.len());
+            return Err(Error::tensor(self.codes.name(), why));
+        }
+        let first = output * self.in_features();
+        for (element, code) in (first..).zip(out) {
+            *code = self.code(element);
+        }
+        Ok(())
+    }
+
+    fn code(&self, element: usize) -> u8 {
+        let byte = self.codes.data().get(element / 2).copied().unwrap_or(0);
+        if element.is_multiple_of(2) {
+            byte >> 4
+        } else {
+            byte & 0x0f
+        }
+    }
+
     /// All elements of an output, of which there must be as many.
     pub(super) fn read_output(&self, output: usize, out: &mut [f32]) -> Result<(), Error> {
         let block_size = self.attributes.block_size;
         let table = self.attributes.quant_type.table();
-        let codes = self.codes.data();
         let mut element = output * self.in_features();
         let mut rest = out;
         while !rest.is_empty() {
@@ -177,10 +201,7 @@ impl MatMulBnb4 {
             let mut absmax = [0.0];
             self.absmax.read_f32(element / block_size, &mut absmax)?;
             for value in block {
-                let byte = codes.get(element / 2).copied().unwrap_or(0);
-                let high = element.is_multiple_of(2);
-                let code = if high { byte >> 4 } else { byte & 0x0f };
-                *value = table[usize::from(code)] * absmax[0];
+                *value = table[usize::from(self.code(element))] * absmax[0];
                 element += 1;
             }
             rest = after;
@@ -231,16 +252,20 @@ mod tests {
             };
             let weight = MatMulBnb4::new(attributes, codes(11), floats(&[2.0, 0.5])).unwrap();
             for output in 0..3 {
-                let mut out = [0.0; 7];
+                let (mut out, mut codes) = ([0.0; 7], [0; 7]);
                 weight.read_output(output, &mut out).unwrap();
+                weight.read_codes(output, &mut codes).unwrap();
                 for (i, &value) in out.iter().enumerate() {
                     let element = output * 7 + i;
                     let byte = (element / 2 * 37 % 256) as u8;
                     let code = [byte >> 4, byte & 15][element % 2];
+                    assert_eq!(codes[i], code);
                     let absmax = [2.0, 0.5][element / 16];
                     assert_eq!(value, quant_type.table()[usize::from(code)] * absmax);
                 }
             }
+            assert!(weight.read_codes(3, &mut [0; 7]).is_err());
+            assert!(weight.read_codes(0, &mut [0; 8]).is_err());
         }
     }
 

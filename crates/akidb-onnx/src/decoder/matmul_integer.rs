@@ -1,11 +1,13 @@
 //! 8-bit weights, as ONNX Runtime's dynamic quantizer stores them.
 
+use super::codes::{check_zero_point_type, read_codes};
 use super::scales::ValueCheck;
 use crate::error::Error;
 use crate::tensor::{DataType, Tensor};
 
 /// The weight of an ONNX `MatMulInteger` between `DynamicQuantizeLinear` and the `Mul` with the
-/// scales: `(code - zero_point) * scale`. Cloning shares the tensors.
+/// scales, or of a `MatMul` behind a `DequantizeLinear`: `(code - zero_point) * scale`. Cloning
+/// shares the tensors.
 #[derive(Debug, Clone)]
 pub struct MatMulInteger {
     /// `[in_features, out_features]`.
@@ -156,41 +158,6 @@ fn check_one_or_each(tensor: &Tensor, outputs: usize) -> Result<(), Error> {
         tensor.dims()
     );
     Err(Error::tensor(tensor.name(), why))
-}
-
-/// Refuses zero points of another type than the codes.
-pub(super) fn check_zero_point_type(zero_points: &Tensor, codes: &Tensor) -> Result<(), Error> {
-    if zero_points.dtype() == codes.dtype() {
-        return Ok(());
-    }
-    let why = format!(
-        "zero points are {}, the codes {}",
-        zero_points.dtype(),
-        codes.dtype()
-    );
-    Err(Error::tensor(zero_points.name(), why))
-}
-
-/// Codes from element `start` on, as numbers.
-pub(super) fn read_codes(codes: &Tensor, start: usize, out: &mut [f32]) -> Result<(), Error> {
-    let range = start.checked_add(out.len()).map(|end| start..end);
-    let Some(bytes) = range.and_then(|range| codes.data().get(range)) else {
-        let why = format!(
-            "elements {start} and {} more were asked for, there are {}",
-            out.len(),
-            codes.len()
-        );
-        return Err(Error::tensor(codes.name(), why));
-    };
-    let signed = codes.dtype() == DataType::I8;
-    for (value, &byte) in out.iter_mut().zip(bytes) {
-        *value = if signed {
-            f32::from(byte.cast_signed())
-        } else {
-            f32::from(byte)
-        };
-    }
-    Ok(())
 }
 
 #[cfg(test)]

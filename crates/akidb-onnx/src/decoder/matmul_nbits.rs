@@ -13,8 +13,9 @@ pub(super) const BLOCK_SIZES: [usize; 5] = [16, 32, 64, 128, 256];
 const BLOCKS_AT_A_TIME: usize = 64;
 
 /// The weight of a `com.microsoft.MatMulNBits`: `(code - zero_point) * scale`, with a scale and a
-/// zero point for each block of `block_size` inputs of an output. The last block of an output may
-/// be longer than what is left of its inputs. Cloning shares the tensors.
+/// zero point for each block of `block_size` inputs of an output. As the operator has it,
+/// `block_size` need not divide the inputs, nor need their number be even: the last block of an
+/// output is stored whole, and what is past its inputs is not used. Cloning shares the tensors.
 #[derive(Debug, Clone)]
 pub struct MatMulNBits {
     attributes: MatMulNBitsAttributes,
@@ -179,6 +180,33 @@ impl MatMulNBits {
                 }
             }
             Some(floats) => floats.read_f32(first, out)?,
+        }
+        Ok(())
+    }
+
+    /// Writes the codes of an output, one to a byte; as many as `out` has room for.
+    ///
+    /// # Errors
+    /// When there is no such output, or it has fewer codes.
+    pub fn read_codes(&self, output: usize, out: &mut [u8]) -> Result<(), Error> {
+        let MatMulNBitsAttributes {
+            bits, block_size, ..
+        } = self.attributes;
+        let bytes = self.blocks * block_size * bits / 8;
+        let start = output.saturating_mul(bytes);
+        let codes = self.codes.data().get(start..start.saturating_add(bytes));
+        let Some(codes) = codes.filter(|_| out.len() <= self.attributes.in_features) else {
+            let why = format!("output {output} with {} codes was asked for", out.len());
+            return Err(Error::tensor(self.codes.name(), why));
+        };
+        if bits == 8 {
+            out.copy_from_slice(&codes[..out.len()]);
+            return Ok(());
+        }
+        for (pair, &byte) in out.chunks_mut(2).zip(codes) {
+            for (code, half) in pair.iter_mut().zip([byte & 0x0f, byte >> 4]) {
+                *code = half;
+            }
         }
         Ok(())
     }

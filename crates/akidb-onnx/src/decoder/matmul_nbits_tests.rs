@@ -230,3 +230,23 @@ fn impossible_attributes() {
         MatMulNBits::new(attributes, codes(4), scales(), None).unwrap_err();
     }
 }
+
+#[test]
+fn codes_come_one_to_a_byte() {
+    for bits in [4, 8] {
+        let weight = MatMulNBits::new(attributes(bits), codes(bits), scales(), None).unwrap();
+        for output in 0..2 {
+            let mut out = [0; 37];
+            weight.read_codes(output, &mut out).unwrap();
+            for (k, code) in out.into_iter().enumerate() {
+                let middle = (1 << (bits - 1)) as f32;
+                let scale = SCALES[output * 3 + k / 16];
+                let expected = element(bits, output, k, [middle; 6]);
+                assert_eq!((f32::from(code) - middle) * scale, expected, "{output} {k}");
+            }
+        }
+        assert!(weight.read_codes(2, &mut [0; 37]).is_err());
+        assert!(weight.read_codes(usize::MAX, &mut [0; 37]).is_err());
+        assert!(weight.read_codes(0, &mut [0; 38]).is_err());
+    }
+}

@@ -1,6 +1,8 @@
 //! A decoder-only transformer of the Qwen3 family, whatever file it came from.
 
+mod codes;
 mod config;
+mod dequantize_linear;
 mod embedding_table;
 mod linear;
 mod matmul_bnb4;
@@ -12,6 +14,7 @@ mod scales;
 mod shapes;
 
 pub use config::DecoderConfig;
+pub use dequantize_linear::{DequantizeLinear, DequantizeLinearAttributes, WeightOrder};
 pub use embedding_table::EmbeddingTable;
 pub use linear::{Linear, LinearWeight};
 pub use matmul_bnb4::{Bnb4QuantType, MatMulBnb4, MatMulBnb4Attributes};

@@ -7,6 +7,7 @@
 )]
 
 pub(crate) mod quantize;
+pub(crate) mod standard;
 
 use std::collections::BTreeSet;
 
@@ -89,6 +90,15 @@ pub(crate) fn float(name: &str, f: f32) -> AttributeProto {
         name: Some(name.into()),
         r#type: Some(AttributeType::Float as i32),
         f: Some(f),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn string(name: &str, s: &str) -> AttributeProto {
+    AttributeProto {
+        name: Some(name.into()),
+        r#type: Some(AttributeType::String as i32),
+        s: Some(Bytes::copy_from_slice(s.as_bytes())),
         ..Default::default()
     }
 }

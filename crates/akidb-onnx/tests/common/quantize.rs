@@ -143,6 +143,74 @@ pub(crate) fn to_integer(model: &mut ModelProto, linears: &[&str], dtype: DataTy
     }
 }
 
+/// How [`to_dequantize`] is to store a weight.
+#[derive(Clone, Copy)]
+pub(crate) struct Dequantize {
+    pub(crate) dtype: DataType,
+    /// `[out, in]`, and a `Transpose`.
+    pub(crate) transposed: bool,
+    /// One scale when none.
+    pub(crate) axis: Option<usize>,
+    /// Blocks along `axis`, unless 0.
+    pub(crate) block_size: usize,
+}
+
+/// `linear` as a `MatMul` behind a `DequantizeLinear` named `{linear}.dequantize`: `{linear}.codes`,
+/// `.scales`, `.zero_points`.
+pub(crate) fn to_dequantize(model: &mut ModelProto, linear: &str, form: Dequantize) {
+    let mut dims = take_weight(model, linear);
+    if form.transposed {
+        dims.reverse();
+    }
+    let name = |part: &str| format!("{linear}.{part}");
+    let scale_dims = match (form.axis, form.block_size) {
+        (None, _) => vec![],
+        (Some(axis), 0) => vec![dims[axis]],
+        (Some(axis), size) => {
+            let mut blocks = dims.to_vec();
+            blocks[axis] = blocks[axis].div_ceil(size);
+            blocks
+        }
+    };
+    let mut codes_of = |part: &str, dims: &[usize]| {
+        let len: usize = dims.iter().product();
+        let mut tensor = codes(&name(part), form.dtype, dims);
+        if matches!(form.dtype, DataType::Int4 | DataType::Uint4) {
+            let packed = tensor.raw_data.take().unwrap().slice(..len.div_ceil(2));
+            tensor.raw_data = Some(packed);
+        }
+        graph(model).initializer.push(tensor);
+    };
+    codes_of("codes", &dims);
+    codes_of("zero_points", &scale_dims);
+    let scales = scales(&name("scales"), &scale_dims);
+    graph(model).initializer.push(scales);
+    let (dequantize, transposed) = (name("dequantize"), name("transposed"));
+    graph(model).node.push(new_node(
+        "",
+        "DequantizeLinear",
+        &dequantize,
+        &[&name("codes"), &name("scales"), &name("zero_points")],
+        &[&dequantize],
+        vec![
+            int("axis", form.axis.unwrap_or(1) as i64),
+            int("block_size", form.block_size as i64),
+        ],
+    ));
+    node(model, linear).input[1].clone_from(&dequantize);
+    if form.transposed {
+        graph(model).node.push(new_node(
+            "",
+            "Transpose",
+            &transposed,
+            &[&dequantize],
+            &[&transposed],
+            vec![super::ints("perm", &[1, 0])],
+        ));
+        node(model, linear).input[1] = transposed;
+    }
+}
+
 /// The embedding table in u8: `embed_tokens`, `embed_tokens.scale`, `.zero_point`, and the node
 /// `dequantize`.
 pub(crate) fn to_quantized_table(model: &mut ModelProto) {

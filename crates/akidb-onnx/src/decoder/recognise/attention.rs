@@ -1,11 +1,14 @@
 //! One layer's attention, from the value that `o_proj` makes.
 
+use super::heads::{Layout, check_swap};
 use super::layers::Recogniser;
 use super::mask::check_mask;
-use super::walk::{MICROSOFT, attribute, expect_int, input, int_attribute, need_input, unknown};
+use super::walk::{
+    MICROSOFT, attribute, expect_attributes, input, int_attribute, need_input, unknown,
+};
 use crate::decoder::Linear;
-use crate::error::{Error, shorten};
-use crate::model::{is_op, node_name};
+use crate::error::Error;
+use crate::model::is_op;
 use crate::proto::NodeProto;
 use crate::tensor::Tensor;
 
@@ -31,7 +34,7 @@ pub(super) struct Heads {
 /// What decides to which tokens a token attends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mask<'m> {
-    /// Of `MultiHeadAttention`: its mask, and if it is causal without one.
+    /// Of `MultiHeadAttention` and `Attention`: the mask, and if they are causal without one.
     Bias(Option<&'m str>, bool),
     /// Of `GroupQueryAttention`, which is always causal: `seqlens_k` and
     /// `total_sequence_length`.
@@ -40,23 +43,32 @@ pub(super) enum Mask<'m> {
 
 /// Heads before the repetition of keys or values, and width of all heads after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Repeat {
+pub(super) struct Repeat {
     heads: usize,
     width: usize,
 }
 
-/// A projection whose heads are normalised.
-pub(super) struct Projection<'m> {
-    pub(super) input: &'m str,
-    pub(super) proj: Linear,
-    pub(super) norm: Tensor,
+impl Repeat {
+    /// The one that gives each query head its own key.
+    pub(super) fn of(heads: Heads) -> Self {
+        Self {
+            heads: heads.num_key_value_heads,
+            width: heads.num_attention_heads.saturating_mul(heads.head_dim),
+        }
+    }
 }
 
 impl<'m> Recogniser<'m> {
     pub(super) fn attention(&mut self, value: &'m str) -> Result<Attention<'m>, Error> {
         let (o_proj, attended) = self.linear(value)?;
+        let relaid = self.walk.other_layout(attended, Layout::Tokens);
+        if let Some(relaid) = relaid {
+            return self.attention_of_heads(&relaid, o_proj);
+        }
         let node = self.walk.node(attended, "attention is expected here")?;
-        if is_op(node, MICROSOFT, "MultiHeadAttention") {
+        if is_op(node, "", "Attention") {
+            self.standard_attention(node, Layout::Tokens, o_proj)
+        } else if is_op(node, MICROSOFT, "MultiHeadAttention") {
             self.multi_head_attention(node, o_proj)
         } else if is_op(node, MICROSOFT, "GroupQueryAttention") {
             self.group_query_attention(node, o_proj)
@@ -71,37 +83,33 @@ impl<'m> Recogniser<'m> {
         node: &'m NodeProto,
         o_proj: Linear,
     ) -> Result<Attention<'m>, Error> {
+        const ATTRIBUTES: [&str; 4] = ["mask_filter_value", "num_heads", "scale", "unidirectional"];
+        expect_attributes(node, &ATTRIBUTES)?;
         let (keys, key_repeat) = self.unrepeat(need_input(node, 1)?)?;
         let (values, value_repeat) = self.unrepeat(need_input(node, 2)?)?;
-        let q = self.rotated(need_input(node, 0)?)?;
-        let k = self.rotated(keys)?;
+        let q = self.rotated(need_input(node, 0)?, Layout::Tokens)?;
+        let k = self.rotated(keys, Layout::Tokens)?;
         let (v_proj, v_input) = self.linear(values)?;
         if k.input != q.input || v_input != q.input {
             return Err(unknown(node, "q, k and v are not made of the same value"));
         }
 
-        let head_dim = q.norm.len();
         let num_attention_heads = int_attribute(node, "num_heads", 0);
-        let num_attention_heads = usize::try_from(num_attention_heads).unwrap_or(0);
-        let num_key_value_heads = k.proj.out_features() / head_dim.max(1);
         let heads = Heads {
-            num_attention_heads,
-            num_key_value_heads,
-            head_dim,
+            num_attention_heads: usize::try_from(num_attention_heads).unwrap_or(0),
+            num_key_value_heads: k.heads(),
+            head_dim: q.head_dim(),
         };
-        let usual = Repeat {
-            heads: num_key_value_heads,
-            width: num_attention_heads.saturating_mul(head_dim),
-        };
+        let differ = heads.num_attention_heads != heads.num_key_value_heads;
         for repeat in [key_repeat, value_repeat] {
             // Without repetition, ONNX Runtime takes every query head to have its own key.
-            if repeat.map_or(num_attention_heads != num_key_value_heads, |r| r != usual) {
+            if repeat.map_or(differ, |repeat| repeat != Repeat::of(heads)) {
                 let why = format!("its keys and values are repeated as {repeat:?} for {heads:?}");
                 return Err(unknown(node, why));
             }
         }
         self.same_heads(node, heads)?;
-        check_scale(node, head_dim)?;
+        check_contrib_scale(node, heads.head_dim)?;
         self.check_inputs(node)?;
         Ok(Attention {
             input: q.input,
@@ -160,111 +168,23 @@ impl<'m> Recogniser<'m> {
         }
     }
 
-    /// `RotaryEmbedding` of [`Self::normed`].
-    pub(super) fn rotated(&mut self, value: &'m str) -> Result<Projection<'m>, Error> {
-        let rotary = self.walk.op(
-            value,
-            MICROSOFT,
-            "RotaryEmbedding",
-            "rotated queries and keys",
-        )?;
-        expect_int(rotary, "interleaved", 0, 0)?;
-        expect_int(rotary, "is_packed_batching", 0, 0)?;
-        if attribute(rotary, "scale").is_some_and(|a| a.f() != 1.0) {
-            return Err(unknown(rotary, "scale is not 1"));
-        }
-        let positions = need_input(rotary, 1)?;
-        if !(positions == "position_ids" && self.walk.model.is_input(positions)) {
-            return Err(unknown(
-                rotary,
-                "its positions are not the input position_ids",
-            ));
-        }
-
-        let normed = self.normed(need_input(rotary, 0)?)?;
-        let head_dim = normed.norm.len();
-        let dim = int_attribute(rotary, "rotary_embedding_dim", 0);
-        if dim != 0 && usize::try_from(dim) != Ok(head_dim) {
-            return Err(unknown(
-                rotary,
-                format!("rotary_embedding_dim is {dim} of {head_dim}"),
-            ));
-        }
-        self.use_rotary_cache(rotary, 2)?;
-        Ok(normed)
-    }
-
-    /// `Reshape(norm(Reshape(x · W)))`.
-    pub(super) fn normed(&mut self, value: &'m str) -> Result<Projection<'m>, Error> {
-        let joined = self
-            .walk
-            .op(value, "", "Reshape", "putting heads together again")?;
-        let norm = self
-            .walk
-            .node(need_input(joined, 0)?, "the norm of heads is expected")?;
-        let (norm, normed) = self.simplified_norm(norm)?;
-        let split = self.walk.op(normed, "", "Reshape", "taking heads apart")?;
-        let (proj, input) = self.linear(need_input(split, 0)?)?;
-        self.check_reshape(split, norm.len(), &norm)?;
-        self.check_reshape(joined, proj.out_features(), proj.weight().tensor())?;
-        Ok(Projection { input, proj, norm })
-    }
-
-    /// All layers must use the same tables, which are looked at in the end. Input `index` of
-    /// `node` is that of cosines, the next one that of sines.
-    pub(super) fn use_rotary_cache(
-        &mut self,
-        node: &'m NodeProto,
-        index: usize,
-    ) -> Result<(), Error> {
-        let (first, first_index) = *self.rotary.get_or_insert((node, index));
-        for table in 0..2 {
-            if need_input(node, index + table)? != need_input(first, first_index + table)? {
-                return Err(unknown(node, "other tables than elsewhere"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Refuses a reshape to other rows than `width`, which is that of `weight`. The data stay
-    /// as they are, so only the last axis matters.
-    fn check_reshape(
-        &self,
-        node: &'m NodeProto,
-        width: usize,
-        weight: &Tensor,
-    ) -> Result<(), Error> {
-        let shape = self.walk.ints(node, 1)?;
-        let last = shape.last().copied().unwrap_or(0);
-        if usize::try_from(last) == Ok(width) {
-            return expect_int(node, "allowzero", 0, 0);
-        }
-        if last > 0 {
-            let (node, dims) = (shorten(node_name(node)), weight.dims());
-            let why = format!("has shape {dims:?}, but node {node:?} makes rows of {last}");
-            return Err(Error::tensor(weight.name(), why));
-        }
-        Err(unknown(
-            node,
-            format!("it reshapes to {shape:?}, not to rows of {width}"),
-        ))
-    }
-
     /// Undoes the repetition of keys or values for each query head, if there is one; gives the
     /// value before it.
     ///
     /// Reshape(Transpose(Reshape(Expand(Unsqueeze(Concat(past, Transpose(Reshape(x)))))))), from
     /// `[batch, seq, kv_heads * head_dim]` over `[batch, kv_heads, groups, total, head_dim]` to
     /// `[batch, total, heads * head_dim]`.
-    fn unrepeat(&self, value: &'m str) -> Result<(&'m str, Option<Repeat>), Error> {
+    pub(super) fn unrepeat(&self, value: &'m str) -> Result<(&'m str, Option<Repeat>), Error> {
         let walk = &self.walk;
         let Some(joined) = walk.op_if(value, "", "Reshape") else {
             return Ok((value, None));
         };
         let why = "repeating keys and values";
         let to_seq = walk.op(need_input(joined, 0)?, "", "Transpose", why)?;
+        let Some(merged) = walk.op_if(need_input(to_seq, 0)?, "", "Reshape") else {
+            return Ok((value, None));
+        };
         check_swap(to_seq)?;
-        let merged = walk.op(need_input(to_seq, 0)?, "", "Reshape", why)?;
         let expand = walk.op(need_input(merged, 0)?, "", "Expand", why)?;
         let unsqueeze = walk.op(need_input(expand, 0)?, "", "Unsqueeze", why)?;
         let axes = walk.ints(unsqueeze, 1)?;
@@ -272,15 +192,7 @@ impl<'m> Recogniser<'m> {
             // Along axis 1 the heads would come in another order.
             return Err(unknown(unsqueeze, format!("axes are {axes:?}, not [2]")));
         }
-        let concat = walk.op(need_input(unsqueeze, 0)?, "", "Concat", why)?;
-        expect_int(concat, "axis", 0, 2)?;
-        let [past, new] = &*concat.input else {
-            return Err(unknown(concat, "the past and the new tokens are expected"));
-        };
-        if !walk.model.is_input(past) {
-            let why = format!("{:?} is expected to be an input", shorten(past));
-            return Err(unknown(concat, why));
-        }
+        let new = walk.without_past(need_input(unsqueeze, 0)?)?;
         let to_heads = walk.op(new, "", "Transpose", why)?;
         check_swap(to_heads)?;
         let split = walk.op(need_input(to_heads, 0)?, "", "Reshape", why)?;
@@ -300,21 +212,20 @@ impl<'m> Recogniser<'m> {
     }
 }
 
-/// A transposition of sequence and heads.
-fn check_swap(node: &NodeProto) -> Result<(), Error> {
-    match attribute(node, "perm").map(|a| a.ints.as_slice()) {
-        Some([0, 2, 1, 3]) => Ok(()),
-        _ => Err(unknown(node, "perm is not [0, 2, 1, 3]")),
-    }
+/// The `scale` of ONNX Runtime's operators, where 0 means the usual one.
+pub(super) fn check_contrib_scale(node: &NodeProto, head_dim: usize) -> Result<(), Error> {
+    let scale = attribute(node, "scale").map(|a| a.f());
+    check_scale(node, scale.filter(|&scale| scale != 0.0), head_dim)
 }
 
-pub(super) fn check_scale(node: &NodeProto, head_dim: usize) -> Result<(), Error> {
+/// Refuses a scale that is not the usual one.
+pub(super) fn check_scale(
+    node: &NodeProto,
+    scale: Option<f32>,
+    head_dim: usize,
+) -> Result<(), Error> {
     let usual = 1.0 / (head_dim as f32).sqrt();
-    // Absent and 0 both mean the usual one.
-    let scale = match attribute(node, "scale").map(|a| a.f()) {
-        None | Some(0.0) => usual,
-        Some(scale) => scale,
-    };
+    let scale = scale.unwrap_or(usual);
     // Not `>`: NaN is refused.
     if (scale - usual).abs() <= 1e-3 * usual {
         Ok(())

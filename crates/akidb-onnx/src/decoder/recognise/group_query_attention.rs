@@ -1,24 +1,37 @@
-//! `com.microsoft.GroupQueryAttention`: causal, keys and values not repeated, rotary inside or not.
+//! `com.microsoft.GroupQueryAttention`: causal, keys and values not repeated, the norm of heads and
+//! rotary inside or not, queries, keys and values packed or not.
 
-use super::attention::{Attention, Heads, Mask, check_scale};
+use super::attention::{Attention, Heads, Mask, check_contrib_scale};
+use super::heads::Layout;
 use super::layers::Recogniser;
-use super::walk::{Walk, attribute, expect_int, input, int_attribute, need_input, unknown};
+use super::projection::Projection;
+use super::walk::{
+    Walk, attribute, expect_attributes, expect_int, input, int_attribute, need_input, unknown,
+};
 use crate::decoder::Linear;
-use crate::error::{Error, shorten};
+use crate::error::Error;
 use crate::model::is_op;
 use crate::proto::NodeProto;
 use crate::proto::tensor_proto::DataType;
 
 /// Attributes whose meaning is known.
-const ATTRIBUTES: [&str; 8] = [
+const ATTRIBUTES: [&str; 16] = [
+    "causal",
     "do_rotary",
+    "k_norm_epsilon",
+    "k_quant_type",
     "kv_num_heads",
     "local_window_size",
     "num_heads",
+    "q_norm_epsilon",
+    "qk_norm_epsilon",
+    "qk_output",
     "rotary_interleaved",
     "scale",
+    "sliding_window_cache",
     "smooth_softmax",
     "softcap",
+    "v_quant_type",
 ];
 
 const PAST: [usize; 2] = [3, 4];
@@ -27,41 +40,58 @@ const TOTAL_SEQUENCE_LENGTH: usize = 6;
 const COS_CACHE: usize = 7;
 const SIN_CACHE: usize = 8;
 const POSITION_IDS: usize = 9;
+const NORM_WEIGHTS: [usize; 2] = [14, 15];
+
+/// Queries, keys and values.
+struct Operands<'m> {
+    q: Projection<'m>,
+    k: Projection<'m>,
+    v_proj: Linear,
+    v_input: &'m str,
+}
 
 impl<'m> Recogniser<'m> {
-    /// Keys and values are inputs of their own: where they come packed with the queries, no norm
-    /// of heads can lie between.
     pub(super) fn group_query_attention(
         &mut self,
         node: &'m NodeProto,
         o_proj: Linear,
     ) -> Result<Attention<'m>, Error> {
         check_attributes(node)?;
-        let (query, key) = (need_input(node, 0)?, need_input(node, 1)?);
         let rotary_inside = match int_attribute(node, "do_rotary", 0) {
             0 => false,
             1 => true,
             other => return Err(unknown(node, format!("do_rotary is {other}"))),
         };
-        let (q, k) = if rotary_inside {
-            self.use_rotary_cache(node, COS_CACHE)?;
-            (self.normed(query)?, self.normed(key)?)
-        } else {
-            (self.rotated(query)?, self.rotated(key)?)
+        if rotary_inside {
+            self.use_rotary_tables(node, [(node, COS_CACHE), (node, SIN_CACHE)])?;
+        }
+        let heads = |name| usize::try_from(int_attribute(node, name, 0)).unwrap_or(0);
+        let (num_attention_heads, num_key_value_heads) =
+            (heads("num_heads"), heads("kv_num_heads"));
+        let norm_inside = NORM_WEIGHTS
+            .iter()
+            .any(|&index| input(node, index).is_some());
+        let Operands {
+            q,
+            k,
+            v_proj,
+            v_input,
+        } = match (norm_inside, rotary_inside) {
+            (false, _) => self.normed_operands(node, rotary_inside)?,
+            (true, true) => self.plain_operands(node, num_attention_heads, num_key_value_heads)?,
+            // What the norm is applied to would be rotated already.
+            (true, false) => return Err(unknown(node, "do_rotary is 0, with weights of norms")),
         };
-        let (v_proj, v_input) = self.linear(need_input(node, 2)?)?;
         if k.input != q.input || v_input != q.input {
             return Err(unknown(node, "q, k and v are not made of the same value"));
         }
-        let head_dim = q.norm.len();
-        let heads = |name| usize::try_from(int_attribute(node, name, 0)).unwrap_or(0);
         let heads = Heads {
-            num_attention_heads: heads("num_heads"),
-            num_key_value_heads: heads("kv_num_heads"),
-            head_dim,
+            num_attention_heads,
+            num_key_value_heads,
+            head_dim: q.head_dim(),
         };
         self.same_heads(node, heads)?;
-        check_scale(node, head_dim)?;
+        check_contrib_scale(node, heads.head_dim)?;
         self.check_gqa_inputs(node, rotary_inside)?;
         Ok(Attention {
             input: q.input,
@@ -71,6 +101,83 @@ impl<'m> Recogniser<'m> {
             o_proj,
             q_norm: q.norm,
             k_norm: k.norm,
+        })
+    }
+
+    /// Operands whose norms are nodes of their own. Packed, they are put side by side again.
+    fn normed_operands(
+        &mut self,
+        node: &'m NodeProto,
+        rotary_inside: bool,
+    ) -> Result<Operands<'m>, Error> {
+        let query = need_input(node, 0)?;
+        let (query, key, value) = match (input(node, 1), input(node, 2)) {
+            (Some(key), Some(value)) => (query, key, value),
+            (None, None) => {
+                let packed = self.walk.op(query, "", "Concat", "packed q, k and v")?;
+                let axis = int_attribute(packed, "axis", 0);
+                let [query, key, value] = &*packed.input else {
+                    return Err(unknown(packed, "q, k and v are expected"));
+                };
+                if axis != -1 && axis != 2 {
+                    return Err(unknown(packed, format!("axis is {axis}, not the last")));
+                }
+                (&**query, &**key, &**value)
+            }
+            _ => return Err(unknown(node, "one of key and value is missing")),
+        };
+        let mut projection = |value| match rotary_inside {
+            true => self.normed(value, Layout::Tokens),
+            false => self.rotated(value, Layout::Tokens),
+        };
+        let (q, k) = (projection(query)?, projection(key)?);
+        let (v_proj, v_input) = self.linear(value)?;
+        Ok(Operands {
+            q,
+            k,
+            v_proj,
+            v_input,
+        })
+    }
+
+    /// Operands that the node applies norms to. Packed, they are one linear layer.
+    fn plain_operands(
+        &mut self,
+        node: &'m NodeProto,
+        heads: usize,
+        kv_heads: usize,
+    ) -> Result<Operands<'m>, Error> {
+        let [q_norm, k_norm] = NORM_WEIGHTS.map(|index| self.walk.weight(node, index));
+        let (q_norm, k_norm) = (q_norm?, k_norm?);
+        for name in ["q_norm_epsilon", "k_norm_epsilon"] {
+            let of_both = || attribute(node, "qk_norm_epsilon");
+            let epsilon = attribute(node, name).or_else(of_both);
+            self.epsilon(node, epsilon.map_or(1e-6, |a| a.f()))?;
+        }
+        let (q_proj, input_of_q) = self.linear(need_input(node, 0)?)?;
+        let (q, k, v) = match (input(node, 1), input(node, 2)) {
+            (Some(key), Some(value)) => {
+                ((q_proj, input_of_q), self.linear(key)?, self.linear(value)?)
+            }
+            (None, None) => {
+                let width = |heads: usize| heads.saturating_mul(q_norm.len());
+                let end_of_q = width(heads);
+                let end_of_k = end_of_q.saturating_add(width(kv_heads));
+                let part = |range| Ok::<_, Error>((q_proj.outputs(range)?, input_of_q));
+                (
+                    part(0..end_of_q)?,
+                    part(end_of_q..end_of_k)?,
+                    part(end_of_k..q_proj.out_features())?,
+                )
+            }
+            _ => return Err(unknown(node, "one of key and value is missing")),
+        };
+        let projection = |(proj, input), norm| Projection { input, proj, norm };
+        Ok(Operands {
+            q: projection(q, q_norm),
+            k: projection(k, k_norm),
+            v_proj: v.0,
+            v_input: v.1,
         })
     }
 
@@ -85,7 +192,7 @@ impl<'m> Recogniser<'m> {
                 Some(ids) if index == POSITION_IDS => {
                     rotary_inside && ids == "position_ids" && self.walk.model.is_input(ids)
                 }
-                Some(_) => false,
+                Some(_) => NORM_WEIGHTS.contains(&index),
             };
             if !known {
                 return Err(unknown(node, format!("input {index} is not expected")));
@@ -102,15 +209,21 @@ impl<'m> Recogniser<'m> {
 }
 
 fn check_attributes(node: &NodeProto) -> Result<(), Error> {
-    let unknown_attribute = |a: &&str| !ATTRIBUTES.contains(a);
-    let names = node.attribute.iter().map(|a| a.name());
-    if let Some(name) = { names }.find(unknown_attribute) {
-        let why = format!("attribute {:?} is not expected", shorten(name));
-        return Err(unknown(node, why));
-    }
+    expect_attributes(node, &ATTRIBUTES)?;
+    expect_int(node, "causal", 1, 1)?;
     expect_int(node, "local_window_size", -1, -1)?;
     expect_int(node, "rotary_interleaved", 0, 0)?;
-    expect_int(node, "smooth_softmax", 0, 0)?;
+    expect_int(node, "qk_output", 0, 0)?;
+    expect_int(node, "sliding_window_cache", 0, 0)?;
+    // -1 is not set.
+    if int_attribute(node, "smooth_softmax", -1) != -1 {
+        expect_int(node, "smooth_softmax", 0, 0)?;
+    }
+    for name in ["k_quant_type", "v_quant_type"] {
+        if attribute(node, name).is_some_and(|a| a.s() != b"NONE".as_slice()) {
+            return Err(unknown(node, format!("{name} is not NONE")));
+        }
+    }
     match attribute(node, "softcap").map(|a| a.f()) {
         None | Some(0.0) => Ok(()),
         Some(softcap) => Err(unknown(node, format!("softcap is {softcap}, not 0"))),

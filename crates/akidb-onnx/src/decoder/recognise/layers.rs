@@ -4,7 +4,8 @@ use std::ptr;
 
 use super::attention::{Heads, Mask};
 use super::walk::{
-    MICROSOFT, Walk, attribute, expect_int, input, need_input, not_recognised, unknown,
+    MICROSOFT, Walk, attribute, expect_attributes, expect_int, input, need_input, not_recognised,
+    unknown,
 };
 use crate::decoder::config::MAX_LAYERS;
 use crate::decoder::{DecoderLayer, EmbeddingTable, Linear};
@@ -13,12 +14,14 @@ use crate::model::{OnnxModel, is_op, node_name};
 use crate::proto::{NodeProto, ValueInfoProto, tensor_proto, type_proto};
 use crate::tensor::Tensor;
 
+/// The tables of cosines and of sines: each the input of a node.
+pub(super) type RotaryTables<'m> = [(&'m NodeProto, usize); 2];
+
 pub(super) struct Recogniser<'m> {
     pub(super) walk: Walk<'m>,
     rms_norm_eps: Option<f32>,
-    /// The first node seen that rotates, and which of its inputs is the table of cosines; that of
-    /// sines comes after it.
-    pub(super) rotary: Option<(&'m NodeProto, usize)>,
+    /// The first node seen that rotates.
+    pub(super) rotary: Option<(&'m NodeProto, RotaryTables<'m>)>,
     /// Those of the first attention seen.
     pub(super) heads: Option<Heads>,
     /// Of the first attention seen.
@@ -108,11 +111,12 @@ impl<'m> Recogniser<'m> {
             });
         };
         layers.reverse();
-        let (Some(heads), Some((rotary, cos_cache)), Some(rms_norm_eps)) =
+        let (Some(heads), Some((rotary, tables)), Some(rms_norm_eps)) =
             (self.heads, self.rotary, self.rms_norm_eps)
         else {
             return Err(unknown(last.node, "no layer comes before the final norm"));
         };
+        let [(cos_node, cos), (sin_node, sin)] = tables;
         Ok(Found {
             embed_tokens,
             layers,
@@ -120,8 +124,8 @@ impl<'m> Recogniser<'m> {
             norm: last.weight,
             rms_norm_eps,
             rotary,
-            cos_cache: self.walk.weight(rotary, cos_cache)?,
-            sin_cache: self.walk.weight(rotary, cos_cache + 1)?,
+            cos_cache: self.walk.weight(cos_node, cos)?,
+            sin_cache: self.walk.weight(sin_node, sin)?,
         })
     }
 
@@ -220,10 +224,11 @@ impl<'m> Recogniser<'m> {
     fn norm(&mut self, value: &'m str) -> Result<Norm<'m>, Error> {
         let node = self.walk.node(value, "a norm is expected here")?;
         if is_op(node, MICROSOFT, "SkipSimplifiedLayerNormalization") {
+            expect_attributes(node, &["epsilon"])?;
             if input(node, 3).is_some() {
                 return Err(unknown(node, "a bias is not expected"));
             }
-            self.epsilon(node)?;
+            self.node_epsilon(node, None)?;
             return Ok(Norm {
                 node,
                 weight: self.walk.weight(node, 2)?,
@@ -238,26 +243,36 @@ impl<'m> Recogniser<'m> {
         })
     }
 
-    /// Weight and input of a `SimplifiedLayerNormalization`.
+    /// Weight and input of a `SimplifiedLayerNormalization` or `RMSNormalization`.
     pub(super) fn simplified_norm(
         &mut self,
         node: &'m NodeProto,
     ) -> Result<(Tensor, &'m str), Error> {
+        let is_standard = is_op(node, "", "RMSNormalization");
         // A contrib operator, though it lives in ONNX's own domain.
-        if !is_op(node, "", "SimplifiedLayerNormalization")
+        if !is_standard
+            && !is_op(node, "", "SimplifiedLayerNormalization")
             && !is_op(node, MICROSOFT, "SimplifiedLayerNormalization")
         {
             return Err(unknown(node, "a norm is expected here"));
         }
+        expect_attributes(node, &["axis", "epsilon", "stash_type"])?;
         expect_int(node, "axis", -1, -1)?;
-        self.epsilon(node)?;
+        // Means are computed in f32.
+        expect_int(node, "stash_type", 1, 1)?;
+        self.node_epsilon(node, is_standard.then_some(1e-5))?;
         Ok((self.walk.weight(node, 1)?, need_input(node, 0)?))
     }
 
-    fn epsilon(&mut self, node: &NodeProto) -> Result<(), Error> {
-        let epsilon = attribute(node, "epsilon")
-            .ok_or_else(|| unknown(node, "it has no epsilon"))?
-            .f();
+    /// The attribute `epsilon`, or `default`; see [`Self::epsilon`].
+    fn node_epsilon(&mut self, node: &NodeProto, default: Option<f32>) -> Result<(), Error> {
+        let epsilon = attribute(node, "epsilon").map(|a| a.f()).or(default);
+        let epsilon = epsilon.ok_or_else(|| unknown(node, "it has no epsilon"))?;
+        self.epsilon(node, epsilon)
+    }
+
+    /// All norms must have the same epsilon.
+    pub(super) fn epsilon(&mut self, node: &NodeProto, epsilon: f32) -> Result<(), Error> {
         let name = shorten(node_name(node));
         if !(epsilon > 0.0 && epsilon < 1.0) {
             return Err(Error::graph(format!("node {name:?}: epsilon is {epsilon}")));

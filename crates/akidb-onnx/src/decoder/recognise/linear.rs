@@ -2,7 +2,8 @@
 
 use super::layers::Recogniser;
 use super::walk::{
-    MICROSOFT, attribute, expect_int, input, int_attribute, need_input, size_attribute, unknown,
+    MICROSOFT, attribute, expect_attributes, expect_int, input, int_attribute, need_input,
+    size_attribute, unknown,
 };
 use crate::decoder::scales::ValueCheck;
 use crate::decoder::{
@@ -76,12 +77,7 @@ impl<'m> Recogniser<'m> {
             return self.matmul_integer(&found);
         }
         let weight = if is_op(node, "", "MatMul") {
-            let weight = self.walk.weight(node, 1)?;
-            if weight.dims().len() != 2 {
-                let why = format!("its weight has shape {:?}, not two axes", weight.dims());
-                return Err(unknown(node, why));
-            }
-            LinearWeight::InOut(weight)
+            self.matmul_weight(node)?
         } else if is_op(node, MICROSOFT, "MatMulNBits") {
             self.matmul_nbits(node)?
         } else if is_op(node, MICROSOFT, "MatMulBnb4") {
@@ -94,6 +90,16 @@ impl<'m> Recogniser<'m> {
     }
 
     fn matmul_nbits(&self, node: &'m NodeProto) -> Result<LinearWeight, Error> {
+        const ATTRIBUTES: [&str; 6] = [
+            "K",
+            "N",
+            "accuracy_level",
+            "bits",
+            "block_size",
+            "weight_prepacked",
+        ];
+        expect_attributes(node, &ATTRIBUTES)?;
+        expect_int(node, "weight_prepacked", 0, 0)?;
         // A permutation of the inputs, and a bias.
         for index in 4..node.input.len() {
             if input(node, index).is_some() {
@@ -126,6 +132,15 @@ impl<'m> Recogniser<'m> {
     }
 
     fn matmul_bnb4(&self, node: &'m NodeProto) -> Result<LinearWeight, Error> {
+        const ATTRIBUTES: [&str; 6] = [
+            "K",
+            "N",
+            "block_size",
+            "quant_type",
+            "training_mode",
+            "transB",
+        ];
+        expect_attributes(node, &ATTRIBUTES)?;
         expect_int(node, "transB", 1, 1)?;
         let quant_type = match attribute(node, "quant_type").map(|a| a.i()) {
             Some(0) => Bnb4QuantType::Fp4,

@@ -2,16 +2,22 @@
 //!
 //! The walk goes back from the last hidden state: final norm, then layer by layer the MLP and the
 //! attention, down to the embedding table. Names serve error texts only. The known forms are
-//! those of ONNX Runtime GenAI's model builder, and what ONNX Runtime's quantizers make of them;
+//! those of ONNX Runtime GenAI's model builder, what ONNX Runtime's quantizers make of them, and
+//! ONNX's own `Attention`, `RotaryEmbedding` and `RMSNormalization` of opset 23, in any mixture;
 //! whatever else turns up is named in
 //! [`ErrorKind::NotRecognised`](crate::ErrorKind::NotRecognised).
 
 mod attention;
+mod bool_mask;
+mod dequantize_linear;
 mod group_query_attention;
+mod heads;
 mod layers;
 mod linear;
 mod mask;
+mod projection;
 mod rotary;
+mod standard_attention;
 mod walk;
 
 use layers::Found;

@@ -213,6 +213,19 @@ pub(super) fn expect_int(
     }
 }
 
+/// Refuses `node` when it has an attribute that is not among `known`: it may change what the node
+/// computes.
+pub(super) fn expect_attributes(node: &NodeProto, known: &[&str]) -> Result<(), Error> {
+    let mut names = node.attribute.iter().map(AttributeProto::name);
+    match names.find(|name| !known.contains(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let why = format!("attribute {:?} is not expected", shorten(name));
+            Err(unknown(node, why))
+        }
+    }
+}
+
 /// Attribute `name`, which is a size.
 ///
 /// # Errors
