@@ -3,7 +3,8 @@
 use clap::{Args, Parser, ValueEnum};
 
 use akidb_embedding::{
-    BackendChoice, EmbedError, EmbedOptions, Embedder, Encoding, OnLong, Precision, Prompt,
+    BackendChoice, EmbedError, EmbedOptions, Embedder, EmbedderBuilder, Encoding, OnLong,
+    Precision, Prompt,
 };
 
 use crate::commands::Command;
@@ -65,10 +66,16 @@ enum Backend {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Arithmetic {
-    /// What the file holds: int8 or f32
+    /// What the file holds: int8, int4, bf16 where the CPU has it, or f32
     Auto,
     /// f32, whatever the file holds
     F32,
+    /// bf16 weights and activations
+    Bf16,
+    /// 8-bit weights and activations
+    Int8,
+    /// 4-bit weights, 8-bit activations
+    Int4,
 }
 
 impl ModelArgs {
@@ -82,6 +89,14 @@ impl ModelArgs {
 
     /// Loads the model, and says which one it is where the user didn't.
     pub(crate) fn load(&self) -> Result<Embedder, CliError> {
+        self.load_with(|builder| builder)
+    }
+
+    /// As [`Self::load`], with more options.
+    pub(crate) fn load_with(
+        &self,
+        more: impl FnOnce(EmbedderBuilder) -> EmbedderBuilder,
+    ) -> Result<Embedder, CliError> {
         let mut builder = Embedder::builder().backend(match self.backend {
             Backend::Auto => BackendChoice::Auto,
             Backend::Native => BackendChoice::Native,
@@ -93,6 +108,9 @@ impl ModelArgs {
         builder = builder.precision(match self.precision {
             Arithmetic::Auto => Precision::Auto,
             Arithmetic::F32 => Precision::F32,
+            Arithmetic::Bf16 => Precision::Bf16,
+            Arithmetic::Int8 => Precision::Int8,
+            Arithmetic::Int4 => Precision::Int4,
         });
         if let Some(variant) = &self.variant {
             builder = builder.variant(variant);
@@ -100,7 +118,7 @@ impl ModelArgs {
         if let Some(threads) = self.threads {
             builder = builder.threads(usize::from(threads));
         }
-        let embedder = builder.build()?;
+        let embedder = more(builder).build()?;
         if self.model.is_none() {
             message(format_args!(
                 "model: {} (no --model given; vectors of different models must not be mixed)",
@@ -115,9 +133,10 @@ impl ModelArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Vectors")]
 pub(crate) struct VectorArgs {
-    /// What the texts are for: documents to be found, or queries to find them with
-    #[arg(long = "as", value_enum, default_value_t = Role::Document, value_name = "ROLE")]
-    role: Role,
+    /// What the texts are for: documents to be found, or queries to find them with [default: the
+    /// model's default prompt where it has one, else document]
+    #[arg(long = "as", value_enum, value_name = "ROLE")]
+    role: Option<Role>,
 
     /// The task that the queries are for, in your own words (implies --as query)
     #[arg(long, value_name = "TASK")]
@@ -150,13 +169,16 @@ enum Role {
 enum Long {
     /// Cut the end off and say so
     Truncate,
-    /// Stop
+    /// Refuse the text
     Error,
 }
 
 impl VectorArgs {
     pub(crate) fn options(&self, embedder: &Embedder, encoding: Encoding) -> EmbedOptions {
-        if self.role == Role::Query && self.instruction.is_none() && !embedder.has_query_prompt() {
+        if self.role == Some(Role::Query)
+            && self.instruction.is_none()
+            && !embedder.has_query_prompt()
+        {
             message(format_args!(
                 "warning: {} has no query prompt: queries are embedded as they are",
                 embedder.model()
@@ -165,8 +187,9 @@ impl VectorArgs {
         EmbedOptions {
             prompt: match (&self.instruction, self.role) {
                 (Some(task), _) => Prompt::Instruction(task.clone()),
-                (None, Role::Query) => Prompt::Query,
-                (None, Role::Document) => Prompt::Document,
+                (None, Some(Role::Query)) => Prompt::Query,
+                (None, Some(Role::Document)) => Prompt::Document,
+                (None, None) => Prompt::Default,
             },
             dimension: self.dim,
             normalize: !self.no_normalize,

@@ -28,6 +28,20 @@ pub(crate) enum CliError {
     Line { place: String, source: LineError },
     #[error("{to} can't be written")]
     Write { to: String, source: std::io::Error },
+    #[error("{failed} of {of} texts could not be embedded")]
+    SomeTexts { failed: usize, of: usize },
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        message.push_str(": ");
+        message.push_str(&error.to_string());
+        cause = error.source();
+    }
+    message
 }
 
 /// What is wrong with a line of the input.
@@ -83,6 +97,9 @@ impl CliError {
                 }
                 .to_owned(),
             ),
+            Self::SomeTexts { .. } => {
+                Some("the lines before this one say why, by the texts' index".to_owned())
+            }
             Self::Inspect(_) | Self::Read { .. } | Self::Write { .. } => None,
         }
     }

@@ -54,6 +54,15 @@ struct LineReader {
 }
 
 impl InputArgs {
+    /// The texts of a JSON Lines file.
+    pub(crate) fn of_file(path: &Path, field: Option<String>) -> Self {
+        Self {
+            texts: Vec::new(),
+            jsonl: Some(path.to_owned()),
+            field,
+        }
+    }
+
     pub(crate) fn open(&self) -> Result<Texts, CliError> {
         if let Some(path) = &self.jsonl {
             let (reader, bytes) = if path.as_os_str() == "-" {

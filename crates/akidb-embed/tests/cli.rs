@@ -23,7 +23,8 @@ fn embed_prints_the_openai_shape_when_piped() {
     assert_eq!(answer["usage"]["total_tokens"], 5);
     assert_eq!(answer["backend"], "native");
     assert_eq!(answer["variant"], "fp16");
-    assert_eq!(answer["precision"], "f32");
+    // The file is f16: what it runs in is up to the CPU.
+    assert!(["bf16", "f32"].contains(&answer["precision"].as_str().unwrap_or_default()));
     assert_eq!(answer["pooling"], "last_token");
     assert_eq!(answer["instruction"], "");
     assert_eq!(answer["dimension"], 256);

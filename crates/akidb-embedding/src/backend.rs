@@ -34,6 +34,7 @@ pub(crate) struct BackendOptions {
     pub(crate) backend: BackendChoice,
     pub(crate) threads: Option<usize>,
     pub(crate) precision: Precision,
+    pub(crate) no_prefix_cache: bool,
 }
 
 /// A backend with a model in it.
@@ -128,6 +129,7 @@ fn native(
         threads: options.threads.and_then(NonZeroUsize::new),
         isa,
         precision: options.precision,
+        no_prefix_cache: options.no_prefix_cache,
     };
     match Engine::new(&decoder, options) {
         Ok(engine) => Ok(Ok(Box::new(engine))),

@@ -1,14 +1,15 @@
 //! From texts to vectors: the one path that every front end takes.
 
-use akidb_backend::{Backend, TokenBatch};
+use akidb_backend::{Backend, BackendError};
 
-use crate::backend::{self, BackendChoice, BackendOptions, Precision};
+use crate::builder::EmbedderBuilder;
+use crate::distinct::Distinct;
 use crate::error::EmbedError;
-use crate::model::{ModelFiles, Settings, resolve};
+use crate::model::{ModelFiles, Settings};
 use crate::options::{EmbedOptions, Input, OnLong};
 use crate::response::{EmbedResponse, Embedding, Provenance};
-use crate::tokenizer::{TextTokenizer, Tokens};
-use crate::vectors::{Encoding, encode, l2_normalize};
+use crate::tokenizer::{TextTokenizer, Tokens, shared_prefix};
+use crate::vectors::{Encoding, Values, encode, l2_normalize};
 
 /// A loaded model.
 ///
@@ -25,107 +26,14 @@ use crate::vectors::{Encoding, encode, l2_normalize};
 /// # Ok::<(), akidb_embedding::EmbedError>(())
 /// ```
 pub struct Embedder {
-    backend: Box<dyn Backend>,
-    tokenizer: TextTokenizer,
-    settings: Settings,
-    files: ModelFiles,
-    variant: String,
-    fallback: Option<String>,
-    max_tokens: usize,
+    pub(crate) backend: Box<dyn Backend>,
+    pub(crate) tokenizer: TextTokenizer,
+    pub(crate) settings: Settings,
+    pub(crate) files: ModelFiles,
+    pub(crate) variant: String,
+    pub(crate) fallback: Option<String>,
+    pub(crate) max_tokens: usize,
 }
-
-/// Chooses a model and how to run it. See [`Embedder::builder`].
-#[derive(Debug, Clone, Default)]
-pub struct EmbedderBuilder {
-    model: Option<String>,
-    variant: Option<String>,
-    options: BackendOptions,
-}
-
-impl EmbedderBuilder {
-    /// A model id, a model directory, or an `.onnx` or `.safetensors` file.
-    ///
-    /// Without one: the installed model, or the built-in one when none is installed.
-    pub fn model(mut self, model: impl Into<String>) -> Self {
-        self.model = Some(model.into());
-        self
-    }
-
-    /// Which of a directory's weight files: `f32`, `fp16`, `int8`, `q4` …, `safetensors`.
-    pub fn variant(mut self, variant: impl Into<String>) -> Self {
-        self.variant = Some(variant.into());
-        self
-    }
-
-    /// What runs the model.
-    pub fn backend(mut self, backend: BackendChoice) -> Self {
-        self.options.backend = backend;
-        self
-    }
-
-    /// Arithmetic of the linear layers on the native engine.
-    pub fn precision(mut self, precision: Precision) -> Self {
-        self.options.precision = precision;
-        self
-    }
-
-    /// Number of threads; without it, one per core.
-    pub fn threads(mut self, threads: usize) -> Self {
-        self.options.threads = Some(threads);
-        self
-    }
-
-    /// Loads the model.
-    ///
-    /// # Errors
-    /// When the model isn't found, a file of it is missing, broken or contradicts another, or no
-    /// allowed backend can run it.
-    pub fn build(self) -> Result<Embedder, EmbedError> {
-        let files = resolve(self.model.as_deref())?;
-        let weights = files.weights(self.variant.as_deref())?;
-        let settings = Settings::read(&files)?;
-        let tokenizer = TextTokenizer::load(&files, &settings)?;
-        if tokenizer.adds_eos() {
-            tracing::debug!(
-                model = files.id,
-                "the tokenizer's post-processor lacks the EOS: adding it"
-            );
-        }
-        let loaded = backend::load(&files, &weights, &settings, &self.options)?;
-        if let Some(reason) = &loaded.fallback {
-            tracing::warn!(model = files.id, "{reason}");
-        }
-        let info = loaded.backend.info();
-        if let Some(hidden_size) = settings.hidden_size
-            && hidden_size != info.hidden_size
-        {
-            return Err(EmbedError::Contradiction {
-                file: files.label("config.json"),
-                message: format!(
-                    "it says hidden_size {hidden_size}, but the model's vectors have {}",
-                    info.hidden_size
-                ),
-            });
-        }
-        let max_tokens = [settings.max_tokens, info.max_tokens]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(DEFAULT_MAX_TOKENS);
-        Ok(Embedder {
-            backend: loaded.backend,
-            tokenizer,
-            settings,
-            files,
-            variant: weights.variant,
-            fallback: loaded.fallback,
-            max_tokens,
-        })
-    }
-}
-
-/// Limit for models that state none: that of the BERT family.
-const DEFAULT_MAX_TOKENS: usize = 512;
 
 impl Embedder {
     /// Starts to choose a model.
@@ -150,7 +58,7 @@ impl Embedder {
 
     /// Whether the model has a query prompt.
     pub fn has_query_prompt(&self) -> bool {
-        self.settings.prompts.contains_key("query")
+        self.settings.prompts.by_name.contains_key("query")
     }
 
     /// What vectors made with these options come from.
@@ -178,11 +86,12 @@ impl Embedder {
     /// Embeds texts (or token ids): one vector each, in order.
     ///
     /// A text's vector depends on that text alone, not on the others of the call: on the native
-    /// backend to the last bit.
+    /// backend to the last bit. A text that is there several times is computed once.
     ///
     /// # Errors
     /// When an option doesn't fit the model, a text is too long and truncation was declined, token
-    /// ids are outside the vocabulary, or the model fails. No partial answer is given.
+    /// ids are outside the vocabulary, or the model fails. No partial answer is given:
+    /// [`Self::embed_each`] gives one.
     pub fn embed<'a, I>(
         &self,
         inputs: &'a [I],
@@ -192,55 +101,62 @@ impl Embedder {
         &'a I: Into<Input<'a>>,
     {
         let provenance = self.provenance(options)?;
-        let limit = self.check_limit(options.max_tokens)?;
-        let mut batch = TokenBatch::new();
-        let mut truncated = Vec::with_capacity(inputs.len());
-        for (index, input) in inputs.iter().enumerate() {
-            let tokens = self.tokenize(index, &input.into(), &provenance.instruction, limit)?;
-            if tokens.truncated && options.on_long == OnLong::Error {
-                return Err(EmbedError::TooLong { index, limit });
-            }
-            batch.push(&tokens.ids);
-            truncated.push(tokens.truncated);
-        }
-
-        let width = self.dimension();
-        let mut rows = vec![0.0; inputs.len() * width];
-        self.backend
-            .forward(&batch, &mut rows)
-            .map_err(|source| EmbedError::Backend {
-                backend: self.backend.info().backend,
-                source,
-            })?;
-
-        let mut embeddings = Vec::with_capacity(inputs.len());
-        for (index, row) in rows.chunks_exact(width).enumerate() {
-            let mut vector = row[..provenance.dimension].to_vec();
-            if options.normalize {
-                l2_normalize(&mut vector);
-            }
-            // Looked at after the scaling too: nothing that isn't finite may leave.
-            if !row.iter().chain(&vector).all(|x| x.is_finite()) {
-                return Err(EmbedError::NotFinite {
-                    index,
-                    encoding: None,
-                });
-            }
-            let values = encode(vector, options.encoding).ok_or(EmbedError::NotFinite {
-                index,
-                encoding: Some(options.encoding.as_str()),
-            })?;
-            embeddings.push(Embedding {
-                values,
-                tokens: batch.text(index).len(),
-                truncated: truncated[index],
-            });
-        }
+        let texts: Vec<Tokens> = self
+            .tokenize(inputs, options, &provenance.instruction)?
+            .collect::<Result<_, _>>()?;
+        let texts: Vec<(usize, &Tokens)> = texts.iter().enumerate().collect();
+        let embeddings = self
+            .run(&texts, options, &provenance)?
+            .into_iter()
+            .collect::<Result<_, _>>()?;
         Ok(EmbedResponse {
             embeddings,
-            total_tokens: batch.total_tokens(),
+            total_tokens: texts.iter().map(|(_, tokens)| tokens.ids.len()).sum(),
             provenance,
         })
+    }
+
+    /// Embeds texts as [`Self::embed`] does; what is wrong with one of them is its own answer, and
+    /// the others have theirs.
+    ///
+    /// ```
+    /// use akidb_embedding::{EmbedOptions, Embedder, Input};
+    ///
+    /// let embedder = Embedder::builder().model("akidb-mini").build()?;
+    /// let inputs = [Input::from("a text"), Input::from(vec![4_000_000_000])];
+    /// let answers = embedder.embed_each(&inputs, &EmbedOptions::default())?;
+    /// assert!(answers[0].is_ok());
+    /// assert!(answers[1].is_err());
+    /// # Ok::<(), akidb_embedding::EmbedError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When an option doesn't fit the model, or the model fails as a whole.
+    pub fn embed_each<'a, I>(
+        &self,
+        inputs: &'a [I],
+        options: &EmbedOptions,
+    ) -> Result<Vec<Result<Embedding, EmbedError>>, EmbedError>
+    where
+        &'a I: Into<Input<'a>>,
+    {
+        let provenance = self.provenance(options)?;
+        let texts: Vec<Result<Tokens, EmbedError>> = self
+            .tokenize(inputs, options, &provenance.instruction)?
+            .collect();
+        let sound: Vec<(usize, &Tokens)> = texts
+            .iter()
+            .enumerate()
+            .filter_map(|(index, tokens)| Some((index, tokens.as_ref().ok()?)))
+            .collect();
+        let mut embeddings = self.run(&sound, options, &provenance)?.into_iter();
+        Ok(texts
+            .into_iter()
+            .filter_map(|tokens| match tokens {
+                Ok(_) => embeddings.next(),
+                Err(error) => Some(Err(error)),
+            })
+            .collect())
     }
 
     /// Embeds texts to f32 vectors: the shortest way to plain numbers.
@@ -267,20 +183,83 @@ impl Embedder {
             .collect())
     }
 
-    fn tokenize(
+    /// The token ids that texts become: prompt, special tokens and truncation included.
+    ///
+    /// # Errors
+    /// As [`Self::embed`], short of running the model.
+    pub fn token_ids<'a, I>(
         &self,
-        index: usize,
-        input: &Input<'_>,
+        inputs: &'a [I],
+        options: &EmbedOptions,
+    ) -> Result<Vec<Vec<u32>>, EmbedError>
+    where
+        &'a I: Into<Input<'a>>,
+    {
+        let prompt = options.prompt.resolve(&self.settings.prompts)?;
+        let texts = self.tokenize(inputs, options, &prompt)?;
+        texts.map(|tokens| Ok(tokens?.ids)).collect()
+    }
+
+    /// The tokens of each text, or what is wrong with it.
+    fn tokenize<'a, I>(
+        &self,
+        inputs: &'a [I],
+        options: &EmbedOptions,
         prompt: &str,
-        limit: usize,
-    ) -> Result<Tokens, EmbedError> {
-        match input {
-            Input::Text(text) => self.tokenizer.encode(prompt, text, limit),
-            Input::Tokens(ids) => self
-                .tokenizer
-                .encode_ids(prompt, ids, limit)
-                .map_err(|message| EmbedError::InvalidTokens { index, message }),
-        }
+    ) -> Result<impl Iterator<Item = Result<Tokens, EmbedError>>, EmbedError>
+    where
+        &'a I: Into<Input<'a>>,
+    {
+        let limit = self.check_limit(options.max_tokens)?;
+        Ok(inputs.iter().enumerate().map(move |(index, input)| {
+            let tokens = match input.into() {
+                Input::Text(text) => self.tokenizer.encode(prompt, &text, limit),
+                Input::Tokens(ids) => self
+                    .tokenizer
+                    .encode_ids(prompt, &ids, limit)
+                    .map_err(|message| EmbedError::InvalidTokens { index, message }),
+            }?;
+            if tokens.truncated && options.on_long == OnLong::Error {
+                return Err(EmbedError::TooLong { index, limit });
+            }
+            Ok(tokens)
+        }))
+    }
+
+    /// The vectors of texts whose places in the call are given, or what is wrong with each.
+    fn run(
+        &self,
+        texts: &[(usize, &Tokens)],
+        options: &EmbedOptions,
+        provenance: &Provenance,
+    ) -> Result<Vec<Result<Embedding, EmbedError>>, EmbedError> {
+        let failed = |source: BackendError| EmbedError::Backend {
+            backend: self.backend.info().backend,
+            source,
+        };
+        let Distinct { batch, rows } = texts.iter().map(|(_, t)| t.ids.as_slice()).collect();
+        let prompt = self.tokenizer.prompt_ids(&provenance.instruction)?;
+        let shared = shared_prefix(&prompt, &batch);
+        let batch = batch.with_shared_prefix(shared).map_err(failed)?;
+
+        let width = self.dimension();
+        let mut states = vec![0.0; batch.len() * width];
+        self.backend.forward(&batch, &mut states).map_err(failed)?;
+
+        Ok(texts
+            .iter()
+            .zip(rows)
+            .map(|(&(index, tokens), row)| {
+                let state = &states[row * width..][..width];
+                let values = finish(state, provenance.dimension, options)
+                    .map_err(|encoding| EmbedError::NotFinite { index, encoding })?;
+                Ok(Embedding {
+                    values,
+                    tokens: tokens.ids.len(),
+                    truncated: tokens.truncated,
+                })
+            })
+            .collect())
     }
 
     fn check_dimension(&self, wanted: Option<usize>) -> Result<usize, EmbedError> {
@@ -315,6 +294,24 @@ impl Embedder {
     }
 }
 
+/// A hidden state cut, normalised and encoded; where a value isn't finite, the encoding in which it
+/// isn't, none for the state itself.
+fn finish(
+    state: &[f32],
+    dimension: usize,
+    options: &EmbedOptions,
+) -> Result<Values, Option<&'static str>> {
+    let mut vector = state[..dimension].to_vec();
+    if options.normalize {
+        l2_normalize(&mut vector);
+    }
+    // Looked at after the scaling too: nothing that isn't finite may leave.
+    if !state.iter().chain(&vector).all(|x| x.is_finite()) {
+        return Err(None);
+    }
+    encode(vector, options.encoding).ok_or(Some(options.encoding.as_str()))
+}
+
 impl std::fmt::Debug for Embedder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Embedder")
@@ -324,3 +321,7 @@ impl std::fmt::Debug for Embedder {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "embedder_tests.rs"]
+mod tests;

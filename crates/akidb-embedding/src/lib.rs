@@ -8,6 +8,8 @@
 #![forbid(unsafe_code)]
 
 mod backend;
+mod builder;
+mod distinct;
 mod embedder;
 pub mod env;
 mod error;
@@ -20,7 +22,8 @@ mod tokenizer;
 mod vectors;
 
 pub use backend::{BackendChoice, Precision};
-pub use embedder::{Embedder, EmbedderBuilder};
+pub use builder::EmbedderBuilder;
+pub use embedder::Embedder;
 pub use error::EmbedError;
 pub use model::BUILTIN_MODEL;
 pub use options::{EmbedOptions, Input, OnLong};

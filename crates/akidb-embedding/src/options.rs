@@ -104,10 +104,10 @@ pub struct EmbedOptions {
 }
 
 impl Default for EmbedOptions {
-    /// Documents, whole, normalised, f32, truncated where too long.
+    /// The model's default prompt or a document's, whole, normalised, f32, truncated where too long.
     fn default() -> Self {
         Self {
-            prompt: Prompt::Document,
+            prompt: Prompt::Default,
             dimension: None,
             normalize: true,
             encoding: Encoding::F32,

@@ -7,8 +7,10 @@ use crate::error::EmbedError;
 /// What a text is for, and so what is put before it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Prompt {
-    /// A text to be found: the model's `document` prompt, usually none.
+    /// The model's default prompt (`default_prompt_name`); without one, as a document.
     #[default]
+    Default,
+    /// A text to be found: the model's `document` prompt, usually none.
     Document,
     /// A text to find others with: the model's `query` prompt.
     Query,
@@ -23,17 +25,30 @@ pub enum Prompt {
 /// Where a query prompt names its task: `Instruct: {task}\nQuery:`.
 const TASK: &str = "Instruct: ";
 
+/// A model's prompts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Prompts {
+    pub(crate) by_name: BTreeMap<String, String>,
+    /// Name of the one for texts whose role nobody named.
+    pub(crate) default: Option<String>,
+}
+
 impl Prompt {
     /// The characters put before a text.
-    pub(crate) fn resolve(&self, prompts: &BTreeMap<String, String>) -> Result<String, EmbedError> {
-        let named = |names: &[&str]| names.iter().find_map(|n| prompts.get(*n)).cloned();
+    pub(crate) fn resolve(&self, prompts: &Prompts) -> Result<String, EmbedError> {
+        let by_name = &prompts.by_name;
+        let named = |names: &[&str]| names.iter().find_map(|n| by_name.get(*n)).cloned();
         match self {
+            Self::Default => match &prompts.default {
+                Some(name) => Self::Named(name.clone()).resolve(prompts),
+                None => Self::Document.resolve(prompts),
+            },
             Self::Document => Ok(named(&["document", "passage"]).unwrap_or_default()),
             Self::Query => Ok(named(&["query"]).unwrap_or_default()),
             Self::Literal(text) => Ok(text.clone()),
             Self::Named(name) => named(&[name]).ok_or_else(|| EmbedError::UnknownPrompt {
                 name: name.clone(),
-                known: prompts.keys().cloned().collect(),
+                known: by_name.keys().cloned().collect(),
             }),
             Self::Instruction(task) => named(&["query"])
                 .as_deref()
@@ -49,11 +64,12 @@ impl Prompt {
 mod tests {
     use super::*;
 
-    fn prompts(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect()
+    fn prompts(pairs: &[(&str, &str)]) -> Prompts {
+        let owned = |(k, v): &(&str, &str)| ((*k).to_owned(), (*v).to_owned());
+        Prompts {
+            by_name: pairs.iter().map(owned).collect(),
+            default: None,
+        }
     }
 
     #[test]
@@ -86,5 +102,20 @@ mod tests {
         ));
         let error = Prompt::Named("code".to_owned()).resolve(&e5).unwrap_err();
         assert_eq!(error.hint().unwrap(), "it has: passage, query");
+    }
+
+    #[test]
+    fn the_default_prompt_is_for_texts_without_a_role() {
+        let mut model = prompts(&[("query", "q: "), ("sts", "s: "), ("document", "d: ")]);
+        assert_eq!(Prompt::Default.resolve(&model).unwrap(), "d: ");
+        model.default = Some("sts".to_owned());
+        for (prompt, text) in [
+            (Prompt::default(), "s: "),
+            (Prompt::Document, "d: "),
+            (Prompt::Query, "q: "),
+            (Prompt::Literal(String::new()), ""),
+        ] {
+            assert_eq!(prompt.resolve(&model).unwrap(), text, "{prompt:?}");
+        }
     }
 }

@@ -1,13 +1,14 @@
 //! Vectors against PyTorch transformers in float32.
 #![allow(clippy::unwrap_used, reason = "a test's helper fails by panicking")]
 
-use akidb_embedding::{BackendChoice, EmbedOptions, Embedder};
+use akidb_embedding::{BackendChoice, EmbedOptions, Embedder, Precision};
 use akidb_testing::{Golden, akidb_mini_goldens, cosine, fixture, max_abs_diff, tiny_text_goldens};
 
 fn check(model: &str, goldens: &[Golden]) {
     let embedder = Embedder::builder()
         .model(model)
         .backend(BackendChoice::Native)
+        .precision(Precision::F32)
         .build()
         .unwrap();
     assert_eq!(goldens.len(), 60);
@@ -50,4 +51,25 @@ fn given_token_ids_make_the_same_vector_as_their_text() {
         embedder.vectors(&texts, &options).unwrap(),
         embedder.vectors(&ids, &options).unwrap()
     );
+}
+
+#[test]
+fn every_precision_is_near_f32() {
+    let goldens = akidb_mini_goldens();
+    let texts: Vec<&str> = goldens.iter().map(|g| g.text.as_str()).collect();
+    for (precision, least, least_mean) in [
+        (Precision::Bf16, 0.9999, 0.9999),
+        (Precision::Int8, 0.995, 0.999),
+        (Precision::Int4, 0.94, 0.97),
+    ] {
+        let builder = Embedder::builder().model("akidb-mini");
+        let embedder = builder.precision(precision).build().unwrap();
+        let vectors = embedder.vectors(&texts, &EmbedOptions::default()).unwrap();
+        let cosines = goldens.iter().zip(&vectors);
+        let cosines: Vec<f64> = cosines.map(|(g, v)| cosine(v, &g.vector)).collect();
+        let worst = cosines.iter().copied().fold(1.0, f64::min);
+        let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
+        println!("{precision:?}: mean cosine {mean:.6}, worst {worst:.6}");
+        assert!(worst >= least && mean >= least_mean, "{precision:?}");
+    }
 }

@@ -3,13 +3,14 @@
 
 use std::path::Path;
 
-use akidb_embedding::{BackendChoice, EmbedError, EmbedOptions, Embedder};
+use akidb_embedding::{BackendChoice, EmbedError, EmbedOptions, Embedder, Precision};
 use akidb_onnx::proto::{ModelProto, NodeProto};
 use akidb_testing::{akidb_mini_goldens, cosine, fixture};
 use prost::Message;
 
 fn load(model: &str, backend: BackendChoice) -> Result<Embedder, EmbedError> {
-    Embedder::builder().model(model).backend(backend).build()
+    let builder = Embedder::builder().model(model).backend(backend);
+    builder.precision(Precision::F32).build()
 }
 
 fn agree(model: &str, least: f64) {

@@ -1,16 +1,17 @@
-//! Speed of the products per tier: GFLOP/s in f32, TOPS in int8.
+//! Speed of the products: 10⁹ operations a second, a multiplication and an addition being two.
 //!
-//! `cargo bench -p akidb-kernels`, or with `-- f32` or `-- int8` one of them: K = 1024 and N = 4096
-//! (the fused q/k/v of Qwen3-Embedding-0.6B), packing of A included, median and best of 9 runs. In
-//! f32 each thread has its own rows; in int8 the threads share rows, and each has its own panels.
+//! `cargo bench -p akidb-kernels`, or with names behind `--` only some types (`f32`, `bf16`,
+//! `int8`) and tiers: K = 1024 and N = 4096 (the fused q/k/v of Qwen3-Embedding-0.6B), packing of
+//! A included, each thread with its own panels, median and best of 9 runs. "cached" is one matrix
+//! again and again; "streamed" are as many in turn as no last-level cache holds.
 //!
-//! int8 on two cores of an AMD EPYC (Zen 4) whose `vpdpbusd` gives 938 GOPS, best of 9 runs:
+//! On two cores of an AMD EPYC (Zen 4) whose `vpdpbusd` gives 938 GOPS, best of 9 runs:
 //!
-//! | M          |   1 |   5 |  12 |  40 | 160 |
-//! |------------|-----|-----|-----|-----|-----|
-//! | avx512vnni | 276 | 826 | 839 | 862 | 860 |
-//! | avx512     | 221 | 289 | 295 | 300 | 301 |
-//! | avx2       | 194 | 258 | 273 | 275 | 279 |
+//! | M               |   1 |   5 |  12 |  40 | 160 |
+//! |-----------------|-----|-----|-----|-----|-----|
+//! | int8 avx512vnni | 276 | 826 | 839 | 862 | 860 |
+//! | int8 avx512     | 221 | 289 | 295 | 300 | 301 |
+//! | int8 avx2       | 194 | 258 | 273 | 275 | 279 |
 
 use std::hint::black_box;
 use std::ops::Range;
@@ -18,78 +19,148 @@ use std::sync::Barrier;
 use std::time::Instant;
 
 use akidb_kernels::{
-    Accumulate, Int8Type, Isa, NR, PackedF32, PackedInt8, PackedRows, QuantizedRows, ShapeError,
-    gemm, gemm_int8,
+    Bf16Rows, Epilogue, Int8Type, Isa, NR, PackedBf16, PackedF32, PackedInt8, PackedRows,
+    QuantizedRows, ShapeError, Tier, gemm, gemm_bf16, gemm_int8,
 };
 
 const K: usize = 1024;
 const N: usize = 4096;
 const RUNS: usize = 9;
 
+/// Bytes that no last-level cache holds.
+const STREAMED: usize = 128 << 20;
+
 fn main() -> Result<(), ShapeError> {
-    let chosen = std::env::args().find(|arg| arg == "f32" || arg == "int8");
-    if chosen.as_deref() != Some("int8") {
-        bench_f32()?;
-    }
-    if chosen.as_deref() != Some("f32") {
-        bench_int8()?;
-    }
-    Ok(())
+    bench::<PackedF32>()?;
+    bench::<PackedBf16>()?;
+    bench::<PackedInt8>()
 }
 
-fn bench_f32() -> Result<(), ShapeError> {
-    let mut b = PackedF32::zeros(K, N)?;
-    let row: Vec<f32> = (0..N).map(|i| (i % 97) as f32 / 97.0 - 0.5).collect();
-    for k in 0..K {
-        b.write_kn(k, 0, N, &row)?;
-    }
-    for threads in [1, 2] {
-        for isa in Isa::available() {
-            for rows in [1, 2, 4, 8, 12, 24, 64, 128] {
-                let operations = 2 * threads * rows * K * N;
-                let speed = speed(threads, operations, |_| {
-                    let a = vec![0.5; rows * K];
-                    let mut packed = PackedRows::new(isa);
-                    let mut c = vec![0.0; rows * N];
-                    let b = &b;
-                    move || {
-                        let mut c: Vec<&mut [f32]> = c.chunks_mut(N).collect();
-                        packed.pack(black_box(&a), K)?;
-                        gemm(&packed, b, 0..b.panels(), &mut c, Accumulate::No)
-                    }
-                })?;
-                println!(
-                    "f32   {threads} threads {isa:>10}  M = {rows:>3} a thread  {speed} GFLOP/s"
-                );
+/// A packed matrix [K, N].
+trait Packed: Sized + Sync {
+    const NAME: &'static str;
+    /// Bytes of a matrix.
+    const BYTES: usize;
+    type Rows;
+    fn new() -> Result<Self, ShapeError>;
+    fn rows(isa: Isa) -> Self::Rows;
+    fn product(
+        &self,
+        rows: &mut Self::Rows,
+        a: &[f32],
+        panels: Range<usize>,
+        c: &mut [&mut [f32]],
+    ) -> Result<(), ShapeError>;
+}
+
+macro_rules! packed {
+    ($name:literal, $packed:ident, $size:literal, $zeros:expr, $row:expr, $rows:ident, $gemm:ident) => {
+        impl Packed for $packed {
+            const NAME: &'static str = $name;
+            const BYTES: usize = $size * K * N;
+            type Rows = $rows;
+
+            fn new() -> Result<Self, ShapeError> {
+                let mut packed: $packed = $zeros?;
+                let row: Vec<_> = (0..N).map($row).collect();
+                for k in 0..K {
+                    packed.write_kn(k, 0, N, &row)?;
+                }
+                Ok(packed)
+            }
+
+            fn rows(isa: Isa) -> $rows {
+                $rows::new(isa)
+            }
+
+            fn product(
+                &self,
+                rows: &mut $rows,
+                a: &[f32],
+                panels: Range<usize>,
+                c: &mut [&mut [f32]],
+            ) -> Result<(), ShapeError> {
+                rows.pack(a, K)?;
+                $gemm(rows, self, panels, c, Epilogue::Store)
             }
         }
-    }
-    Ok(())
+    };
 }
 
-fn bench_int8() -> Result<(), ShapeError> {
-    let mut b = PackedInt8::zeros(K, N, Int8Type::I8)?;
-    let row: Vec<u8> = (0..N).map(|i| (i % 251) as u8).collect();
-    for k in 0..K {
-        b.write_kn(k, 0, N, &row)?;
+fn weight(i: usize) -> f32 {
+    (i % 97) as f32 / 97.0 - 0.5
+}
+
+fn byte(i: usize) -> u8 {
+    (i % 251) as u8
+}
+
+packed!(
+    "f32",
+    PackedF32,
+    4,
+    Self::zeros(K, N),
+    weight,
+    PackedRows,
+    gemm
+);
+packed!(
+    "bf16",
+    PackedBf16,
+    2,
+    Self::zeros(K, N),
+    weight,
+    Bf16Rows,
+    gemm_bf16
+);
+packed!(
+    "int8",
+    PackedInt8,
+    1,
+    Self::zeros(K, N, Int8Type::I8),
+    byte,
+    QuantizedRows,
+    gemm_int8
+);
+
+/// Whether the command line names `name`, or none of `all`.
+fn chosen(name: &str, all: &[&str]) -> bool {
+    let mut args = std::env::args().skip(1);
+    let names: Vec<String> = args
+        .by_ref()
+        .filter(|a| all.contains(&a.as_str()))
+        .collect();
+    names.is_empty() || names.iter().any(|n| n == name)
+}
+
+fn bench<B: Packed>() -> Result<(), ShapeError> {
+    if !chosen(B::NAME, &["f32", "bf16", "int8"]) {
+        return Ok(());
     }
-    for threads in [1, 2] {
-        for isa in Isa::available() {
-            for rows in [1, 5, 12, 40, 160] {
-                let speed = speed(threads, 2 * rows * K * N, |thread| {
-                    let panels = share(thread, threads, b.panels());
-                    let width = panels.len() * NR;
-                    let a = vec![0.5; rows * K];
-                    let mut packed = QuantizedRows::new(isa);
-                    let mut c = vec![0.0; rows * width];
-                    let b = &b;
-                    move || {
-                        let mut c: Vec<&mut [f32]> = c.chunks_mut(width).collect();
-                        packed.pack(black_box(&a), K)?;
-                        gemm_int8(&packed, b, panels.clone(), &mut c, Accumulate::No)
-                    }
-                })?;
-                println!("int8  {threads} threads {isa:>10}  M = {rows:>3}           {speed} GOPS");
+    let count = STREAMED.div_ceil(B::BYTES);
+    let matrices: Vec<B> = (0..count).map(|_| B::new()).collect::<Result<_, _>>()?;
+    let tiers = Tier::ALL.map(Tier::as_str);
+    for (matrices, from) in [(&matrices[..1], "cached"), (&matrices, "streamed")] {
+        for threads in [1, 2] {
+            for isa in Isa::available().filter(|isa| chosen(isa.tier().as_str(), &tiers)) {
+                for m in [1, 5, 12, 40, 160] {
+                    let speed = speed(threads, 2 * m * K * N, |thread| {
+                        let panels = share(thread, threads, N / NR);
+                        let width = panels.len() * NR;
+                        let a = vec![0.5; m * K];
+                        let mut rows = B::rows(isa);
+                        let mut c = vec![0.0; m * width];
+                        let mut matrices = matrices.iter().cycle();
+                        move || {
+                            let mut c: Vec<&mut [f32]> = c.chunks_mut(width).collect();
+                            matrices.next().map_or(Ok(()), |b| {
+                                b.product(&mut rows, black_box(&a), panels.clone(), &mut c)
+                            })
+                        }
+                    })?;
+                    let name = B::NAME;
+                    println!("{name} {from:>8} {threads} threads {isa:>10} M = {m:>3} {speed}");
+                }
             }
         }
     }

@@ -2,21 +2,37 @@
 //! Rabe & Staats, 2021): memory grows with the number of queries, never with queries × keys.
 
 use crate::arch::{Kernel, Target};
-use crate::exp::exp_nonpositive;
-use crate::key_values::KEY_TILE;
-use crate::lanes::{LANES, Lanes, larger, max, sum};
-use crate::packed::{NR, PanelRow};
-use crate::tile::{Panels, Sink, product};
-use crate::{Isa, KeyValues, PackedRows, ShapeError};
+use crate::blocks::Blocks;
+use crate::exp::exp2_nonpositive;
+use crate::key_values::{KEY_TILE, Pairs, Row};
+use crate::lanes::{LANES, Lanes, larger, load_partial, sum};
+use crate::packed::NR;
+use crate::{Isa, KeyValueTile, KeyValueType, ShapeError};
 
-/// Vectors of a tile's scores.
-const KEY_VECTORS: usize = KEY_TILE / LANES;
+mod operand;
+mod product;
+mod softmax;
+#[cfg(test)]
+mod tests;
+
+use operand::{Bf16, CHUNK, Chunk, F32, Operand};
+use product::{Aligned, Values, score, tallest, weigh};
+use softmax::{mask, weigh_keys};
+
+/// Tiles whose keys share one step of the softmax.
+const STEP_TILES: usize = 4;
+
+/// Keys of a step. Steps lie at fixed places like tiles.
+const STEP_KEYS: usize = STEP_TILES * KEY_TILE;
+
+/// Rows of the tallest tile of all tiers.
+const TALLEST: usize = 12;
 
 /// What one key/value head serves.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Attention {
-    /// Layout of keys and values.
-    pub key_values: KeyValues,
+    /// Width of a head.
+    pub head_dim: usize,
     /// Query heads that share the key/value head.
     pub query_heads: usize,
     /// Factor of the scores, 1/√head_dim as a rule.
@@ -26,23 +42,52 @@ pub struct Attention {
 /// Memory that [`attention`] keeps from one call to the next.
 #[derive(Debug, Clone)]
 pub struct AttentionScratch {
-    queries: PackedRows,
-    /// Of each query so far: the largest score,
+    isa: Isa,
+    state: State,
+    f32: Factors<Lanes, f32>,
+    bf16: Factors<Pairs, [u16; 2]>,
+}
+
+/// What is known of each query so far, and of a block's scores.
+#[derive(Debug, Clone, Default)]
+struct State {
+    /// The largest score,
     largest: Vec<f32>,
-    /// the sum of e^(score - largest),
-    total: Vec<f32>,
-    /// and the sum of e^(score - largest) · value, filled up to whole panels.
-    weighted: Vec<f32>,
+    /// the sum of 2^(score - largest), lane by lane,
+    total: Vec<Aligned>,
+    /// and the sum of 2^(score - largest) · value, `[queries][vectors]`.
+    weighted: Vec<Aligned>,
+    /// Of a block with the keys of a step, `[rows][vectors]`.
+    scores: Vec<Aligned>,
+}
+
+/// What is multiplied with keys and values.
+#[derive(Debug, Clone)]
+struct Factors<V, F> {
+    /// `[blocks][chunks][rows]`, scaled.
+    queries: Vec<Chunk<F>>,
+    /// Of a block with the keys of a step, `[chunks][rows]`.
+    weights: Vec<Chunk<F>>,
+    /// The last row of each panel of values, where it is seen in part.
+    last_row: Vec<Row<V>>,
+}
+
+impl<V, F> Factors<V, F> {
+    const EMPTY: Self = Self {
+        queries: Vec::new(),
+        weights: Vec::new(),
+        last_row: Vec::new(),
+    };
 }
 
 impl AttentionScratch {
     /// Scratch for the kernels of `isa`.
     pub fn new(isa: Isa) -> Self {
         Self {
-            queries: PackedRows::new(isa),
-            largest: Vec::new(),
-            total: Vec::new(),
-            weighted: Vec::new(),
+            isa,
+            state: State::default(),
+            f32: Factors::EMPTY,
+            bf16: Factors::EMPTY,
         }
     }
 }
@@ -51,434 +96,310 @@ impl AttentionScratch {
 /// keys of its own and all earlier positions.
 ///
 /// `queries` is `[rows, query_heads, head_dim]`, a row a position; `out` holds a slice
-/// `[query_heads, head_dim]` per row. `data` holds the keys and values written by
-/// [`KeyValues::write`] for all positions up to the last query's, and may hold anything behind.
+/// `[query_heads, head_dim]` per row. Tile `t` of `tiles` holds the positions from `t` ·
+/// [`KEY_TILE`] on, at least up to the last query's, and may hold anything behind.
+///
 /// A query's result is the same bits whatever other queries are in the call, as long as all values
-/// are finite: keys are taken in tiles at fixed positions, and a tile that a query doesn't see is
-/// no part of its sums.
+/// are finite: keys are taken in steps at fixed positions, and keys that a query doesn't see have
+/// weight 0. Some 128 queries (rows × heads) a call are best: keys and values are then read from
+/// the cache, and the queries fit beside them.
 ///
 /// # Errors
-/// When lengths contradict each other, or `data` ends before the last query's position.
+/// When lengths contradict each other, `tiles` ends before the last query's position, or a tile is
+/// of another width or type than the others.
 pub fn attention(
     shape: &Attention,
-    data: &[PanelRow],
+    tiles: &[&KeyValueTile],
     first_position: usize,
     queries: &[f32],
     out: &mut [&mut [f32]],
     scratch: &mut AttentionScratch,
 ) -> Result<(), ShapeError> {
     let op = "attention";
-    let head_dim = shape.key_values.head_dim();
+    let head_dim = shape.head_dim;
     let bad_heads = ShapeError::size(op, "query_heads", shape.query_heads);
     let width = head_dim.checked_mul(shape.query_heads).ok_or(bad_heads)?;
     if width == 0 {
         return Err(bad_heads);
-    }
-    if out.is_empty() {
-        return ShapeError::length(op, "queries", 0, queries.len());
     }
     let expected = width.checked_mul(out.len()).ok_or(bad_heads)?;
     ShapeError::length(op, "queries", expected, queries.len())?;
     for row in out.iter() {
         ShapeError::length(op, "rows of out", width, row.len())?;
     }
-    let needed = first_position
-        .checked_add(out.len())
-        .and_then(|tokens| shape.key_values.len(tokens))
-        .unwrap_or(usize::MAX);
-    ShapeError::range(op, "keys and values", needed, data.len())?;
-
-    let vectors = queries.len() / head_dim;
-    let mut source = queries.chunks_exact(head_dim);
-    scratch.queries.pack_with(vectors, head_dim, |_, row| {
-        for (scaled, query) in row.iter_mut().zip(source.next().unwrap_or_default()) {
-            *scaled = query * shape.scale;
+    let Some(first_tile) = tiles.first() else {
+        return ShapeError::range(op, "positions", out.len(), 0);
+    };
+    let end = first_position.saturating_add(out.len());
+    ShapeError::range(op, "positions", end, tiles.len().saturating_mul(KEY_TILE))?;
+    let key_value_type = first_tile.key_value_type();
+    for tile in tiles {
+        ShapeError::length(op, "a head of a tile", head_dim, tile.head_dim())?;
+        if tile.key_value_type() != key_value_type {
+            return Err(tile.wrong_type(op, key_value_type));
         }
-        Ok::<(), ShapeError>(())
-    })?;
-    reset(&mut scratch.largest, vectors, f32::NEG_INFINITY);
-    reset(&mut scratch.total, vectors, 0.0);
-    let padded = shape.key_values.value_panels() * NR;
-    reset(&mut scratch.weighted, vectors * padded, 0.0);
-    scratch.queries.isa().run(Tiles {
+    }
+
+    let AttentionScratch {
+        isa,
+        state,
+        f32,
+        bf16,
+    } = scratch;
+    let call = Call {
         shape,
-        data,
+        tiles,
         first_position,
-        queries: &scratch.queries,
-        largest: &mut scratch.largest,
-        total: &mut scratch.total,
-        weighted: &mut scratch.weighted,
+        queries,
         out,
-    });
+        state,
+    };
+    match key_value_type {
+        KeyValueType::F32 => isa.run(Online::<F32> { call, factors: f32 }),
+        KeyValueType::Bf16 => isa.run(Online::<Bf16> {
+            call,
+            factors: bf16,
+        }),
+    }
     Ok(())
 }
 
-fn reset(buffer: &mut Vec<f32>, len: usize, value: f32) {
-    buffer.clear();
-    buffer.resize(len, value);
-}
-
-struct Tiles<'a, 'o> {
+/// What [`attention`] was called with.
+struct Call<'a, 'o> {
     shape: &'a Attention,
-    data: &'a [PanelRow],
+    tiles: &'a [&'a KeyValueTile],
     first_position: usize,
-    queries: &'a PackedRows,
-    largest: &'a mut [f32],
-    total: &'a mut [f32],
-    weighted: &'a mut [f32],
+    queries: &'a [f32],
     out: &'a mut [&'o mut [f32]],
+    state: &'a mut State,
 }
 
-impl Kernel for Tiles<'_, '_> {
+struct Online<'a, 'o, O: Operand> {
+    call: Call<'a, 'o>,
+    factors: &'a mut Factors<O::Vector, O::Factor>,
+}
+
+impl<O: Operand> Kernel for Online<'_, '_, O> {
     #[inline(always)]
     fn run<T: Target>(self, target: T) {
-        let heads = self.shape.query_heads;
-        let layout = self.shape.key_values;
-        let (head_dim, padded) = (layout.head_dim(), layout.value_panels() * NR);
-        let position = |vector: usize| self.first_position + vector / heads;
-        let mut scores = Scores([[[0.0; LANES]; KEY_VECTORS]; LANES]);
-        // Of a block of queries, `[KEY_TILE][rows]`.
-        let mut weights = [0.0; KEY_TILE * LANES];
-
-        let tiles = position(self.queries.rows() - 1) / KEY_TILE + 1;
-        for tile in 0..tiles {
-            let start = tile * KEY_TILE;
-            let (keys, values) = layout.tile(self.data, tile);
-            for (block, queries) in self.queries.blocks() {
-                if position(block.end - 1) < start {
-                    continue;
-                }
-                let rows = block.len();
-                // Keys that the last query of the block sees.
-                let seen_keys = (position(block.end - 1) + 1 - start).min(KEY_TILE);
-                let key_panels = Panels {
-                    rows: &keys[..seen_keys.div_ceil(NR) * head_dim],
-                    stride: head_dim,
-                    k: head_dim,
+        let Self { mut call, factors } = self;
+        let head_dim = call.shape.head_dim;
+        let count = call.queries.len() / head_dim;
+        // Of pairs of queries, so that half as many heights of tiles do.
+        let pairs = Blocks {
+            rows: count.div_ceil(2),
+            tallest: tallest::<T, O>() / 2,
+        };
+        call.state.reset(2 * pairs.rows, columns(head_dim));
+        factors.pack::<T, O>(target, &call, pairs);
+        for (step, tiles) in call.tiles.chunks(STEP_TILES).enumerate() {
+            for pairs in pairs.iter() {
+                let block = Block {
+                    start: 2 * pairs.start,
+                    height: 2 * pairs.len(),
+                    queries: count.min(2 * pairs.end) - 2 * pairs.start,
                 };
-                product(target, rows, queries, key_panels, &mut scores);
-
-                let (mut shrink, mut sums) = ([0.0; LANES], [0.0; LANES]);
-                for (row, vector) in block.clone().enumerate() {
-                    let seen = (position(vector) + 1).saturating_sub(start);
-                    let scores = &mut scores.0[row];
-                    let largest = larger(self.largest[vector], mask(scores, seen));
-                    shrink[row] = self.largest[vector] - largest;
-                    self.largest[vector] = largest;
-                    sums[row] = exp_minus::<T>(scores, largest);
-                    let scores = scores.as_flattened().iter().take(seen_keys);
-                    for (weights, score) in weights.chunks_exact_mut(rows).zip(scores) {
-                        weights[row] = *score;
-                    }
-                }
-                let shrink = exp_nonpositive::<T>(&shrink);
-                // Queries before the tile don't see it.
-                let first_seeing =
-                    (start.saturating_sub(self.first_position) * heads).saturating_sub(block.start);
-                for (row, vector) in block.clone().enumerate().skip(first_seeing) {
-                    let total = self.total[vector];
-                    self.total[vector] = T::mul_add_f32(total, shrink[row], sums[row]);
-                }
-                let mut sink = Weighted::<T> {
-                    sums: &mut self.weighted[block.start * padded..block.end * padded],
-                    padded,
-                    shrink,
-                    first_seeing,
-                    target: std::marker::PhantomData,
-                };
-                let weights = &weights[..seen_keys * rows];
-                let value_panels = Panels {
-                    rows: values,
-                    stride: KEY_TILE,
-                    k: seen_keys,
-                };
-                product(target, rows, weights, value_panels, &mut sink);
+                call.step::<T, O>(target, factors, step * STEP_KEYS, tiles, block);
             }
         }
+        call.finish(target);
+    }
+}
 
-        let results = self.weighted.chunks_exact(padded).zip(self.total.iter());
+/// Vectors of a value.
+fn columns(head_dim: usize) -> usize {
+    head_dim.div_ceil(NR) * (NR / LANES)
+}
+
+/// Some queries that are multiplied together.
+struct Block {
+    /// The first one.
+    start: usize,
+    /// Rows of the tile, an even number.
+    height: usize,
+    /// Rows with a query.
+    queries: usize,
+}
+
+impl State {
+    /// Nothing is known of `queries` queries.
+    fn reset(&mut self, queries: usize, columns: usize) {
+        const ZERO: Aligned = Aligned([0.0; LANES]);
+        fn fill<T: Copy>(buffer: &mut Vec<T>, len: usize, value: T) {
+            buffer.clear();
+            buffer.resize(len, value);
+        }
+        fill(&mut self.largest, queries, f32::NEG_INFINITY);
+        fill(&mut self.total, queries, ZERO);
+        // Written before they are read.
+        let weighted = self.weighted.len().max(queries * columns);
+        self.weighted.resize(weighted, ZERO);
+        self.scores.resize(TALLEST * STEP_KEYS / LANES, ZERO);
+    }
+}
+
+impl<V, F: Copy + Default> Factors<V, F> {
+    /// Scales the queries of `call` by blocks of pairs.
+    #[inline(always)]
+    fn pack<T: Target, O: Operand<Vector = V, Factor = F>>(
+        &mut self,
+        target: T,
+        call: &Call<'_, '_>,
+        pairs: Blocks,
+    ) {
+        let zero = Chunk([F::default(); CHUNK]);
+        self.weights
+            .resize(TALLEST * STEP_KEYS / (O::STEP * CHUNK), zero);
+        let head_dim = call.shape.head_dim;
+        let chunks = head_dim.div_ceil(O::STEP * CHUNK);
+        let rows = 2 * pairs.rows;
+        if self.queries.len() < rows * chunks {
+            self.queries.resize(rows * chunks, zero);
+        }
+        // The softmax takes powers of two.
+        let scale = call.shape.scale * std::f32::consts::LOG2_E;
+        let mut queries = call.queries.chunks_exact(head_dim);
+        for pairs in pairs.iter() {
+            let (start, height) = (2 * pairs.start, 2 * pairs.len());
+            let block = &mut self.queries[start * chunks..][..height * chunks];
+            for (row, query) in queries.by_ref().take(height).enumerate() {
+                let targets = block[row..].iter_mut().step_by(height);
+                for (chunk, values) in targets.zip(query.chunks(O::STEP * CHUNK)) {
+                    let (whole, rest) = values.as_chunks::<LANES>();
+                    for (part, values) in whole.iter().enumerate() {
+                        O::put(&mut product(target, values, scale), chunk, part);
+                    }
+                    if !rest.is_empty() {
+                        let values = load_partial(rest, 0.0);
+                        O::put(&mut product(target, &values, scale), chunk, whole.len());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `values` times `factor`, never -0.
+#[inline(always)]
+fn product<T: Target>(target: T, values: &Lanes, factor: f32) -> Lanes {
+    let (values, zero) = (target.load(values), target.splat(0.0));
+    target.store(target.mul_add(values, target.splat(factor), zero))
+}
+
+impl Call<'_, '_> {
+    /// Lets a block see the keys of the step from position `start` on.
+    #[inline(always)]
+    fn step<T: Target, O: Operand>(
+        &mut self,
+        target: T,
+        factors: &mut Factors<O::Vector, O::Factor>,
+        start: usize,
+        tiles: &[&KeyValueTile],
+        block: Block,
+    ) {
+        let (first_position, heads) = (self.first_position, self.shape.query_heads);
+        // Keys of the step that a query sees.
+        let seen_by = |query: usize| {
+            let seen = (first_position + query / heads + 1).saturating_sub(start);
+            seen.min(STEP_KEYS)
+        };
+        let queries = block.start..block.start + block.queries;
+        let seen = seen_by(queries.end - 1);
+        if seen == 0 {
+            return;
+        }
+        let height = block.height;
+        let chunks = self.shape.head_dim.div_ceil(O::STEP * CHUNK);
+        let packed = &factors.queries[block.start * chunks..][..height * chunks];
+        let width = seen.div_ceil(LANES);
+        let scores = &mut self.state.scores[..height * width];
+        score::<T, O>(target, height, packed, tiles, seen, scores);
+
+        let mut shrink = [0.0; LANES];
+        let largest = &mut self.state.largest[queries.clone()];
+        for (row, query) in queries.clone().enumerate() {
+            let scores = &mut scores[row * width..][..width];
+            let before = largest[row];
+            largest[row] = larger(before, mask(scores, seen_by(query)));
+            shrink[row] = before - largest[row];
+        }
+        let shrink = exp2_nonpositive::<T>(&shrink);
+        for (row, query) in queries.clone().enumerate() {
+            let total = &mut self.state.total[query];
+            total.0 = product(target, &total.0, shrink[row]);
+            weigh_keys::<T, O>(
+                &scores[row * width..][..width],
+                seen_by(query),
+                largest[row],
+                &mut factors.weights[row..],
+                height,
+                total,
+            );
+        }
+
+        let columns = columns(self.shape.head_dim);
+        let sums = &mut self.state.weighted[block.start * columns..][..height * columns];
+        let values = values_seen::<O>(tiles, seen, &mut factors.last_row);
+        let shrink = (start > 0).then_some(&shrink);
+        weigh::<T, O>(target, height, &factors.weights, &values, shrink, sums);
+    }
+
+    /// Divides by the totals.
+    #[inline(always)]
+    fn finish<T: Target>(&mut self, target: T) {
+        let head_dim = self.shape.head_dim;
+        let sums = self.state.weighted.chunks_exact(columns(head_dim));
         let heads = self
             .out
             .iter_mut()
             .flat_map(|row| row.chunks_exact_mut(head_dim));
-        for (out, (sums, total)) in heads.zip(results) {
-            let inverse = 1.0 / total;
-            for (out, sum) in out.iter_mut().zip(sums) {
-                // Keys that another query of the block sees, but not this one, have weight 0, and
-                // adding 0 · value may turn a sum of -0 into +0. So no result is -0.
-                *out = sum * inverse + 0.0;
+        for ((out, sums), total) in heads.zip(sums).zip(&self.state.total) {
+            let inverse = 1.0 / sum(&total.0);
+            let (whole, rest) = out.as_chunks_mut();
+            // Keys that another query of the block sees, but not this one, have weight 0, and
+            // adding 0 · value may turn a sum of -0 into +0. So no result is -0.
+            for (out, sums) in whole.iter_mut().zip(sums) {
+                *out = product(target, &sums.0, inverse);
+            }
+            if let Some(sums) = sums.get(whole.len()) {
+                let last = product(target, &sums.0, inverse);
+                rest.copy_from_slice(&last[..rest.len()]);
             }
         }
     }
 }
 
-/// The scores of a block of queries with a tile of keys.
-struct Scores([[Lanes; KEY_VECTORS]; LANES]);
-
-impl Sink<f32> for Scores {
-    #[inline(always)]
-    fn put(&mut self, row: usize, vector: usize, sums: &Lanes) {
-        if let Some(scores) = self.0.get_mut(row).and_then(|row| row.get_mut(vector)) {
-            *scores = *sums;
-        }
-    }
-}
-
-/// Overwrites the scores from `seen` on with -∞ and returns the largest one.
+/// The values of the first `seen` keys of `tiles`. `last_row` gets what is seen of rows that are
+/// seen in part: memory behind may hold NaN, which weight 0 would not silence.
 #[inline(always)]
-fn mask(scores: &mut [Lanes; KEY_VECTORS], seen: usize) -> f32 {
-    let seen = seen.min(KEY_TILE) as u32;
-    let mut top = [f32::NEG_INFINITY; LANES];
-    for (v, scores) in scores.iter_mut().enumerate() {
-        for l in 0..LANES {
-            let key = (v * LANES + l) as u32;
-            if key >= seen {
-                scores[l] = f32::NEG_INFINITY;
-            }
-            top[l] = larger(scores[l], top[l]);
+fn values_seen<'a, O: Operand>(
+    tiles: &[&'a KeyValueTile],
+    seen: usize,
+    last_row: &'a mut Vec<Row<O::Vector>>,
+) -> [Values<'a, O::Vector>; STEP_TILES + 1] {
+    let from = |key: usize, panels: &'a [Row<O::Vector>], stride, rows| Values {
+        panels,
+        stride,
+        rows,
+        chunk: key / O::STEP / CHUNK,
+        first: key / O::STEP % CHUNK,
+    };
+    let mut values = [from(0, &[], 0, 0); STEP_TILES + 1];
+    let stride = KEY_TILE / O::STEP;
+    for ((t, tile), values) in tiles.iter().enumerate().zip(&mut values) {
+        let seen = seen.saturating_sub(t * KEY_TILE).min(KEY_TILE);
+        if let Some(panels) = O::panels(tile) {
+            *values = from(t * KEY_TILE, panels.values(), stride, seen / O::STEP);
         }
     }
-    max(&top)
-}
-
-/// Replaces each score by e^(score - `largest`) and returns their sum.
-#[inline(always)]
-fn exp_minus<T: Target>(scores: &mut [Lanes; KEY_VECTORS], largest: f32) -> f32 {
-    let mut sums = [0.0; LANES];
-    for scores in scores.iter_mut() {
-        for score in scores.iter_mut() {
-            *score -= largest;
+    last_row.clear();
+    if !seen.is_multiple_of(O::STEP) {
+        let tile = tiles.get(seen / KEY_TILE).and_then(|tile| O::panels(tile));
+        let panels = tile.map(|tile| tile.values()).unwrap_or_default();
+        for panel in panels.chunks_exact(stride) {
+            last_row.push(O::only_first(&panel[seen % KEY_TILE / O::STEP]));
         }
-        *scores = exp_nonpositive::<T>(scores);
-        for l in 0..LANES {
-            sums[l] += scores[l];
-        }
+        values[STEP_TILES] = from(seen, last_row, 1, 1);
     }
-    sum(&sums)
-}
-
-/// Adds a tile's weighted values to what the earlier tiles gave, shrunk to the new largest score.
-struct Weighted<'a, T> {
-    /// `[rows, padded]`.
-    sums: &'a mut [f32],
-    padded: usize,
-    shrink: Lanes,
-    /// Earlier rows don't see the tile.
-    first_seeing: usize,
-    target: std::marker::PhantomData<T>,
-}
-
-impl<T: Target> Sink<f32> for Weighted<'_, T> {
-    #[inline(always)]
-    fn put(&mut self, row: usize, vector: usize, tile_sums: &Lanes) {
-        if row < self.first_seeing {
-            return;
-        }
-        let start = row * self.padded + vector * LANES;
-        let sums = self
-            .sums
-            .get_mut(start..)
-            .and_then(<[f32]>::first_chunk_mut);
-        if let (Some(sums), Some(shrink)) = (sums, self.shrink.get(row)) {
-            let sums: &mut Lanes = sums;
-            for l in 0..LANES {
-                sums[l] = T::mul_add_f32(sums[l], *shrink, tile_sums[l]);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{bits, for_each_isa, random};
-
-    /// One text's keys and values, and queries at all its positions.
-    struct Case {
-        shape: Attention,
-        tokens: usize,
-        queries: Vec<f32>,
-        keys: Vec<f32>,
-        values: Vec<f32>,
-    }
-
-    impl Case {
-        fn new(tokens: usize, head_dim: usize, query_heads: usize, scale: f32) -> Self {
-            let seed = (tokens * 1000 + head_dim) as u64;
-            Self {
-                shape: Attention {
-                    key_values: KeyValues::new(head_dim).unwrap(),
-                    query_heads,
-                    scale,
-                },
-                tokens,
-                queries: random(seed, tokens * query_heads * head_dim),
-                keys: random(seed + 1, tokens * head_dim),
-                values: random(seed + 2, tokens * head_dim),
-            }
-        }
-
-        /// Memory that held NaN before, with the first `tokens` written.
-        fn data(&self, tokens: usize) -> Vec<PanelRow> {
-            let layout = self.shape.key_values;
-            let garbage = PanelRow([[f32::NAN; LANES]; 2]);
-            let mut data = vec![garbage; layout.len(self.tokens).unwrap()];
-            let head_dim = layout.head_dim();
-            for i in 0..tokens {
-                let at = i * head_dim..(i + 1) * head_dim;
-                let (key, value) = (&self.keys[at.clone()], &self.values[at]);
-                layout.write(&mut data, i, key, value).unwrap();
-            }
-            data
-        }
-
-        /// Queries from `first` to `end` over `data`.
-        fn run(&self, isa: Isa, data: &[PanelRow], first: usize, end: usize) -> Vec<f32> {
-            let width = self.shape.query_heads * self.shape.key_values.head_dim();
-            let mut out = vec![f32::NAN; (end - first) * width];
-            let mut rows: Vec<&mut [f32]> = out.chunks_mut(width).collect();
-            let queries = &self.queries[first * width..end * width];
-            let mut scratch = AttentionScratch::new(isa);
-            attention(&self.shape, data, first, queries, &mut rows, &mut scratch).unwrap();
-            out
-        }
-
-        fn reference(&self, vector: usize) -> Vec<f64> {
-            let head_dim = self.shape.key_values.head_dim();
-            let query = &self.queries[vector * head_dim..][..head_dim];
-            let seen = vector / self.shape.query_heads + 1;
-            let scores: Vec<f64> = (0..seen)
-                .map(|key| {
-                    let key = &self.keys[key * head_dim..][..head_dim];
-                    let terms = query.iter().zip(key);
-                    let dot: f64 = terms.map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
-                    dot * f64::from(self.shape.scale)
-                })
-                .collect();
-            let top = scores.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
-            let weights: Vec<f64> = scores.iter().map(|s| (s - top).exp()).collect();
-            let total: f64 = weights.iter().sum();
-            (0..head_dim)
-                .map(|i| {
-                    let value = |key: usize| f64::from(self.values[key * head_dim + i]);
-                    let terms = weights.iter().enumerate();
-                    terms.map(|(key, w)| w / total * value(key)).sum()
-                })
-                .collect()
-        }
-    }
-
-    #[test]
-    fn agrees_with_f64_at_every_edge() {
-        let lengths = (1..=19).chain([31, 32, 33, 63, 64, 65, 127, 128, 129, 200]);
-        let cases = lengths
-            .map(|tokens| (tokens, 16, 2, 0.25))
-            .chain(
-                (1..=19)
-                    .chain([31, 32, 33, 63, 64, 65, 96, 128])
-                    .map(|d| (70, d, 1, 0.2)),
-            )
-            .chain((1..=5).map(|heads| (66, 8, heads, 0.3)))
-            // Scores up to ± 60, so that earlier tiles shrink to nothing.
-            .chain([(300, 10, 3, 20.0)]);
-        for (tokens, head_dim, heads, scale) in cases {
-            let case = Case::new(tokens, head_dim, heads, scale);
-            let data = case.data(tokens);
-            for_each_isa(|isa| {
-                let out = case.run(isa, &data, 0, tokens);
-                for (vector, out) in out.chunks(head_dim).enumerate() {
-                    for (out, exact) in out.iter().zip(case.reference(vector)) {
-                        let error = (f64::from(*out) - exact).abs();
-                        let tolerance = 2e-6 * (1.0 + f64::from(scale));
-                        assert!(
-                            error <= tolerance,
-                            "{isa} {tokens} {head_dim} {heads}: {error}"
-                        );
-                    }
-                }
-            });
-        }
-    }
-
-    #[test]
-    fn bits_do_not_depend_on_other_queries_or_later_keys() {
-        let case = Case::new(150, 24, 2, 0.2);
-        let width = 48;
-        let data = case.data(150);
-        for_each_isa(|isa| {
-            let all = case.run(isa, &data, 0, 150);
-            for step in [1, 7, 64, 100] {
-                for first in (0..150).step_by(step) {
-                    let end = (first + step).min(150);
-                    let part = case.run(isa, &case.data(end), first, end);
-                    let whole = &all[first * width..end * width];
-                    assert_eq!(bits(&part), bits(whole), "{isa} {first}..{end}");
-                }
-            }
-        });
-    }
-
-    #[test]
-    fn edge_values() {
-        for_each_isa(|isa| {
-            // Equal scores, among them zero and denormal ones, give the mean.
-            for query in [0.0, -0.0, 1e-45] {
-                let mut case = Case::new(65, 4, 1, 1.0);
-                case.queries.fill(query);
-                case.values.fill(-3.0);
-                let out = case.run(isa, &case.data(65), 0, 65);
-                assert!(out.iter().all(|x| (x + 3.0).abs() < 1e-5), "{isa}");
-            }
-            // Values of zero stay zero, of either sign.
-            let mut case = Case::new(65, 4, 1, 1.0);
-            case.values.fill(-0.0);
-            let out = case.run(isa, &case.data(65), 0, 65);
-            assert!(bits(&out).iter().all(|x| *x == 0), "{isa}");
-            // Large scores: one key takes all the weight.
-            let mut case = Case::new(70, 4, 1, 1.0);
-            case.queries.fill(1e15);
-            case.keys.fill(-1e15);
-            case.keys[..4].fill(1e15);
-            let out = case.run(isa, &case.data(70), 69, 70);
-            assert_eq!(out, case.values[..4], "{isa}");
-            // What isn't finite doesn't come out finite.
-            for (place, value) in [(3, f32::NAN), (3, f32::INFINITY), (279, f32::NAN)] {
-                let mut case = Case::new(70, 4, 1, 1.0);
-                case.queries.fill(1.0);
-                case.keys[place] = value;
-                let out = case.run(isa, &case.data(70), 69, 70);
-                assert!(out.iter().all(|x| !x.is_finite()), "{isa} {value}");
-                let mut case = Case::new(70, 4, 1, 1.0);
-                case.values[place] = value;
-                let out = case.run(isa, &case.data(70), 69, 70);
-                assert!(!out[3].is_finite(), "{isa} {value}");
-            }
-        });
-    }
-
-    #[test]
-    fn what_does_not_fit_is_refused() {
-        let case = Case::new(65, 4, 2, 1.0);
-        let data = case.data(65);
-        let mut scratch = AttentionScratch::new(Isa::detect());
-        let mut run = |shape: &Attention, data: &[PanelRow], first, queries, width| {
-            let (mut row, queries) = ([0.0; 8], &[0.0; 8][..queries]);
-            let out = &mut [&mut row[..width]];
-            attention(shape, data, first, queries, out, &mut scratch)
-        };
-        let shape = case.shape;
-        assert!(run(&shape, &data, 64, 8, 8).is_ok());
-        assert!(run(&shape, &data, 128, 8, 8).is_err());
-        assert!(run(&shape, &data, usize::MAX, 8, 8).is_err());
-        assert!(run(&shape, &data[1..], 64, 8, 8).is_err());
-        assert!(run(&shape, &data, 0, 7, 8).is_err());
-        assert!(run(&shape, &data, 0, 8, 7).is_err());
-        for query_heads in [0, usize::MAX] {
-            let shape = Attention {
-                query_heads,
-                ..shape
-            };
-            assert!(run(&shape, &data, 0, 8, 8).is_err());
-        }
-    }
+    values
 }

@@ -28,6 +28,22 @@ pub enum ShapeError {
         /// Largest end that would fit.
         limit: usize,
     },
+    /// Bytes don't start where they should.
+    #[error("{op}: {operand} is not aligned to {expected} bytes")]
+    Alignment {
+        /// Operation.
+        op: &'static str,
+        /// Argument.
+        operand: &'static str,
+        /// What the address must be a multiple of.
+        expected: usize,
+    },
+    /// Weights that were taken from bytes can't be written.
+    #[error("{op}: the weights lie in shared bytes")]
+    Shared {
+        /// Operation.
+        op: &'static str,
+    },
     /// A size is zero where it can't be, overflows, or can't be allocated.
     #[error("{op}: {operand} of {size} is not a usable size")]
     Size {

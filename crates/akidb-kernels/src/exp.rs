@@ -1,7 +1,10 @@
-//! The exponential function of a vector.
+//! Exponential functions of a vector.
 
 use crate::arch::Target;
 use crate::lanes::{LANES, Lanes};
+
+/// Adding 1.5·2^23 leaves the nearest integer in the low bits of the sum.
+const ROUND: f32 = 12_582_912.0;
 
 /// Below this, e^x is less than the smallest normal f32.
 const LOWEST: f32 = -87.336_54;
@@ -13,8 +16,6 @@ const LOWEST: f32 = -87.336_54;
 /// 2^n goes into the exponent bits.
 #[inline(always)]
 pub(crate) fn exp_nonpositive<T: Target>(x: &Lanes) -> Lanes {
-    // Adding 1.5·2^23 leaves the nearest integer in the low bits of the sum.
-    const ROUND: f32 = 12_582_912.0;
     // ln 2 in two parts; the first has few enough bits for n·LN2_HIGH to be exact.
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
@@ -33,11 +34,39 @@ pub(crate) fn exp_nonpositive<T: Target>(x: &Lanes) -> Lanes {
         let p = T::mul_add_f32(p, r, 1.666_666_5e-1);
         let p = T::mul_add_f32(p, r, 0.5);
         let p = T::mul_add_f32(p, r * r, r) + 1.0;
-        // For n in -126..=0 the low bits of `shifted` are n modulo 2^23.
-        let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000));
-        out[l] = if low { 0.0 } else { p * scale };
+        out[l] = if low { 0.0 } else { p * power_of_two(shifted) };
     }
     out
+}
+
+/// 2^x for x ≤ 0, lane by lane, within 2 ulp; exactly 1 at 0, and 0 below -126, where the result
+/// would be denormal. NaN gives NaN.
+///
+/// x is cut into n + r, |r| ≤ 1/2; 2^r is a polynomial (minimax of Cephes' `exp2f`).
+#[inline(always)]
+pub(crate) fn exp2_nonpositive<T: Target>(x: &Lanes) -> Lanes {
+    let mut out = [0.0; LANES];
+    for l in 0..LANES {
+        let low = x[l] < -126.0;
+        let x = if low { -126.0 } else { x[l] };
+        let shifted = x + ROUND;
+        let r = x - (shifted - ROUND);
+        let p = 1.535_336_2e-4;
+        let p = T::mul_add_f32(p, r, 1.339_887_4e-3);
+        let p = T::mul_add_f32(p, r, 9.618_437e-3);
+        let p = T::mul_add_f32(p, r, 5.550_332_5e-2);
+        let p = T::mul_add_f32(p, r, 2.402_264_8e-1);
+        let p = T::mul_add_f32(p, r, 6.931_472e-1);
+        let p = T::mul_add_f32(p, r, 1.0);
+        out[l] = if low { 0.0 } else { p * power_of_two(shifted) };
+    }
+    out
+}
+
+/// 2^n for -126 ≤ n ≤ 0 and `shifted` = n + [`ROUND`], whose low bits are n modulo 2^23.
+#[inline(always)]
+fn power_of_two(shifted: f32) -> f32 {
+    f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000))
 }
 
 #[cfg(test)]

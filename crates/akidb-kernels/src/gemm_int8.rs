@@ -1,19 +1,19 @@
-//! `C = A · B` and `C += A · B` for quantised A and B.
+//! Products of quantised operands.
 
 use std::ops::Range;
 
-use crate::arch::{Kernel, Target};
-use crate::gemm::{Columns, check_shapes};
-use crate::lanes::LANES;
-use crate::packed_int8::Quantization;
-use crate::quantized_rows::RowScale;
-use crate::tile::Sink;
-use crate::tile_int8::product_int8;
-use crate::{Accumulate, NR, PackedInt8, QuantizedRows, ShapeError};
+use crate::arch::Target;
+use crate::blocks::Blocks;
+use crate::gemm::{Epilogue, Product, Shape, run};
+use crate::lanes::{LANES, Lanes};
+use crate::packed::PanelRow;
+use crate::tile::{Tile, multiply};
+use crate::weight_type::{Int8, WeightType};
+use crate::{Isa, PackedInt8, QuantizedRows, ShapeError};
 
 /// [`gemm`](crate::gemm()) of quantised operands: each element is an exact sum of integers,
 /// rounded to f32 and multiplied with `scale of the row · scale of the column`. The bits are the
-/// same on every tier, too.
+/// same on every tier, too, save with [`Epilogue::SwiGlu`].
 ///
 /// # Errors
 /// As [`gemm`](crate::gemm()).
@@ -22,81 +22,70 @@ pub fn gemm_int8(
     b: &PackedInt8,
     panels: Range<usize>,
     c: &mut [&mut [f32]],
-    accumulate: Accumulate,
+    epilogue: Epilogue,
 ) -> Result<(), ShapeError> {
-    check_shapes("gemm_int8", (a.rows(), a.k()), (b.k(), b.n()), &panels, c)?;
-    a.isa().run(GemmInt8 {
-        a,
-        b,
-        panels,
-        c,
-        accumulate,
-    });
-    Ok(())
+    run("gemm_int8", &Integers { a, b }, panels, c, epilogue)
 }
 
-struct GemmInt8<'a, 'c, 'r> {
+struct Integers<'a> {
     a: &'a QuantizedRows,
     b: &'a PackedInt8,
-    panels: Range<usize>,
-    c: &'c mut [&'r mut [f32]],
-    accumulate: Accumulate,
 }
 
-impl Kernel for GemmInt8<'_, '_, '_> {
-    #[inline(always)]
-    fn run<T: Target>(self, target: T) {
-        let Range { start, end } = self.panels;
-        let mut panel = self.b.panel(start);
-        for index in start..end {
-            let quantization = self.b.quantization(index);
-            let next = if index + 1 < end {
-                self.b.panel(index + 1)
-            } else {
-                &[]
-            };
-            // Each block of rows asks for its share of the next panel.
-            let blocks = self.a.blocks().len().max(1);
-            let mut shares = next.chunks(next.len().div_ceil(blocks).max(1));
-            for block in self.a.blocks() {
-                let mut sink = Dequantize {
-                    rows: block.scales,
-                    columns: quantization,
-                    c: Columns {
-                        c: &mut self.c[block.rows.clone()],
-                        first: (index - start) * NR,
-                        accumulate: self.accumulate,
-                    },
-                };
-                let next = shares.next().unwrap_or_default();
-                let rows = block.rows.len();
-                product_int8(target, rows, block.values, panel, next, &mut sink);
-            }
-            panel = next;
+impl Product for Integers<'_> {
+    type Sum = i32;
+    type PanelRow = PanelRow<<Int8 as WeightType>::Vector>;
+
+    fn isa(&self) -> Isa {
+        self.a.isa()
+    }
+
+    fn shape(&self) -> Shape {
+        Shape {
+            m: self.a.rows(),
+            a_k: self.a.k(),
+            b_k: self.b.k(),
+            n: self.b.n(),
         }
     }
-}
 
-/// Turns sums of integers into the numbers that C takes.
-struct Dequantize<'a, 'c, 'r> {
-    rows: &'a [RowScale],
-    columns: &'a [Quantization],
-    c: Columns<'c, 'r>,
-}
+    fn blocks(&self) -> Blocks {
+        self.a.row_blocks().blocks()
+    }
 
-impl Sink<i32> for Dequantize<'_, '_, '_> {
     #[inline(always)]
-    fn put(&mut self, row: usize, vector: usize, sums: &[i32; LANES]) {
-        let (Some(a), Some(b)) = (self.rows.get(row), self.columns.get(vector)) else {
-            return;
+    fn panel(&self, index: usize) -> &[Self::PanelRow] {
+        self.b.weights().panel(index)
+    }
+
+    #[inline(always)]
+    fn multiply<T: Target>(
+        &self,
+        target: T,
+        rows: &Range<usize>,
+        panel: usize,
+        next: &[Self::PanelRow],
+        out: &mut Tile<i32>,
+    ) {
+        let (a, panel) = (self.a.row_blocks().groups(rows), self.panel(panel));
+        multiply::<T, Int8>(target, rows.len(), a, panel, next, out);
+    }
+
+    #[inline(always)]
+    fn elements(&self, row: usize, panel: usize, sums: &[[i32; LANES]; 2]) -> [Lanes; 2] {
+        let mut elements = [[0.0; LANES]; 2];
+        let (Some(a), columns) = (self.a.scale(row), self.b.quantization(panel)) else {
+            return elements;
         };
-        let mut out = [0.0; LANES];
-        for l in 0..LANES {
-            // A partial result may wrap around, the whole fits into i32.
-            let offset = b.zero_points[l].wrapping_mul(a.sum);
-            out[l] = sums[l].wrapping_sub(offset) as f32 * (a.scale * b.scales[l]);
+        for (v, b) in columns.iter().enumerate().take(2) {
+            for l in 0..LANES {
+                // A partial result may wrap around, the whole fits into i32.
+                let offset = b.zero_points[l].wrapping_mul(a.sum);
+                let sum = sums[v][l].wrapping_sub(offset);
+                elements[v][l] = sum as f32 * (a.scale * b.scales[l]);
+            }
         }
-        self.c.put(row, vector, &out);
+        elements
     }
 }
 
@@ -168,14 +157,9 @@ mod tests {
     }
 
     /// C of a whole product, starting from `c`.
-    fn whole(
-        a: &QuantizedRows,
-        b: &PackedInt8,
-        mut c: Vec<f32>,
-        accumulate: Accumulate,
-    ) -> Vec<f32> {
+    fn whole(a: &QuantizedRows, b: &PackedInt8, mut c: Vec<f32>, epilogue: Epilogue) -> Vec<f32> {
         let mut rows: Vec<&mut [f32]> = c.chunks_mut(b.n()).collect();
-        gemm_int8(a, b, 0..b.panels(), &mut rows, accumulate).unwrap();
+        gemm_int8(a, b, 0..b.panels(), &mut rows, epilogue).unwrap();
         c
     }
 
@@ -198,45 +182,13 @@ mod tests {
                     c0.iter().zip(&expected).map(|(c0, c)| c0 + c).collect();
                 for_each_isa(|isa| {
                     let rows = pack(isa, &a, k);
-                    let set = whole(&rows, &b.packed, c0.clone(), Accumulate::No);
+                    let set = whole(&rows, &b.packed, c0.clone(), Epilogue::Store);
                     assert_eq!(bits(&set), bits(&expected), "{isa} {m}x{k}x{n}");
-                    let added = whole(&rows, &b.packed, c0.clone(), Accumulate::Yes);
+                    let added = whole(&rows, &b.packed, c0.clone(), Epilogue::Add);
                     assert_eq!(bits(&added), bits(&expected_added), "{isa} {m}x{k}x{n}");
                 });
             }
         }
-    }
-
-    #[test]
-    fn bits_do_not_depend_on_rows_panels_or_tier() {
-        let (m, k, n) = (40, 77, 203);
-        let a = random(1, m * k);
-        let b = Weights::new(Int8Type::I8, k, n, random_bytes(2, k * n)).packed;
-        let portable = Isa::new(crate::Tier::Portable).unwrap();
-        let expected = whole(&pack(portable, &a, k), &b, vec![0.0; m * n], Accumulate::No);
-        for_each_isa(|isa| {
-            for count in 1..=m {
-                let part = pack(isa, &a[(m - count) * k..], k);
-                let c = whole(&part, &b, vec![0.0; count * n], Accumulate::No);
-                let whole = &expected[(m - count) * n..];
-                assert_eq!(bits(&c), bits(whole), "{isa} {count} rows");
-            }
-            for rows in [1, 5, 40] {
-                let part = pack(isa, &a[..rows * k], k);
-                for first in 0..b.panels() {
-                    for end in first + 1..=b.panels() {
-                        let columns = first * NR..(end * NR).min(n);
-                        let mut c = vec![0.0; rows * columns.len()];
-                        let mut c_rows: Vec<&mut [f32]> = c.chunks_mut(columns.len()).collect();
-                        gemm_int8(&part, &b, first..end, &mut c_rows, Accumulate::No).unwrap();
-                        for (row, c) in c_rows.iter().enumerate() {
-                            let whole = &expected[row * n..][..n][columns.clone()];
-                            assert_eq!(bits(c), bits(whole), "{isa} {rows} rows {first}..{end}");
-                        }
-                    }
-                }
-            }
-        });
     }
 
     #[test]
@@ -250,7 +202,7 @@ mod tests {
                     b.write_quantization(0, &[1.0; 3], &[zero_point; 3])
                         .unwrap();
                     let rows = pack(isa, &vec![a; 2 * k], k);
-                    let c = whole(&rows, &b, vec![0.0; 6], Accumulate::No);
+                    let c = whole(&rows, &b, vec![0.0; 6], Epilogue::Store);
                     let weight = i64::from(weight) - i64::from(zero_point);
                     let sum = 127 * a as i64 * weight * k as i64;
                     assert_eq!(c, [sum as f32 * (1.0 / 127.0); 6], "{isa}");
@@ -265,7 +217,7 @@ mod tests {
         for_each_isa(|isa| {
             let mut b = PackedInt8::zeros(4, 1, Int8Type::U8).unwrap();
             b.write_nk(0, &[255; 4]).unwrap();
-            let c = whole(&pack(isa, &[-127.0; 4], 4), &b, vec![0.0], Accumulate::No);
+            let c = whole(&pack(isa, &[-127.0; 4], 4), &b, vec![0.0], Epilogue::Store);
             assert_eq!(c, [-129_540.0], "{isa}");
         });
     }
@@ -276,7 +228,7 @@ mod tests {
             let mut b = PackedInt8::zeros(20, 3, Int8Type::I8).unwrap();
             b.write_nk(0, &[3; 60]).unwrap();
             b.write_quantization(0, &[1.0, 0.0, 1e30], &[0; 3]).unwrap();
-            let product = |a: &[f32]| whole(&pack(isa, a, 20), &b, vec![9.0; 3], Accumulate::No);
+            let product = |a: &[f32]| whole(&pack(isa, a, 20), &b, vec![9.0; 3], Epilogue::Store);
             assert_eq!(product(&[0.0; 20]), [0.0; 3]);
             assert_eq!(product(&[1e-45; 20]), [0.0; 3]);
             let large = product(&[3e38; 20]);
@@ -287,19 +239,5 @@ mod tests {
                 assert!(product(&a).iter().all(|c| c.is_nan()), "{isa}");
             }
         });
-    }
-
-    #[test]
-    fn what_does_not_fit_is_refused() {
-        let a = pack(Isa::detect(), &[1.0; 8], 4);
-        let b = PackedInt8::zeros(4, 40, Int8Type::I8).unwrap();
-        let (mut c, mut d) = ([0.0; 40], [0.0; 40]);
-        let no = Accumulate::No;
-        assert!(gemm_int8(&a, &b, 0..2, &mut [&mut c], no).is_err());
-        assert!(gemm_int8(&a, &b, 0..2, &mut [&mut c, &mut d[1..]], no).is_err());
-        assert!(gemm_int8(&a, &b, 0..3, &mut [&mut c, &mut d], no).is_err());
-        let b = PackedInt8::zeros(5, 40, Int8Type::I8).unwrap();
-        assert!(gemm_int8(&a, &b, 0..2, &mut [&mut c, &mut d], no).is_err());
-        assert!(gemm_int8(&pack(Isa::detect(), &[], 4), &b, 0..2, &mut [], no).is_ok());
     }
 }

@@ -18,23 +18,26 @@ pub enum Tier {
     Avx512,
     /// [`Tier::Avx512`] with AVX-512 VNNI, which int8 products use.
     Avx512Vnni,
+    /// [`Tier::Avx512Vnni`] with AVX-512 BF16, which bf16 products use.
+    Avx512Bf16,
     /// AArch64 with Advanced SIMD.
     Neon,
 }
 
 impl Tier {
     /// Every tier, slower before faster.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Portable,
         Self::Avx2,
         Self::AvxVnni,
         Self::Avx512,
         Self::Avx512Vnni,
+        Self::Avx512Bf16,
         Self::Neon,
     ];
 
-    /// The name that [`FromStr`] reads: `portable`, `avx2`, `avxvnni`, `avx512`, `avx512vnni` or
-    /// `neon`.
+    /// The name that [`FromStr`] reads: `portable`, `avx2`, `avxvnni`, `avx512`, `avx512vnni`,
+    /// `avx512bf16` or `neon`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Portable => "portable",
@@ -42,6 +45,7 @@ impl Tier {
             Self::AvxVnni => "avxvnni",
             Self::Avx512 => "avx512",
             Self::Avx512Vnni => "avx512vnni",
+            Self::Avx512Bf16 => "avx512bf16",
             Self::Neon => "neon",
         }
     }
@@ -64,6 +68,10 @@ impl Tier {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni => {
                 Self::Avx512.is_available() && is_x86_feature_detected!("avx512vnni")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 => {
+                Self::Avx512Vnni.is_available() && is_x86_feature_detected!("avx512bf16")
             }
             #[cfg(target_arch = "aarch64")]
             Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
@@ -122,6 +130,12 @@ impl Isa {
     /// Which tier it is.
     pub fn tier(self) -> Tier {
         self.0
+    }
+
+    /// Whether the tier has instructions for bf16 products. Without them those are no faster than
+    /// products in f32.
+    pub fn has_bf16(self) -> bool {
+        self.0 == Tier::Avx512Bf16
     }
 }
 
@@ -187,6 +201,7 @@ mod tests {
             assert_eq!(Isa::new(Tier::AvxVnni), None);
             assert_eq!(Isa::new(Tier::Avx512), None);
             assert_eq!(Isa::new(Tier::Avx512Vnni), None);
+            assert_eq!(Isa::new(Tier::Avx512Bf16), None);
         }
     }
 }

@@ -49,13 +49,12 @@ pub(crate) fn larger(a: f32, b: f32) -> f32 {
 /// Folds halves onto each other: 16, 8, 4, 2, 1.
 #[inline(always)]
 fn fold(lanes: &Lanes, f: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut lanes = *lanes;
-    let mut half = LANES / 2;
-    while half > 0 {
-        for l in 0..half {
-            lanes[l] = f(lanes[l], lanes[l + half]);
-        }
-        half /= 2;
+    let (mut eight, mut four) = ([0.0; 8], [0.0; 4]);
+    for l in 0..8 {
+        eight[l] = f(lanes[l], lanes[l + 8]);
     }
-    lanes[0]
+    for l in 0..4 {
+        four[l] = f(eight[l], eight[l + 4]);
+    }
+    f(f(four[0], four[2]), f(four[1], four[3]))
 }

@@ -1,96 +1,116 @@
-//! Weights in the order in which the product reads them.
+//! A weight matrix in the order in which the products read it.
 
-use std::ops::Range;
+use std::marker::PhantomData;
+
+use bytes::Bytes;
 
 use crate::ShapeError;
-use crate::lanes::{LANES, Lanes};
+use crate::lanes::LANES;
+use crate::storage::Storage;
+use crate::weight_type::WeightType;
 
 /// Columns of a panel.
 pub const NR: usize = 2 * LANES;
 
-/// One row of a panel: the weights from one input to [`NR`] neighbouring outputs.
-#[derive(Debug, Clone, Copy, Default)]
-#[repr(C, align(64))]
-pub struct PanelRow(pub(crate) [Lanes; 2]);
+/// One row of a panel: the words from some neighbouring inputs to [`NR`] neighbouring outputs.
+pub(crate) type PanelRow<V> = [V; 2];
 
-/// A matrix `B[K, N]` of f32 cut into panels of [`NR`] columns, each `[K][NR]` and contiguous;
-/// the last panel is filled up with zeros.
-///
-/// ```
-/// use akidb_kernels::{Accumulate, Isa, PackedF32, PackedRows, gemm};
-///
-/// // [1 2 3] · [[1 4], [2 5], [3 6]], the matrix given as two rows of K = 3 weights
-/// let mut b = PackedF32::zeros(3, 2)?;
-/// b.write_nk(0, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?;
-/// let mut a = PackedRows::new(Isa::detect());
-/// a.pack(&[1.0, 2.0, 3.0], 3)?;
-/// let mut c = [0.0; 2];
-/// gemm(&a, &b, 0..b.panels(), &mut [&mut c], Accumulate::No)?;
-/// assert_eq!(c, [14.0, 32.0]);
-/// # Ok::<(), akidb_kernels::ShapeError>(())
-/// ```
-#[derive(Debug, Clone)]
-pub struct PackedF32 {
+/// A matrix `B[K, N]` cut into panels of [`NR`] columns, each `[K / STEP][NR][STEP]` and
+/// contiguous, filled up where K or N doesn't come out even.
+#[derive(Debug)]
+pub(crate) struct Panels<W> {
     k: usize,
     n: usize,
-    data: Vec<PanelRow>,
+    /// Of `PanelRow`s.
+    data: Storage,
+    weight_type: PhantomData<W>,
 }
 
-impl PackedF32 {
-    /// A matrix of zeros with `k` rows and `n` columns.
-    ///
-    /// # Errors
-    /// When a size is zero, or the matrix can't be allocated.
-    pub fn zeros(k: usize, n: usize) -> Result<Self, ShapeError> {
-        let op = "PackedF32::zeros";
+impl<W: WeightType> Panels<W> {
+    /// A matrix of `fill`. An error when a size is zero, or memory runs out.
+    pub(crate) fn new(
+        op: &'static str,
+        k: usize,
+        n: usize,
+        fill: W::Vector,
+    ) -> Result<Self, ShapeError> {
+        let data = Storage::filled([fill; 2], Self::checked_rows(op, k, n)?);
+        Ok(Self {
+            k,
+            n,
+            data: data.ok_or(ShapeError::size(op, "n", n))?,
+            weight_type: PhantomData,
+        })
+    }
+
+    /// What [`Self::as_bytes`] gave for a matrix of the same sizes. An error when a size is zero,
+    /// or the bytes have another length or no alignment to cache lines.
+    pub(crate) fn from_bytes(
+        op: &'static str,
+        k: usize,
+        n: usize,
+        bytes: Bytes,
+    ) -> Result<Self, ShapeError> {
+        let rows = Self::checked_rows(op, k, n)?;
+        Ok(Self {
+            k,
+            n,
+            data: Storage::shared::<PanelRow<W::Vector>>(op, "weights", bytes, rows)?,
+            weight_type: PhantomData,
+        })
+    }
+
+    /// The rows of all panels.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.data.as_bytes()
+    }
+
+    /// Number of rows of all panels.
+    fn checked_rows(op: &'static str, k: usize, n: usize) -> Result<usize, ShapeError> {
         if k == 0 {
             return Err(ShapeError::size(op, "k", k));
         }
         if n == 0 {
             return Err(ShapeError::size(op, "n", n));
         }
-        let too_large = ShapeError::size(op, "n", n);
-        let rows = n.div_ceil(NR).checked_mul(k).ok_or(too_large)?;
-        let mut data = Vec::new();
-        data.try_reserve_exact(rows).map_err(|_| too_large)?;
-        data.resize(rows, PanelRow::default());
-        Ok(Self { k, n, data })
+        let rows = n.div_ceil(NR).checked_mul(k.div_ceil(W::STEP));
+        rows.ok_or(ShapeError::size(op, "n", n))
     }
 
-    /// Number of rows, the width of the input.
-    pub fn k(&self) -> usize {
+    pub(crate) fn k(&self) -> usize {
         self.k
     }
 
-    /// Number of columns, the width of the output.
-    pub fn n(&self) -> usize {
+    pub(crate) fn n(&self) -> usize {
         self.n
     }
 
-    /// Number of panels, `n` / [`NR`] rounded up.
-    pub fn panels(&self) -> usize {
+    /// Number of panels.
+    pub(crate) fn count(&self) -> usize {
         self.n.div_ceil(NR)
     }
 
-    /// Rows of the panels in `panels`, `[panels][k]`; empty when there are no such panels.
-    pub(crate) fn rows(&self, panels: Range<usize>) -> &[PanelRow] {
-        let rows = panels.start * self.k..panels.end * self.k;
-        self.data.get(rows).unwrap_or_default()
+    /// Rows of a panel.
+    fn rows(&self) -> usize {
+        self.k.div_ceil(W::STEP)
+    }
+
+    /// The rows of a panel; empty when there is no such panel.
+    pub(crate) fn panel(&self, index: usize) -> &[PanelRow<W::Vector>] {
+        let mut panels = self.data.as_slice().chunks_exact(self.rows());
+        panels.nth(index).unwrap_or_default()
     }
 
     /// Writes the rows from `k0` on at the columns from `n0` on. `rows` is `[any, width]`,
-    /// row-major (ONNX `MatMul`).
-    ///
-    /// # Errors
-    /// When `rows` is no multiple of `width`, or doesn't fit.
-    pub fn write_kn(
+    /// row-major. An error when it is no multiple of `width`, or doesn't fit.
+    pub(crate) fn write_kn<X: Copy>(
         &mut self,
-        k0: usize,
-        n0: usize,
+        op: &'static str,
+        (k0, n0): (usize, usize),
         width: usize,
-        rows: &[f32],
+        rows: &[X],
+        convert: impl Fn(X) -> W::Element,
     ) -> Result<(), ShapeError> {
-        let op = "PackedF32::write_kn";
         if width == 0 {
             return Err(ShapeError::size(op, "width", width));
         }
@@ -100,13 +120,17 @@ impl PackedF32 {
         ShapeError::range(op, "columns", n0.saturating_add(width), self.n)?;
         let mut done = 0;
         while done < width {
-            let (panel, lane) = ((n0 + done) / NR, (n0 + done) % NR);
+            let lane = (n0 + done) % NR;
             let len = (NR - lane).min(width - done);
-            let first = panel * self.k + k0;
-            let targets = &mut self.data[first..first + count];
-            for (target, row) in targets.iter_mut().zip(rows.chunks_exact(width)) {
-                target.0.as_flattened_mut()[lane..lane + len]
-                    .copy_from_slice(&row[done..done + len]);
+            let panel = self.panel_mut(op, (n0 + done) / NR)?;
+            for (k, row) in (k0..).zip(rows.chunks_exact(width)) {
+                let words = std::slice::from_mut(&mut panel[k / W::STEP]);
+                let words: &mut [W::Element] = bytemuck::cast_slice_mut(words);
+                let words = &mut words[lane * W::STEP..];
+                let columns = words.chunks_exact_mut(W::STEP);
+                for (column, x) in columns.zip(&row[done..done + len]) {
+                    column[k % W::STEP] = convert(*x);
+                }
             }
             done += len;
         }
@@ -114,83 +138,149 @@ impl PackedF32 {
     }
 
     /// Writes the columns from `n0` on. `columns` is `[any, k]`: all weights of one output, then
-    /// of the next (PyTorch `nn.Linear`).
-    ///
-    /// # Errors
-    /// When `columns` is no multiple of `k`, or doesn't fit.
-    pub fn write_nk(&mut self, n0: usize, columns: &[f32]) -> Result<(), ShapeError> {
-        let op = "PackedF32::write_nk";
-        let count = columns.len() / self.k;
-        ShapeError::length(op, "columns", count * self.k, columns.len())?;
+    /// of the next. An error when it is no multiple of `k`, or doesn't fit.
+    pub(crate) fn write_nk<X: Copy>(
+        &mut self,
+        op: &'static str,
+        n0: usize,
+        columns: &[X],
+        convert: impl Fn(X) -> W::Element,
+    ) -> Result<(), ShapeError> {
+        let k = self.k;
+        let count = columns.len() / k;
+        ShapeError::length(op, "columns", count * k, columns.len())?;
         ShapeError::range(op, "columns", n0.saturating_add(count), self.n)?;
-        for (n, column) in (n0..).zip(columns.chunks_exact(self.k)) {
-            let first = n / NR * self.k;
-            let lane = n % NR;
-            let targets = &mut self.data[first..first + self.k];
-            for (target, value) in targets.iter_mut().zip(column) {
-                target.0[lane / LANES][lane % LANES] = *value;
+        for (n, column) in (n0..).zip(columns.chunks_exact(k)) {
+            let first = n % NR * W::STEP;
+            let panel = self.panel_mut(op, n / NR)?;
+            for (row, word) in panel.iter_mut().zip(column.chunks(W::STEP)) {
+                let elements: &mut [W::Element] = bytemuck::cast_slice_mut(row);
+                for (element, x) in elements[first..].iter_mut().zip(word) {
+                    *element = convert(*x);
+                }
             }
         }
         Ok(())
+    }
+
+    /// An existing panel, unless it lies in shared bytes.
+    fn panel_mut(
+        &mut self,
+        op: &'static str,
+        index: usize,
+    ) -> Result<&mut [PanelRow<W::Vector>], ShapeError> {
+        let rows = self.rows();
+        let data = self.data.as_mut_slice();
+        let data = data.ok_or(ShapeError::Shared { op })?;
+        Ok(&mut data[index * rows..][..rows])
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{LENGTHS, random};
+    use crate::testing::{LENGTHS, random_bytes};
+    use crate::weight_type::{Bf16, F32, Int8};
 
-    /// Element `[k, n]` of the matrix.
-    fn element(b: &PackedF32, k: usize, n: usize) -> f32 {
-        b.data[n / NR * b.k + k].0.as_flattened()[n % NR]
-    }
+    const FILL: u8 = 7;
 
-    #[test]
-    fn both_orders_give_the_same_panels() {
-        for n in LENGTHS {
-            let k = 7;
-            let kn = random(n as u64, k * n);
-            let nk: Vec<f32> = (0..k * n).map(|i| kn[i % k * n + i / k]).collect();
-            let mut from_kn = PackedF32::zeros(k, n).unwrap();
+    /// Panels whose weights are those of `kn` written by rows, or by columns.
+    fn written<W: WeightType>(
+        (k, n): (usize, usize),
+        kn: &[u8],
+        fill: W::Vector,
+        by_rows: bool,
+        convert: impl Fn(u8) -> W::Element + Copy,
+    ) -> Panels<W> {
+        let mut panels = Panels::<W>::new("test", k, n, fill).unwrap();
+        if by_rows {
+            // Some rows, and some of their columns, at a time.
             for (k0, rows) in kn.chunks(3 * n).enumerate() {
-                from_kn.write_kn(3 * k0, 0, n, rows).unwrap();
+                let split = n / 3;
+                for (n0, end) in [(0, split), (split, n)] {
+                    let part = rows.chunks(n).flat_map(|row| &row[n0..end]);
+                    let part: Vec<u8> = part.copied().collect();
+                    if !part.is_empty() {
+                        let at = (3 * k0, n0);
+                        let written = panels.write_kn("test", at, end - n0, &part, convert);
+                        written.unwrap();
+                    }
+                }
             }
-            let mut from_nk = PackedF32::zeros(k, n).unwrap();
+        } else {
+            let nk: Vec<u8> = (0..k * n).map(|i| kn[i % k * n + i / k]).collect();
             for (n0, columns) in nk.chunks(5 * k).enumerate() {
-                from_nk.write_nk(5 * n0, columns).unwrap();
+                let written = panels.write_nk("test", 5 * n0, columns, convert);
+                written.unwrap();
             }
-            for (i, value) in kn.iter().enumerate() {
-                assert_eq!(element(&from_kn, i / n, i % n), *value);
-                assert_eq!(element(&from_nk, i / n, i % n), *value);
+        }
+        panels
+    }
+
+    fn check<W: WeightType<Element: PartialEq + std::fmt::Debug>>(
+        vector: W::Vector,
+        convert: impl Fn(u8) -> W::Element + Copy,
+    ) {
+        let shapes = LENGTHS.map(|n| (7, n)).into_iter();
+        for (k, n) in shapes.chain(LENGTHS.map(|k| (k, 33))) {
+            let kn = random_bytes((k + n) as u64, k * n);
+            for by_rows in [true, false] {
+                let panels = written::<W>((k, n), &kn, vector, by_rows, convert);
+                assert_eq!(panels.count(), n.div_ceil(NR));
+                for n_at in 0..panels.count() * NR {
+                    for k_at in 0..panels.rows() * W::STEP {
+                        let row = &panels.panel(n_at / NR)[k_at / W::STEP];
+                        let elements: &[W::Element] = bytemuck::cast_slice(row);
+                        let element = elements[n_at % NR * W::STEP + k_at % W::STEP];
+                        let inside = k_at < k && n_at < n;
+                        let byte = if inside { kn[k_at * n + n_at] } else { FILL };
+                        assert_eq!(element, convert(byte), "{k_at} {n_at} of {k}x{n}");
+                    }
+                }
             }
         }
     }
 
     #[test]
-    fn columns_of_two_matrices_side_by_side() {
-        let mut b = PackedF32::zeros(2, 50).unwrap();
-        b.write_kn(0, 0, 20, &[1.0; 40]).unwrap();
-        b.write_kn(0, 20, 30, &[2.0; 60]).unwrap();
-        for n in 0..50 {
-            assert_eq!(element(&b, 1, n), if n < 20 { 1.0 } else { 2.0 });
+    fn both_orders_put_each_weight_where_products_read_it() {
+        check::<F32>([f32::from(FILL); LANES], f32::from);
+        check::<Bf16>([u16::from(FILL); 2 * LANES], u16::from);
+        check::<Int8>([FILL; 4 * LANES], |x| x);
+    }
+
+    #[test]
+    fn panels_start_cache_lines() {
+        let panels = Panels::<Int8>::new("test", 5, 70, [0; 64]).unwrap();
+        for index in 0..panels.count() {
+            let panel = panels.panel(index);
+            assert_eq!((panel.as_ptr() as usize % 64, panel.len()), (0, 2));
         }
-        assert_eq!((b.k(), b.n(), b.panels()), (2, 50, 2));
+        assert!(panels.panel(panels.count()).is_empty());
+        assert!(panels.panel(usize::MAX).is_empty());
     }
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        assert!(PackedF32::zeros(0, 1).is_err());
-        assert!(PackedF32::zeros(1, 0).is_err());
-        assert!(PackedF32::zeros(usize::MAX, usize::MAX).is_err());
-        assert!(PackedF32::zeros(1 << 40, 1 << 20).is_err());
-        let mut b = PackedF32::zeros(4, 40).unwrap();
-        assert!(b.write_kn(0, 0, 0, &[]).is_err());
-        assert!(b.write_kn(0, 0, 3, &[0.0; 4]).is_err());
-        assert!(b.write_kn(3, 0, 1, &[0.0; 2]).is_err());
-        assert!(b.write_kn(usize::MAX, 0, 1, &[0.0; 2]).is_err());
-        assert!(b.write_kn(0, 39, 2, &[0.0; 2]).is_err());
-        assert!(b.write_nk(0, &[0.0; 5]).is_err());
-        assert!(b.write_nk(39, &[0.0; 8]).is_err());
-        assert!(b.write_nk(usize::MAX, &[0.0; 8]).is_err());
+        let new = |k, n| Panels::<F32>::new("test", k, n, [0.0; LANES]);
+        assert!(new(0, 1).is_err());
+        assert!(new(1, 0).is_err());
+        assert!(new(usize::MAX, usize::MAX).is_err());
+        assert!(new(1 << 40, 1 << 20).is_err());
+        let mut b = new(4, 40).unwrap();
+        let mut kn = |k0, n0, width, len| {
+            let rows = vec![1.0; len];
+            b.write_kn("test", (k0, n0), width, &rows, |x| x)
+        };
+        assert!(kn(0, 0, 0, 0).is_err());
+        assert!(kn(0, 0, 3, 4).is_err());
+        assert!(kn(3, 0, 1, 2).is_err());
+        assert!(kn(usize::MAX, 0, 1, 2).is_err());
+        assert!(kn(0, 39, 2, 2).is_err());
+        assert!(kn(0, usize::MAX, 2, 2).is_err());
+        let mut nk = |n0, len| b.write_nk("test", n0, &vec![1.0; len], |x| x);
+        assert!(nk(0, 5).is_err());
+        assert!(nk(39, 8).is_err());
+        assert!(nk(usize::MAX, 8).is_err());
+        assert!(b.as_bytes().iter().all(|byte| *byte == 0));
     }
 }

@@ -1,18 +1,19 @@
 //! 8-bit weights in the order in which the product reads them.
 
-use crate::lanes::LANES;
-use crate::{NR, ShapeError};
+use bytemuck::{Pod, Zeroable};
+use bytes::Bytes;
 
-/// Weights along K that a column's sum takes at a time.
-pub(crate) const K_STEP: usize = 4;
+use crate::ShapeError;
+use crate::lanes::LANES;
+use crate::packed::Panels;
+use crate::storage::Storage;
+use crate::weight_type::{Int8, WeightType};
+
+/// Weights along K in a word.
+pub(crate) const K_STEP: usize = Int8::STEP;
 
 /// Largest K: 255 · 127 · K fits into the i32 that a product is summed in.
 const MAX_K: usize = (i32::MAX / (255 * 127)) as usize;
-
-/// The weights from [`K_STEP`] neighbouring inputs to [`NR`] neighbouring outputs, unsigned.
-#[derive(Debug, Clone, Copy)]
-#[repr(C, align(64))]
-pub(crate) struct Int8PanelRow(pub(crate) [[u8; K_STEP * LANES]; 2]);
 
 /// How the bytes of 8-bit weights and zero points count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,11 +35,11 @@ impl Int8Type {
 }
 
 /// A matrix `B[K, N]` of 8-bit weights `(byte - zero point) · scale`, a scale and a zero point for
-/// each column, cut into panels of [`NR`] columns, each `[K / 4][2][16 columns · 4 along K]` and
+/// each column, cut into panels of [`NR`](crate::NR) columns, each `[K / 4][2][16 columns · 4 along K]` and
 /// contiguous.
 ///
 /// ```
-/// use akidb_kernels::{Accumulate, Int8Type, Isa, PackedInt8, QuantizedRows, gemm_int8};
+/// use akidb_kernels::{Epilogue, Int8Type, Isa, PackedInt8, QuantizedRows, gemm_int8};
 ///
 /// // [1 2 -127] · [[1 -4], [2 -5], [3 -6]] / 2, given as two rows of K = 3 bytes
 /// let mut b = PackedInt8::zeros(3, 2, Int8Type::U8)?;
@@ -47,22 +48,22 @@ impl Int8Type {
 /// let mut a = QuantizedRows::new(Isa::detect());
 /// a.pack(&[1.0, 2.0, -127.0], 3)?;
 /// let mut c = [0.0; 2];
-/// gemm_int8(&a, &b, 0..b.panels(), &mut [&mut c], Accumulate::No)?;
+/// gemm_int8(&a, &b, 0..b.panels(), &mut [&mut c], Epilogue::Store)?;
 /// assert_eq!(c, [-188.0, 374.0]);
 /// # Ok::<(), akidb_kernels::ShapeError>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct PackedInt8 {
-    k: usize,
-    n: usize,
+    /// Unsigned.
+    weights: Panels<Int8>,
     flip: u8,
-    data: Vec<Int8PanelRow>,
-    /// Of each 16 columns, filled up to whole panels.
-    quantization: Vec<Quantization>,
+    /// A [`Quantization`] of each 16 columns, filled up to whole panels.
+    quantization: Storage,
 }
 
 /// What the weights of 16 columns mean.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
 pub(crate) struct Quantization {
     pub(crate) scales: [f32; LANES],
     /// Of unsigned weights.
@@ -77,70 +78,74 @@ impl PackedInt8 {
     /// allocated.
     pub fn zeros(k: usize, n: usize, int8_type: Int8Type) -> Result<Self, ShapeError> {
         let op = "PackedInt8::zeros";
-        if k == 0 {
-            return Err(ShapeError::size(op, "k", k));
-        }
-        if n == 0 {
-            return Err(ShapeError::size(op, "n", n));
-        }
         ShapeError::range(op, "k", k, MAX_K)?;
-        let too_large = ShapeError::size(op, "n", n);
-        let panels = n.div_ceil(NR);
-        let rows = panels.checked_mul(k.div_ceil(K_STEP)).ok_or(too_large)?;
         let flip = int8_type.flip();
-        let mut data = Vec::new();
-        data.try_reserve_exact(rows).map_err(|_| too_large)?;
-        data.resize(rows, Int8PanelRow([[flip; K_STEP * LANES]; 2]));
-        let mut quantization = Vec::new();
-        quantization
-            .try_reserve_exact(2 * panels)
-            .map_err(|_| too_large)?;
+        let weights = Panels::new(op, k, n, [flip; 4 * LANES])?;
         let neutral = Quantization {
             scales: [1.0; LANES],
             zero_points: [i32::from(flip); LANES],
         };
-        quantization.resize(2 * panels, neutral);
+        let quantization = Storage::filled(neutral, 2 * weights.count());
         Ok(Self {
-            k,
-            n,
+            weights,
             flip,
-            data,
+            quantization: quantization.ok_or(ShapeError::size(op, "n", n))?,
+        })
+    }
+
+    /// Weights, and scales with zero points, as they lie in memory, which [`Self::from_bytes`]
+    /// takes on a machine of the same byte order.
+    pub fn as_bytes(&self) -> [&[u8]; 2] {
+        [self.weights.as_bytes(), self.quantization.as_bytes()]
+    }
+
+    /// A matrix with `k` rows and `n` columns of what [`Self::as_bytes`] gave, without a copy: for
+    /// example of a mapped file. It can't be written.
+    ///
+    /// # Errors
+    /// When a size is zero, `k` is above 66 311, or bytes have another length or don't start at a
+    /// multiple of 64.
+    pub fn from_bytes(
+        k: usize,
+        n: usize,
+        int8_type: Int8Type,
+        [weights, quantization]: [Bytes; 2],
+    ) -> Result<Self, ShapeError> {
+        let op = "PackedInt8::from_bytes";
+        ShapeError::range(op, "k", k, MAX_K)?;
+        let weights = Panels::from_bytes(op, k, n, weights)?;
+        let len = 2 * weights.count();
+        let quantization = Storage::shared::<Quantization>(op, "scales", quantization, len)?;
+        Ok(Self {
+            weights,
+            flip: int8_type.flip(),
             quantization,
         })
     }
 
     /// Number of rows, the width of the input.
     pub fn k(&self) -> usize {
-        self.k
+        self.weights.k()
     }
 
     /// Number of columns, the width of the output.
     pub fn n(&self) -> usize {
-        self.n
+        self.weights.n()
     }
 
-    /// Number of panels, `n` / [`NR`] rounded up.
+    /// Number of panels, `n` / [`NR`](crate::NR) rounded up.
     pub fn panels(&self) -> usize {
-        self.n.div_ceil(NR)
+        self.weights.count()
     }
 
-    /// Rows of a panel.
-    fn panel_rows(&self) -> usize {
-        self.k.div_ceil(K_STEP)
-    }
-
-    /// The weights of a panel; empty when there is no such panel.
-    pub(crate) fn panel(&self, index: usize) -> &[Int8PanelRow] {
-        let rows = self.panel_rows();
-        let mut panels = self.data.chunks_exact(rows);
-        panels.nth(index).unwrap_or_default()
+    pub(crate) fn weights(&self) -> &Panels<Int8> {
+        &self.weights
     }
 
     /// What the weights of a panel mean; empty when there is no such panel.
     pub(crate) fn quantization(&self, panel: usize) -> &[Quantization] {
-        self.quantization
-            .get(2 * panel..2 * panel + 2)
-            .unwrap_or_default()
+        let pairs = self.quantization.as_slice::<[Quantization; 2]>();
+        pairs.get(panel).map(<[_; 2]>::as_slice).unwrap_or_default()
     }
 
     /// Writes scale and zero point of the columns from `n0` on, one of each a column. Zero points
@@ -156,11 +161,14 @@ impl PackedInt8 {
     ) -> Result<(), ShapeError> {
         let op = "PackedInt8::write_quantization";
         ShapeError::length(op, "zero points", scales.len(), zero_points.len())?;
-        ShapeError::range(op, "columns", n0.saturating_add(scales.len()), self.n)?;
+        ShapeError::range(op, "columns", n0.saturating_add(scales.len()), self.n())?;
+        let flip = self.flip;
+        let targets = self.quantization.as_mut_slice::<Quantization>();
+        let targets = targets.ok_or(ShapeError::Shared { op })?;
         for ((n, scale), zero_point) in (n0..).zip(scales).zip(zero_points) {
-            let target = &mut self.quantization[n / LANES];
+            let target = &mut targets[n / LANES];
             target.scales[n % LANES] = *scale;
-            target.zero_points[n % LANES] = i32::from(zero_point ^ self.flip);
+            target.zero_points[n % LANES] = i32::from(zero_point ^ flip);
         }
         Ok(())
     }
@@ -177,31 +185,9 @@ impl PackedInt8 {
         width: usize,
         rows: &[u8],
     ) -> Result<(), ShapeError> {
-        let op = "PackedInt8::write_kn";
-        if width == 0 {
-            return Err(ShapeError::size(op, "width", width));
-        }
-        let count = rows.len() / width;
-        ShapeError::length(op, "rows", count * width, rows.len())?;
-        ShapeError::range(op, "rows", k0.saturating_add(count), self.k)?;
-        ShapeError::range(op, "columns", n0.saturating_add(width), self.n)?;
-        let flip = self.flip;
-        let mut done = 0;
-        while done < width {
-            let lane = (n0 + done) % NR;
-            let len = (NR - lane).min(width - done);
-            let targets = self.panel_mut((n0 + done) / NR);
-            for (k, row) in (k0..).zip(rows.chunks_exact(width)) {
-                let target = targets[k / K_STEP].0.as_flattened_mut();
-                let (columns, _) = target.as_chunks_mut::<K_STEP>();
-                let columns = &mut columns[lane..lane + len];
-                for (column, value) in columns.iter_mut().zip(&row[done..done + len]) {
-                    column[k % K_STEP] = value ^ flip;
-                }
-            }
-            done += len;
-        }
-        Ok(())
+        let (op, flip) = ("PackedInt8::write_kn", self.flip);
+        self.weights
+            .write_kn(op, (k0, n0), width, rows, |byte: u8| byte ^ flip)
     }
 
     /// Writes the columns from `n0` on. `columns` is `[any, k]` bytes: all weights of one output,
@@ -210,89 +196,40 @@ impl PackedInt8 {
     /// # Errors
     /// When `columns` is no multiple of `k`, or doesn't fit.
     pub fn write_nk(&mut self, n0: usize, columns: &[u8]) -> Result<(), ShapeError> {
-        let op = "PackedInt8::write_nk";
-        let (k, flip) = (self.k, self.flip);
-        let count = columns.len() / k;
-        ShapeError::length(op, "columns", count * k, columns.len())?;
-        ShapeError::range(op, "columns", n0.saturating_add(count), self.n)?;
-        for (n, column) in (n0..).zip(columns.chunks_exact(k)) {
-            let first = K_STEP * (n % NR);
-            let targets = self.panel_mut(n / NR);
-            for (target, values) in targets.iter_mut().zip(column.chunks(K_STEP)) {
-                let target = &mut target.0.as_flattened_mut()[first..first + values.len()];
-                for (target, value) in target.iter_mut().zip(values) {
-                    *target = value ^ flip;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn panel_mut(&mut self, index: usize) -> &mut [Int8PanelRow] {
-        let rows = self.panel_rows();
-        &mut self.data[index * rows..][..rows]
+        let (op, flip) = ("PackedInt8::write_nk", self.flip);
+        self.weights
+            .write_nk(op, n0, columns, |byte: u8| byte ^ flip)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{LENGTHS, random_bytes};
-
-    /// Byte `[k, n]` of the matrix, as written.
-    fn element(b: &PackedInt8, k: usize, n: usize) -> u8 {
-        let row = b.panel(n / NR)[k / K_STEP].0.as_flattened();
-        row[n % NR * K_STEP + k % K_STEP] ^ b.flip
-    }
+    use crate::NR;
 
     #[test]
-    fn both_orders_give_the_same_panels() {
-        for int8_type in [Int8Type::I8, Int8Type::U8] {
-            for (k, n) in LENGTHS.map(|n| (7, n)).into_iter().chain([(8, 33), (1, 2)]) {
-                let kn = random_bytes(n as u64, k * n);
-                let nk: Vec<u8> = (0..k * n).map(|i| kn[i % k * n + i / k]).collect();
-                let mut from_kn = PackedInt8::zeros(k, n, int8_type).unwrap();
-                for (k0, rows) in kn.chunks(3 * n).enumerate() {
-                    from_kn.write_kn(3 * k0, 0, n, rows).unwrap();
-                }
-                let mut from_nk = PackedInt8::zeros(k, n, int8_type).unwrap();
-                for (n0, columns) in nk.chunks(5 * k).enumerate() {
-                    from_nk.write_nk(5 * n0, columns).unwrap();
-                }
-                for (i, value) in kn.iter().enumerate() {
-                    assert_eq!(element(&from_kn, i / n, i % n), *value);
-                    assert_eq!(element(&from_nk, i / n, i % n), *value);
-                }
+    fn bytes_become_unsigned_and_columns_keep_their_quantization() {
+        for (int8_type, flip) in [(Int8Type::I8, 0x80), (Int8Type::U8, 0)] {
+            let mut b = PackedInt8::zeros(3, 50, int8_type).unwrap();
+            b.write_kn(0, 0, 20, &[1; 60]).unwrap();
+            b.write_nk(20, &[0xfe; 90]).unwrap();
+            b.write_quantization(20, &[0.5; 30], &[0x81; 30]).unwrap();
+            for n in 0..64 {
+                let word = &b.weights().panel(n / NR)[0].as_flattened()[n % NR * 4..][..4];
+                let quantization = &b.quantization(n / NR)[n % NR / LANES];
+                let scale = quantization.scales[n % LANES];
+                let zero_point = quantization.zero_points[n % LANES];
+                let (byte, expected_scale, expected_zero_point) = match n {
+                    0..20 => (1, 1.0, 0),
+                    20..50 => (0xfe, 0.5, 0x81),
+                    _ => (0, 1.0, 0),
+                };
+                let byte = byte ^ flip;
+                assert_eq!(word, [byte, byte, byte, flip], "{n}");
+                let expected = (expected_scale, i32::from(expected_zero_point ^ flip));
+                assert_eq!((scale, zero_point), expected, "{n}");
             }
-        }
-    }
-
-    #[test]
-    fn columns_of_two_matrices_side_by_side() {
-        let mut b = PackedInt8::zeros(2, 50, Int8Type::I8).unwrap();
-        b.write_kn(0, 0, 20, &[1; 40]).unwrap();
-        b.write_kn(0, 20, 30, &[0xfe; 60]).unwrap();
-        b.write_quantization(20, &[0.5; 30], &[0x81; 30]).unwrap();
-        for n in 0..50 {
-            let quantization = &b.quantization(n / NR)[n % NR / LANES];
-            let scale = quantization.scales[n % LANES];
-            let zero_point = quantization.zero_points[n % LANES];
-            let expected = if n < 20 {
-                (1, 1.0, 128)
-            } else {
-                (0xfe, 0.5, 1)
-            };
-            assert_eq!((element(&b, 1, n), scale, zero_point), expected);
-        }
-        assert_eq!((b.k(), b.n(), b.panels()), (2, 50, 2));
-    }
-
-    #[test]
-    fn panels_start_cache_lines() {
-        let b = PackedInt8::zeros(5, 70, Int8Type::U8).unwrap();
-        for panel in 0..b.panels() {
-            assert_eq!(b.panel(panel).as_ptr() as usize % 64, 0);
-            assert_eq!(b.panel(panel).len(), 2);
+            assert_eq!((b.k(), b.n(), b.panels()), (3, 50, 2));
         }
     }
 
@@ -303,18 +240,9 @@ mod tests {
         assert!(zeros(1, 0).is_err());
         assert!(zeros(MAX_K, 1).is_ok());
         assert!(zeros(MAX_K + 1, 1).is_err());
-        assert!(zeros(usize::MAX, usize::MAX).is_err());
         assert!(zeros(1, usize::MAX).is_err());
         assert!(zeros(1 << 16, 1 << 50).is_err());
         let mut b = zeros(4, 40).unwrap();
-        assert!(b.write_kn(0, 0, 0, &[]).is_err());
-        assert!(b.write_kn(0, 0, 3, &[0; 4]).is_err());
-        assert!(b.write_kn(3, 0, 1, &[0; 2]).is_err());
-        assert!(b.write_kn(usize::MAX, 0, 1, &[0; 2]).is_err());
-        assert!(b.write_kn(0, 39, 2, &[0; 2]).is_err());
-        assert!(b.write_nk(0, &[0; 5]).is_err());
-        assert!(b.write_nk(39, &[0; 8]).is_err());
-        assert!(b.write_nk(usize::MAX, &[0; 8]).is_err());
         assert!(b.write_quantization(0, &[1.0; 2], &[0]).is_err());
         assert!(b.write_quantization(39, &[1.0; 2], &[0; 2]).is_err());
         assert!(b.write_quantization(usize::MAX, &[1.0], &[0]).is_err());

@@ -3,16 +3,9 @@
 use std::ops::Range;
 
 use crate::arch::{Kernel, Target};
-use crate::blocks::Blocks;
 use crate::lanes::{LANES, Lanes, load_partial};
-use crate::packed_int8::K_STEP;
-use crate::rows::grow;
+use crate::row_blocks::{Group, Row, RowBlocks, copy_row, count_rows, grow};
 use crate::{Isa, ShapeError};
-
-/// Sixteen i8 of one row, neighbours along K: four i32 in the order of memory.
-#[derive(Debug, Clone, Copy, Default)]
-#[repr(C, align(16))]
-pub(crate) struct Group(pub(crate) [i32; LANES / K_STEP]);
 
 /// What the values of a row mean.
 #[derive(Debug, Clone, Copy, Default)]
@@ -32,44 +25,52 @@ pub(crate) struct RowScale {
 /// NaN has the scale NaN, and so are its products.
 #[derive(Debug, Clone)]
 pub struct QuantizedRows {
-    isa: Isa,
-    /// Rows of the tallest tile.
-    tallest: usize,
-    rows: usize,
-    k: usize,
-    data: Vec<Group>,
+    blocks: RowBlocks,
+    /// -128 · the sum of each group, in the order of the groups: what unsigned weights, 128 above
+    /// what they mean, give too much, negated.
+    offsets: Vec<i32>,
     scales: Vec<RowScale>,
-    /// One row before it is quantised.
-    staging: Vec<f32>,
 }
 
 impl QuantizedRows {
     /// No rows, for the kernels of `isa`.
     pub fn new(isa: Isa) -> Self {
         Self {
-            isa,
-            tallest: isa.max_rows().int8,
-            rows: 0,
-            k: 0,
-            data: Vec::new(),
+            blocks: RowBlocks::new(isa, isa.max_rows().int8, LANES),
+            offsets: Vec::new(),
             scales: Vec::new(),
-            staging: Vec::new(),
         }
     }
 
     /// Number of rows (M).
     pub fn rows(&self) -> usize {
-        self.rows
+        self.blocks.rows()
     }
 
     /// Width of a row (K).
     pub fn k(&self) -> usize {
-        self.k
+        self.blocks.k()
     }
 
     /// The tier whose kernels read these rows.
     pub fn isa(&self) -> Isa {
-        self.isa
+        self.blocks.isa()
+    }
+
+    pub(crate) fn row_blocks(&self) -> &RowBlocks {
+        &self.blocks
+    }
+
+    /// -128 · the sum of each group of a block, in the order of the groups.
+    #[inline(always)]
+    pub(crate) fn offsets(&self, block: &Range<usize>) -> &[i32] {
+        &self.offsets[self.blocks.at(block)]
+    }
+
+    /// What the values of a row mean.
+    #[inline(always)]
+    pub(crate) fn scale(&self, row: usize) -> Option<&RowScale> {
+        self.scales.get(row)
     }
 
     /// Takes the rows of `a`, `[any, k]` row-major.
@@ -77,19 +78,8 @@ impl QuantizedRows {
     /// # Errors
     /// When `k` is zero or `a` is no multiple of it, or memory runs out.
     pub fn pack(&mut self, a: &[f32], k: usize) -> Result<(), ShapeError> {
-        let op = "QuantizedRows::pack";
-        if k == 0 {
-            return Err(ShapeError::size(op, "k", k));
-        }
-        let rows = a.len() / k;
-        ShapeError::length(op, "a", rows * k, a.len())?;
-        let mut source = a.chunks_exact(k);
-        self.pack_with(rows, k, |_, row| {
-            if let Some(values) = source.next() {
-                row.copy_from_slice(values);
-            }
-            Ok(())
-        })
+        let rows = count_rows("QuantizedRows::pack", a, k)?;
+        self.pack_with(rows, k, copy_row(a, k))
     }
 
     /// Takes `rows` rows of `k` values that `fill` writes: it is called with 0, 1, 2, … and a
@@ -101,75 +91,45 @@ impl QuantizedRows {
         &mut self,
         rows: usize,
         k: usize,
-        mut fill: impl FnMut(usize, &mut [f32]) -> Result<(), E>,
+        fill: impl FnMut(usize, &mut [f32]) -> Result<(), E>,
     ) -> Result<(), E> {
         let op = "QuantizedRows::pack_with";
-        self.rows = 0;
-        if k == 0 {
-            return Err(ShapeError::size(op, "k", k).into());
-        }
+        let isa = self.isa();
+        self.blocks.clear();
         let too_many = ShapeError::size(op, "rows", rows);
-        let groups = k.div_ceil(LANES);
-        let len = rows.checked_mul(groups).ok_or(too_many)?;
-        grow(&mut self.staging, k).map_err(|_| ShapeError::size(op, "k", k))?;
-        grow(&mut self.data, len).map_err(|_| too_many)?;
+        let groups = rows.checked_mul(k.div_ceil(LANES)).ok_or(too_many)?;
+        grow(&mut self.offsets, groups).map_err(|_| too_many)?;
         grow(&mut self.scales, rows).map_err(|_| too_many)?;
-        let tallest = self.tallest;
-        let staging = &mut self.staging[..k];
-        for block in (Blocks { rows, tallest }).iter() {
-            let height = block.len();
-            let data = &mut self.data[block.start * groups..block.end * groups];
-            for (row, index) in block.enumerate() {
-                fill(index, staging)?;
-                self.isa.run(Quantize {
-                    x: staging,
-                    out: &mut data[row..],
-                    stride: height,
-                    scale: &mut self.scales[index],
-                });
-            }
-        }
-        self.rows = rows;
-        self.k = k;
-        Ok(())
+        let (offsets, scales) = (&mut self.offsets, &mut self.scales);
+        let encode = |row: Row<'_>| {
+            isa.run(Quantize {
+                offsets: &mut offsets[row.at.clone()],
+                scale: &mut scales[row.index],
+                row,
+            });
+        };
+        self.blocks.pack_with(op, rows, k, fill, encode)
     }
-
-    /// Each block's rows, its `[K / 16][rows]` values, and its scales.
-    pub(crate) fn blocks(&self) -> impl ExactSizeIterator<Item = QuantizedBlock<'_>> {
-        let Self { rows, tallest, .. } = *self;
-        let groups = self.k.div_ceil(LANES);
-        (Blocks { rows, tallest }).iter().map(move |rows| {
-            let values = &self.data[rows.start * groups..rows.end * groups];
-            let scales = &self.scales[rows.clone()];
-            QuantizedBlock {
-                rows,
-                values,
-                scales,
-            }
-        })
-    }
-}
-
-/// Rows that share a tile.
-pub(crate) struct QuantizedBlock<'a> {
-    pub(crate) rows: Range<usize>,
-    pub(crate) values: &'a [Group],
-    pub(crate) scales: &'a [RowScale],
 }
 
 struct Quantize<'a> {
-    x: &'a [f32],
-    /// Takes a group at every `stride`.
-    out: &'a mut [Group],
-    stride: usize,
+    row: Row<'a>,
+    /// Every `stride`-th is of this row.
+    offsets: &'a mut [i32],
     scale: &'a mut RowScale,
 }
 
 impl Kernel for Quantize<'_> {
     #[inline(always)]
     fn run<T: Target>(self, _: T) {
+        let Row {
+            values,
+            groups,
+            stride,
+            ..
+        } = self.row;
         // Magnitudes order as their bits do, with infinity and NaN on top.
-        let magnitudes = self.x.iter().map(|x| x.to_bits() & 0x7fff_ffff);
+        let magnitudes = values.iter().map(|x| x.to_bits() & 0x7fff_ffff);
         let largest = f32::from_bits(magnitudes.fold(0, u32::max));
         let (scale, inverse) = if !largest.is_finite() {
             (f32::NAN, 0.0)
@@ -179,21 +139,28 @@ impl Kernel for Quantize<'_> {
             (largest / 127.0, 127.0 / largest)
         };
         let mut sum = 0;
-        let (full, rest) = self.x.as_chunks::<LANES>();
-        let mut out = self.out.iter_mut().step_by(self.stride);
-        for (x, out) in full.iter().zip(&mut out) {
-            *out = quantize(x, inverse, &mut sum);
+        let (full, rest) = values.as_chunks::<LANES>();
+        let groups = groups.iter_mut().step_by(stride);
+        let mut out = groups.zip(self.offsets.iter_mut().step_by(stride));
+        for (x, (out, offset)) in full.iter().zip(&mut out) {
+            let group_sum;
+            (*out, group_sum) = quantize(x, inverse);
+            *offset = -128 * group_sum;
+            sum += group_sum;
         }
-        if let Some(out) = out.next().filter(|_| !rest.is_empty()) {
-            *out = quantize(&load_partial(rest, 0.0), inverse, &mut sum);
+        if let Some((out, offset)) = out.next().filter(|_| !rest.is_empty()) {
+            let group_sum;
+            (*out, group_sum) = quantize(&load_partial(rest, 0.0), inverse);
+            *offset = -128 * group_sum;
+            sum += group_sum;
         }
         *self.scale = RowScale { scale, sum };
     }
 }
 
-/// `x · inverse` as i8, added to `sum`; zeros when `inverse` is zero, whatever `x` is.
+/// `x · inverse` as i8 and their sum; zeros when `inverse` is zero, whatever `x` is.
 #[inline(always)]
-fn quantize(x: &Lanes, inverse: f32, sum: &mut i32) -> Group {
+fn quantize(x: &Lanes, inverse: f32) -> (Group, i32) {
     // Adding 1.5·2^23 leaves the nearest integer in the low bits of the sum.
     const ROUND: f32 = 12_582_912.0;
     let mut bytes = [0_u8; LANES];
@@ -201,14 +168,15 @@ fn quantize(x: &Lanes, inverse: f32, sum: &mut i32) -> Group {
         let scaled = if inverse == 0.0 { 0.0 } else { x[l] * inverse };
         bytes[l] = (scaled + ROUND).to_bits() as u8;
     }
+    let mut sum = 0;
     for byte in bytes {
-        *sum += i32::from(byte as i8);
+        sum += i32::from(byte as i8);
     }
     let mut group = Group::default();
     for (word, bytes) in group.0.iter_mut().zip(bytes.as_chunks().0) {
         *word = i32::from_ne_bytes(*bytes);
     }
-    group
+    (group, sum)
 }
 
 #[cfg(test)]
@@ -218,13 +186,20 @@ mod tests {
 
     /// The i8 of a row, its scale and sum.
     fn row(packed: &QuantizedRows, index: usize) -> (Vec<i8>, f32, i32) {
-        let block = packed.blocks().find(|b| b.rows.contains(&index)).unwrap();
-        let row = index - block.rows.start;
-        let groups = block.values.chunks(block.rows.len());
-        let words = groups.flat_map(|groups| groups[row].0);
+        let mut blocks = packed.row_blocks().blocks().iter();
+        let block = blocks.find(|block| block.contains(&index)).unwrap();
+        let groups = packed.row_blocks().groups(&block).chunks(block.len());
+        let words = groups.flat_map(|groups| groups[index - block.start].0);
         let values = words.flat_map(|word| word.to_ne_bytes().map(|byte| byte as i8));
-        let RowScale { scale, sum } = block.scales[row];
-        (values.collect(), scale, sum)
+        let offsets = packed.offsets(&block).chunks(block.len());
+        let offsets = offsets.map(|offsets| offsets[index - block.start]);
+        let RowScale { scale, sum } = *packed.scale(index).unwrap();
+        let values: Vec<i8> = values.collect();
+        for (values, offset) in values.chunks(LANES).zip(offsets) {
+            let sum: i32 = values.iter().map(|q| i32::from(*q)).sum();
+            assert_eq!(offset, -128 * sum);
+        }
+        (values, scale, sum)
     }
 
     #[test]
@@ -293,17 +268,5 @@ mod tests {
                 }
             }
         });
-    }
-
-    #[test]
-    fn what_does_not_fit_is_refused() {
-        let mut packed = QuantizedRows::new(Isa::detect());
-        assert!(packed.pack(&[1.0], 0).is_err());
-        assert!(packed.pack(&[1.0; 5], 2).is_err());
-        let fill = |_: usize, _: &mut [f32]| Ok::<(), ShapeError>(());
-        assert!(packed.pack_with(usize::MAX, 20, fill).is_err());
-        assert!(packed.pack_with(usize::MAX / 64, 2, fill).is_err());
-        assert!(packed.pack_with(1, usize::MAX, fill).is_err());
-        assert_eq!(packed.rows(), 0);
     }
 }

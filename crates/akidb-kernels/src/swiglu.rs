@@ -40,8 +40,9 @@ impl Kernel for SwiGlu<'_> {
     }
 }
 
+/// `SiLU(gate) · up`, lane by lane.
 #[inline(always)]
-fn gated<T: Target>(gate: &Lanes, up: &Lanes) -> Lanes {
+pub(crate) fn gated<T: Target>(gate: &Lanes, up: &Lanes) -> Lanes {
     // With e = e^-|gate|, the sigmoid is 1 / (1 + e) for a positive gate, else e / (1 + e).
     let mut x = [0.0; LANES];
     for l in 0..LANES {

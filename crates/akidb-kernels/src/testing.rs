@@ -44,3 +44,11 @@ pub(crate) fn random_bytes(seed: u64, len: usize) -> Vec<u8> {
 pub(crate) fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|v| v.to_bits()).collect()
 }
+
+/// A copy of `bytes` that starts a cache line.
+pub(crate) fn aligned(bytes: &[u8]) -> bytes::Bytes {
+    let mut room = vec![0; bytes.len() + 64];
+    let start = room.as_ptr().align_offset(64);
+    room[start..start + bytes.len()].copy_from_slice(bytes);
+    bytes::Bytes::from(room).slice(start..start + bytes.len())
+}

@@ -1,44 +1,36 @@
-//! The inner loop of every product: a few rows of A times one or more panels of B.
+//! The inner loop of the products: a few rows of A times one panel of B.
 
-use crate::arch::{Target, max_rows};
-use crate::lanes::{LANES, Lanes};
+use crate::arch::Target;
+use crate::lanes::LANES;
 use crate::packed::PanelRow;
+use crate::row_blocks::{Group, WORDS};
+use crate::weight_type::WeightType;
 
-/// Takes finished sums: 16 neighbouring columns of one row at a time.
-pub(crate) trait Sink<T> {
-    /// `row` counts within the block, `vector` counts 16 columns from the first panel on.
-    fn put(&mut self, row: usize, vector: usize, sums: &[T; LANES]);
-}
+/// Rows of the tallest tile of any tier and type of weights.
+pub(crate) const MAX_MR: usize = 12;
 
-/// Some neighbouring panels of B.
-#[derive(Clone, Copy)]
-pub(crate) struct Panels<'a> {
-    /// `[panels][stride]`.
-    pub(crate) rows: &'a [PanelRow],
-    /// Rows from one panel to the next.
-    pub(crate) stride: usize,
-    /// Rows of each panel that count (K), at most `stride`.
-    pub(crate) k: usize,
-}
+/// The sums of some rows with a panel, each row's as two vectors.
+pub(crate) type Tile<S> = [[[S; LANES]; 2]; MAX_MR];
 
-/// Multiplies a block of `rows` rows, `[K][rows]`, with `panels` and gives each sum to `sink`.
-/// A sum starts at zero and walks K upwards, in any tile.
+/// Multiplies a block of `rows` rows, `[K / STEP / 4][rows]`, with `panel` and writes the sums to
+/// `out`. Meanwhile asks for `next`, which a later call reads, to be in the cache.
 ///
-/// `rows` is at most the target's tallest tile; lengths are the caller's business (a mistake
-/// there gives missing sums, not a panic).
+/// A sum starts at zero and walks K upwards, in any tile. `rows` is at most the target's tallest
+/// tile; lengths are the caller's business (a mistake there gives wrong sums, not a panic).
 #[inline(always)]
-pub(crate) fn product<T: Target>(
+pub(crate) fn multiply<T: Target, W: WeightType>(
     target: T,
     rows: usize,
-    a: &[f32],
-    panels: Panels<'_>,
-    sink: &mut impl Sink<f32>,
+    a: &[Group],
+    panel: &[PanelRow<W::Vector>],
+    next: &[PanelRow<W::Vector>],
+    out: &mut Tile<W::Sum>,
 ) {
     macro_rules! of_rows {
         ($($rows:literal)*) => {
             match rows {
-                $($rows if $rows <= max_rows::<T>() => {
-                    product_of_rows::<T, $rows>(target, a.as_chunks().0, panels, sink)
+                $($rows if $rows < W::vectors::<T>().len() => {
+                    multiply_of_rows::<T, W, $rows>(target, a.as_chunks().0, panel, next, out)
                 })*
                 _ => debug_assert!(false, "no tile of {rows} rows"),
             }
@@ -48,87 +40,72 @@ pub(crate) fn product<T: Target>(
 }
 
 #[inline(always)]
-fn product_of_rows<T: Target, const MR: usize>(
+fn multiply_of_rows<T: Target, W: WeightType, const MR: usize>(
     target: T,
-    a: &[[f32; MR]],
-    panels: Panels<'_>,
-    sink: &mut impl Sink<f32>,
+    a: &[[Group; MR]],
+    panel: &[PanelRow<W::Vector>],
+    next: &[PanelRow<W::Vector>],
+    out: &mut Tile<W::Sum>,
 ) {
-    let Panels { rows, stride, k } = panels;
-    let vectors = T::VECTORS.get(MR).copied().unwrap_or(1);
-    let mut vector = 0;
-    let mut rest = rows;
-    if vectors >= 8 {
-        while let Some((group, after)) = rest.split_at_checked(4 * stride) {
-            let (first, second) = group.split_at(2 * stride);
-            let ((p0, p1), (p2, p3)) = (first.split_at(stride), second.split_at(stride));
-            let row = |i: usize| [&p0[i].0, &p1[i].0, &p2[i].0, &p3[i].0];
-            tile(target, a, k, row, vector, sink);
-            vector += 8;
-            rest = after;
-        }
-    }
-    if vectors >= 4 {
-        while let Some((group, after)) = rest.split_at_checked(2 * stride) {
-            let (p0, p1) = group.split_at(stride);
-            tile(target, a, k, |i| [&p0[i].0, &p1[i].0], vector, sink);
-            vector += 4;
-            rest = after;
-        }
-    }
-    for panel in rest.chunks_exact(stride) {
-        if vectors >= 2 {
-            tile(target, a, k, |i| [&panel[i].0], vector, sink);
-        } else {
-            let half = |half: usize| move |i: usize| [std::array::from_ref(&panel[i].0[half])];
-            tile(target, a, k, half(0), vector, sink);
-            tile(target, a, k, half(1), vector + 1, sink);
-        }
-        vector += 2;
+    if W::vectors::<T>()
+        .get(MR)
+        .is_some_and(|vectors| *vectors >= 2)
+    {
+        tile::<T, W, MR, 2>(target, a, panel, 0, next, out);
+    } else {
+        tile::<T, W, MR, 1>(target, a, panel, 0, next, out);
+        tile::<T, W, MR, 1>(target, a, panel, 1, &[], out);
     }
 }
 
-/// Sums of `MR` rows and `P` × `V` vectors, which `b` gives for each index along K.
+/// Sums of `MR` rows and `V` vectors of the panel, from `vector` on.
 #[inline(always)]
-fn tile<'b, T: Target, const MR: usize, const P: usize, const V: usize>(
+fn tile<T: Target, W: WeightType, const MR: usize, const V: usize>(
     target: T,
-    a: &[[f32; MR]],
-    k: usize,
-    b: impl Fn(usize) -> [&'b [Lanes; V]; P],
+    a: &[[Group; MR]],
+    panel: &[PanelRow<W::Vector>],
     vector: usize,
-    sink: &mut impl Sink<f32>,
+    next: &[PanelRow<W::Vector>],
+    out: &mut Tile<W::Sum>,
 ) {
-    let zero = target.splat(0.0);
-    let mut sums = [[[zero; V]; P]; MR];
-    for (i, a) in a.iter().enumerate().take(k) {
-        let lanes = b(i);
-        let mut b = [[zero; V]; P];
-        for p in 0..P {
-            for v in 0..V {
-                b[p][v] = target.load(&lanes[p][v]);
-            }
+    let mut sums = [[W::zero(target); V]; MR];
+    let mut next = next.chunks(next.len().div_ceil(a.len().max(1)).max(1));
+    let (groups, rest) = panel.as_chunks::<WORDS>();
+    let (a_groups, a_rest) = a.split_at(groups.len().min(a.len()));
+    for (a, rows) in a_groups.iter().zip(groups) {
+        for row in next.next().unwrap_or_default() {
+            target.prefetch(row);
         }
-        for r in 0..MR {
-            let a = target.splat(a[r]);
-            for p in 0..P {
-                for v in 0..V {
-                    sums[r][p][v] = target.mul_add(a, b[p][v], sums[r][p][v]);
-                }
-            }
+        for (i, row) in rows.iter().enumerate() {
+            step::<T, W, MR, V>(target, a, i, row, vector, &mut sums);
         }
     }
-    // A copy of its own, so that `sums` need no memory, whatever `sink` does.
-    let mut done = [[[[0.0; LANES]; V]; P]; MR];
+    for a in a_rest {
+        for (i, row) in rest.iter().enumerate() {
+            step::<T, W, MR, V>(target, a, i, row, vector, &mut sums);
+        }
+    }
+    for (out, sums) in out.iter_mut().zip(sums) {
+        for (out, sums) in out.iter_mut().skip(vector).zip(sums) {
+            *out = W::store(target, sums);
+        }
+    }
+}
+
+/// Adds the products of word `i` of a group.
+#[inline(always)]
+fn step<T: Target, W: WeightType, const MR: usize, const V: usize>(
+    target: T,
+    a: &[Group; MR],
+    i: usize,
+    row: &PanelRow<W::Vector>,
+    vector: usize,
+    sums: &mut [[W::Sums<T>; V]; MR],
+) {
+    let weights: [W::Loaded<T>; V] = std::array::from_fn(|v| W::load(target, &row[vector + v]));
     for r in 0..MR {
-        for p in 0..P {
-            for v in 0..V {
-                done[r][p][v] = target.store(sums[r][p][v]);
-            }
-        }
-    }
-    for (r, row) in done.iter().enumerate() {
-        for (v, sums) in row.as_flattened().iter().enumerate() {
-            sink.put(r, vector + v, sums);
+        for v in 0..V {
+            sums[r][v] = W::dot(target, weights[v], a[r].0[i], sums[r][v]);
         }
     }
 }

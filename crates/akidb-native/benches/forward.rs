@@ -1,7 +1,7 @@
 //! Tokens per second of a model on this CPU, per tier.
 //!
-//! `cargo bench -p akidb-native --bench forward [-- DIRECTORY FILE]`: the built-in model, or
-//! another directory with its ONNX file. Two threads; medians of 5 runs over random ids, after
+//! `cargo bench -p akidb-native --bench forward [-- DIRECTORY FILE [TIER [TEXTSxTOKENS …]]]`: the
+//! built-in model, or another directory with its ONNX file. Two threads; medians of 5 runs over random ids, after
 //! one run to warm up.
 //!
 //! The built-in model on two mostly idle cores of an AMD EPYC (Zen 4), avx512: 1 x 5 tokens 0.56 ms,
@@ -31,18 +31,28 @@ fn main() -> Result<(), Box<dyn Error>> {
             "onnx/model_fp16.onnx".to_owned(),
         ),
     };
+    let tier: Option<Isa> = args.next().map(|tier| tier.parse()).transpose()?;
+    let mut work = Vec::new();
+    for arg in args {
+        let (texts, tokens) = arg.split_once('x').ok_or("work is TEXTSxTOKENS")?;
+        work.push((texts.parse()?, tokens.parse()?));
+    }
+    if work.is_empty() {
+        work = vec![(1, 5), (8, 5), (32, 5), (8, 128), (1, 512), (1, 2048)];
+    }
     let config = DecoderConfig::open(&dir.join("config.json"))?;
     let decoder = recognise(&OnnxModel::open(&dir.join(file))?, Some(&config))?;
-    for isa in Isa::available() {
+    for isa in Isa::available().filter(|isa| tier.is_none_or(|tier| tier == *isa)) {
         let start = Instant::now();
         let options = EngineOptions {
             threads: NonZeroUsize::new(2),
             isa: Some(isa),
             precision: Precision::Auto,
+            ..EngineOptions::default()
         };
         let engine = Engine::new(&decoder, options)?;
         println!("{isa}: loaded in {:.0?}", start.elapsed());
-        for (texts, tokens) in [(1, 5), (8, 5), (32, 5), (8, 128), (1, 512), (1, 2048)] {
+        for &(texts, tokens) in &work {
             let batch: TokenBatch = (0..texts)
                 .map(|text| ids(text, tokens, config.vocab_size))
                 .collect();

@@ -2,13 +2,16 @@
 
 use std::ops::Range;
 
-use akidb_kernels::{Attention, KeyValues, NR};
+use akidb_kernels::{Attention, NR};
 use akidb_onnx::decoder::DecoderConfig;
 
 use crate::error::EngineError;
 
 /// Largest width that is believed.
 const MAX_WIDTH: usize = 1 << 20;
+
+/// Widest head that attention takes.
+const MAX_HEAD_DIM: usize = 1 << 16;
 
 /// Sizes of a decoder, and where the parts of its fused products lie.
 #[derive(Debug, Clone)]
@@ -29,8 +32,6 @@ pub(crate) struct Dims {
     pub(crate) k_column: usize,
     /// First column of v in q/k/v.
     pub(crate) v_column: usize,
-    /// First column of up in gate/up; gate starts at 0.
-    pub(crate) up_column: usize,
 }
 
 impl Dims {
@@ -41,7 +42,7 @@ impl Dims {
             ("num_hidden_layers", config.num_hidden_layers, MAX_WIDTH),
             ("num_attention_heads", config.num_attention_heads, MAX_WIDTH),
             ("num_key_value_heads", config.num_key_value_heads, MAX_WIDTH),
-            ("head_dim", config.head_dim, MAX_WIDTH),
+            ("head_dim", config.head_dim, MAX_HEAD_DIM),
             ("intermediate_size", config.intermediate_size, MAX_WIDTH),
             ("vocab_size", config.vocab_size, u32::MAX as usize),
             // Positions beyond are no longer exact in f32.
@@ -84,13 +85,12 @@ impl Dims {
             max_position_embeddings: config.max_position_embeddings,
             rms_norm_eps: config.rms_norm_eps,
             attention: Attention {
-                key_values: KeyValues::new(head_dim)?,
+                head_dim,
                 query_heads: heads / kv_heads,
                 scale: 1.0 / (head_dim as f32).sqrt(),
             },
             k_column,
             v_column: k_column + kv_width.next_multiple_of(NR),
-            up_column: config.intermediate_size.next_multiple_of(NR),
         })
     }
 
@@ -99,9 +99,23 @@ impl Dims {
         self.v_column + self.kv_width
     }
 
-    /// Width of gate/up.
+    /// Width of gate/up, whose panels alternate.
     pub(crate) fn gate_up_width(&self) -> usize {
-        self.up_column + self.intermediate_size
+        2 * self.intermediate_size.next_multiple_of(NR)
+    }
+
+    /// Width of the query heads that share a key/value head.
+    pub(crate) fn query_group(&self) -> usize {
+        self.attention.query_heads * self.head_dim
+    }
+
+    /// Multiplications of a query with one key and one value, to those of a row in all linear
+    /// layers.
+    pub(crate) fn attention_share(&self) -> f64 {
+        let qkv = self.hidden_size * self.qkv_width();
+        let o = self.hidden_size * self.q_width;
+        let mlp = 3 * self.hidden_size * self.intermediate_size;
+        (2 * self.q_width) as f64 / (qkv + o + mlp) as f64
     }
 
     /// Panels of q in q/k/v.

@@ -2,37 +2,44 @@
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use akidb_backend::{Backend, BackendError, BackendInfo, Pooling, TokenBatch};
-use akidb_kernels::Isa;
+use akidb_kernels::{Isa, KEY_TILE, KeyValueType};
 use akidb_onnx::decoder::Decoder;
 
 use crate::dims::Dims;
 use crate::error::EngineError;
-use crate::forward::{Model, key_room};
+use crate::forward::Model;
 use crate::pool::Pool;
+use crate::prefix::{Prefix, Prefixes};
 use crate::rotary::RotaryTable;
 use crate::weights::Weights;
 use crate::workspace::Workspace;
 
 /// Tokens of a forward pass, unless one text has more.
-const MAX_BATCH_TOKENS: usize = 4096;
+const MAX_BATCH_TOKENS: usize = 2048;
 
 /// Tokens that keys and values may take room for, where every text is rounded up to a tile.
 const MAX_BATCH_KEYS: usize = 4 * MAX_BATCH_TOKENS;
 
-/// Workspaces kept for the next calls; more calls at a time make their own.
-const IDLE_WORKSPACES: usize = 2;
-
-/// Arithmetic of the linear layers.
+/// Arithmetic of the linear layers. Softmax, norms and sums are in f32 whatever it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// What the file holds: int8 where all weights of a product are 8-bit codes, else f32.
+    /// What the file holds: 8-bit codes as [`Self::Int8`], 4-bit codes as [`Self::Int4`], f16 and
+    /// bf16 as [`Self::Bf16`] where the CPU has instructions for it, all else as [`Self::F32`].
     #[default]
     Auto,
     /// f32, whatever the file holds.
     F32,
+    /// bf16 weights and activations.
+    Bf16,
+    /// 8-bit weights and activations. Weights that are not stored in 8 bits are quantised, with a
+    /// scale for each output.
+    Int8,
+    /// 4-bit weights and 8-bit activations. Weights that are not stored in 4 bits are quantised,
+    /// with a scale for each 32 inputs of an output.
+    Int4,
 }
 
 /// How an engine runs.
@@ -44,21 +51,26 @@ pub struct EngineOptions {
     pub isa: Option<Isa>,
     /// Arithmetic of the linear layers.
     pub precision: Precision,
+    /// Compute the tokens that the texts of several calls start with each time.
+    pub no_prefix_cache: bool,
 }
 
 /// A decoder in memory, ready to run.
 ///
-/// The linear weights are held in f32 and known to be finite, or as 8-bit codes; the embedding
-/// table stays in its file, and is not checked. A call works in passes of at most 4096 tokens, or
-/// one longer text. A pass needs, in f32: the hidden states of its tokens, the keys and values of
-/// one layer, and the activations of 128 rows a thread. For Qwen3-Embedding-0.6B and two threads
-/// that is below 200 MB up to 4096 tokens, and about 450 MB for one text of 32 768. The memory of
-/// two passes is kept between calls, but not that of a longer text.
+/// The linear weights are held as their precision needs them, and are known to be finite; the
+/// embedding table stays in its file, and is not checked. A call works in passes of at most 2048
+/// tokens, or one longer text; passes of several calls take turns. A pass needs the hidden states
+/// of its tokens in f32, the keys and values of two layers (in bf16 where the linear layers are not
+/// in f32 and the CPU has instructions for it), and the activations of 128 rows a thread. The
+/// memory is kept from pass to pass, but not that of a longer text.
 #[derive(Debug)]
 pub struct Engine {
     model: Model,
     info: BackendInfo,
-    idle: Mutex<Vec<Workspace>>,
+    /// Passes of several calls take turns.
+    workspace: Mutex<Workspace>,
+    /// `None` when none are kept.
+    prefixes: Option<Mutex<Prefixes>>,
 }
 
 impl Engine {
@@ -81,7 +93,7 @@ impl Engine {
         let dims = Dims::new(&decoder.config)?;
         let pool = Pool::new(threads)?;
         let max_tokens = dims.max_position_embeddings;
-        let weights = Weights::pack(decoder, &dims, options.precision, &pool)?;
+        let weights = Weights::pack(decoder, &dims, options.precision, isa, &pool)?;
         Ok(Self {
             info: BackendInfo {
                 backend: "native",
@@ -92,14 +104,20 @@ impl Engine {
                 max_tokens: Some(max_tokens),
                 pooling: Pooling::LastToken,
             },
+            workspace: Mutex::new(Workspace::new(isa, pool.threads())),
+            prefixes: (!options.no_prefix_cache).then(Mutex::default),
             model: Model {
+                key_value_type: if isa.has_bf16() && weights.precision() != "f32" {
+                    KeyValueType::Bf16
+                } else {
+                    KeyValueType::F32
+                },
                 weights,
                 rotary: RotaryTable::new(decoder.config.rope_theta, dims.head_dim, max_tokens),
                 dims,
                 pool,
                 isa,
             },
-            idle: Mutex::new(Vec::new()),
         })
     }
 
@@ -136,25 +154,48 @@ impl Engine {
 
     fn run(&self, batch: &TokenBatch, out: &mut [f32]) -> Result<(), EngineError> {
         self.check(batch, out)?;
-        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let workspace = idle().pop();
-        let mut workspace =
-            workspace.unwrap_or_else(|| Workspace::new(self.model.isa, self.model.pool.threads()));
-        let width = self.model.dims.hidden_size;
         let texts: Vec<&[u32]> = batch.iter().collect();
-        self.model.pool.enter(|| {
-            passes(&texts).into_iter().try_for_each(|pass| {
-                let out = &mut out[pass.start * width..pass.end * width];
-                self.model.forward(&texts[pass], &mut workspace, out)
-            })
-        })?;
-        if workspace.hidden.len() <= MAX_BATCH_TOKENS * width {
-            let mut idle = idle();
-            if idle.len() < IDLE_WORKSPACES {
-                idle.push(workspace);
+        let prefix = self.prefix(batch)?;
+        let prefix = prefix.as_deref();
+        let width = self.model.dims.hidden_size;
+        for pass in passes(&texts) {
+            let out = &mut out[pass.start * width..pass.end * width];
+            let mut workspace = self.workspace();
+            self.model
+                .forward(&texts[pass.clone()], prefix, &mut workspace, out)?;
+            if texts[pass].iter().any(|text| text.len() > MAX_BATCH_TOKENS) {
+                *workspace = Workspace::new(self.model.isa, self.model.pool.threads());
             }
         }
         Ok(())
+    }
+
+    /// The keys and values of the tokens that all texts start with because of their prompt, once
+    /// it is seen that they are used again.
+    fn prefix(&self, batch: &TokenBatch) -> Result<Option<Arc<Prefix>>, EngineError> {
+        let Some(prefixes) = &self.prefixes else {
+            return Ok(None);
+        };
+        let ids = batch
+            .text(0)
+            .get(..batch.shared_prefix())
+            .unwrap_or_default();
+        let mut prefixes = prefixes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(prefix) = prefixes.get(ids) {
+            return Ok(Some(prefix));
+        }
+        if !prefixes.admits(ids, batch.len()) {
+            return Ok(None);
+        }
+        let prefix = Arc::new(self.model.prefix(ids, &mut self.workspace())?);
+        prefixes.insert(Arc::clone(&prefix));
+        Ok(Some(prefix))
+    }
+
+    fn workspace(&self) -> MutexGuard<'_, Workspace> {
+        self.workspace
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -174,12 +215,12 @@ fn passes(texts: &[&[u32]]) -> Vec<Range<usize>> {
     let (mut tokens, mut keys) = (0, 0);
     for (i, text) in texts.iter().enumerate() {
         tokens += text.len();
-        keys += key_room(text.len());
+        keys += text.len().next_multiple_of(KEY_TILE);
         match passes.last_mut() {
             Some(pass) if tokens <= MAX_BATCH_TOKENS && keys <= MAX_BATCH_KEYS => pass.end = i + 1,
             _ => {
                 passes.push(i..i + 1);
-                (tokens, keys) = (text.len(), key_room(text.len()));
+                (tokens, keys) = (text.len(), text.len().next_multiple_of(KEY_TILE));
             }
         }
     }
@@ -198,7 +239,7 @@ mod tests {
             passes(&texts)
         };
         assert_eq!(cut(&[]), []);
-        assert_eq!(cut(&[9000, 1, 4095, 1]), [0..1, 1..3, 3..4]);
-        assert_eq!(cut(&[1; 300]), [0..256, 256..300]);
+        assert_eq!(cut(&[9000, 1, 2047, 1]), [0..1, 1..3, 3..4]);
+        assert_eq!(cut(&[1; 300]), [0..128, 128..256, 256..300]);
     }
 }

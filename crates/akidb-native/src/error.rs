@@ -56,6 +56,8 @@ pub(crate) enum EngineError {
         hidden_size: usize,
     },
 
+    #[error("another thread failed")]
+    Stopped,
     #[error("sizes inside the engine contradict each other")]
     Shape(#[from] ShapeError),
 }
@@ -72,7 +74,7 @@ impl From<EngineError> for BackendError {
             E::EmptyText { .. } | E::TooLong { .. } | E::TokenId { .. } | E::Output { .. } => {
                 BackendErrorKind::InvalidInput
             }
-            E::Threads { .. } | E::Shape(_) => BackendErrorKind::Failed,
+            E::Threads { .. } | E::Stopped | E::Shape(_) => BackendErrorKind::Failed,
         };
         let message = error.to_string();
         match error {

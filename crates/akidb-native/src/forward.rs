@@ -1,20 +1,28 @@
-//! The forward pass: embedding lookup, layers, the last token's hidden state.
+//! The forward pass: which rows a thread works on, from token ids to hidden states.
 
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
-use akidb_kernels::{Isa, KEY_TILE, ShapeError, rms_norm, rms_norm_in_place, swiglu};
+use akidb_kernels::{Isa, KeyValueTile, KeyValueType, ShapeError};
 
-use crate::attention::{Projected, Segment, attend, store_key_values};
+use crate::attention::{LayerAttention, LayerPrefix};
 use crate::dims::Dims;
 use crate::error::EngineError;
-use crate::linear::Linear;
-use crate::pool::Pool;
+use crate::key_values::KeyValues;
+use crate::layout::Layout;
+use crate::pool::{Member, Pool};
+use crate::prefix::Prefix;
 use crate::rotary::RotaryTable;
-use crate::weights::{Layer, Weights};
-use crate::workspace::{Chunk, Scratch, Workspace, grow};
+use crate::weights::Weights;
+use crate::workspace::Workspace;
+use crate::{split_columns, split_rows};
 
-/// Rows that go through a layer together, for each thread.
-const CHUNK_ROWS_PER_THREAD: usize = 128;
+/// With fewer rows for each thread than this, threads share out columns instead: each weight is
+/// then read once instead of once a thread.
+const MIN_ROWS_PER_THREAD: usize = 16;
+
+/// How much longer a multiplication takes in attention than in the linear layers.
+const ATTENTION_COST: f64 = 2.0;
 
 /// Everything that stays the same from one pass to the next.
 #[derive(Debug)]
@@ -24,296 +32,165 @@ pub(crate) struct Model {
     pub(crate) rotary: RotaryTable,
     pub(crate) pool: Pool,
     pub(crate) isa: Isa,
+    pub(crate) key_value_type: KeyValueType,
 }
 
-/// Rows that go through a layer together, and what they are.
-struct Rows {
-    range: Range<usize>,
-    segments: Vec<Segment>,
+/// Texts that go through the model together.
+pub(crate) struct Pass<'a> {
+    /// Token id of each row.
+    ids: Vec<u32>,
+    pub(crate) layout: Layout,
+    /// Of the layers with an even index, and of the others.
+    key_values: &'a [KeyValues; 2],
+    prefix: Option<&'a Prefix>,
+    /// Rows of each thread, where threads have rows.
+    shares: Vec<Range<usize>>,
+    /// Keys and values of each layer, `[tiles][heads]`, kept for later passes.
+    kept: Option<Mutex<Vec<Vec<KeyValueTile>>>>,
+}
+
+impl Pass<'_> {
+    /// Token id of a row.
+    pub(crate) fn id(&self, row: usize) -> u32 {
+        self.ids[row]
+    }
+
+    /// True when a thread needs keys that another one computes.
+    pub(crate) fn is_cut(&self) -> bool {
+        let mut cuts = self.shares.iter().map(|share| share.end);
+        !cuts.all(|end| self.layout.starts_at(end))
+    }
+
+    pub(crate) fn attention<'a>(&'a self, model: &'a Model, layer: usize) -> LayerAttention<'a> {
+        LayerAttention {
+            model,
+            layer: &model.weights.layers[layer],
+            key_values: &self.key_values[layer % 2],
+            prefix: self.prefix.map(|prefix| LayerPrefix {
+                tokens: prefix.ids().len(),
+                tiles: prefix.layer(layer),
+            }),
+        }
+    }
+
+    /// Keeps the keys and values of a layer, if any are to be kept.
+    pub(crate) fn keep(&self, model: &Model, layer: usize) {
+        let Some(kept) = &self.kept else { return };
+        let heads = model.dims.num_key_value_heads;
+        let tiles = (0..self.layout.tiles()).flat_map(|tile| {
+            let heads =
+                (0..heads).flat_map(move |head| self.key_values[layer % 2].read(tile, 1, head));
+            heads.map(|tile| tile.clone())
+        });
+        let tiles = tiles.collect();
+        kept.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(tiles);
+    }
 }
 
 impl Model {
     /// Writes the hidden state of each text's last token, after the final norm, to `out`,
     /// `[texts, hidden_size]`.
     ///
-    /// Texts must have tokens, all known, and no more than there are positions.
+    /// Texts must start with `prefix` and go on, and have known tokens, no more than there are
+    /// positions.
     pub(crate) fn forward(
         &self,
         texts: &[&[u32]],
+        prefix: Option<&Prefix>,
         workspace: &mut Workspace,
         out: &mut [f32],
     ) -> Result<(), EngineError> {
-        let width = self.dims.hidden_size;
-        let (segments, key_values_len) = self.lay_out(texts)?;
-        let tokens = texts.iter().map(|text| text.len()).sum::<usize>();
-        let chunks = chunks(&segments, self.chunk_rows());
-        workspace
-            .chunk
-            .reserve(&self.dims, self.chunk_rows().min(tokens));
-        grow(&mut workspace.key_values, key_values_len);
-        let hidden = grow(&mut workspace.hidden, tokens * width);
-        for (id, row) in texts
-            .iter()
-            .copied()
-            .flatten()
-            .zip(hidden.chunks_exact_mut(width))
-        {
-            self.weights.embed_tokens.read_row(*id as usize, row)?;
-        }
-        let Some((last, layers)) = self.weights.layers.split_last() else {
-            return Ok(());
+        let cached = prefix.map_or(0, |prefix| prefix.ids().len());
+        let layout = Layout::new(texts.iter().map(|text| (text.len(), cached)));
+        self.reserve(workspace, &layout)?;
+        let threads = self.pool.threads();
+        let rows = layout.rows();
+        let by_rows = threads == 1 || rows >= MIN_ROWS_PER_THREAD * threads;
+        let pass = Pass {
+            ids: texts
+                .iter()
+                .flat_map(|text| &text[cached..])
+                .copied()
+                .collect(),
+            shares: if by_rows {
+                layout.shares(threads, ATTENTION_COST * self.dims.attention_share())
+            } else {
+                Vec::new()
+            },
+            layout,
+            key_values: &workspace.key_values,
+            prefix,
+            kept: None,
         };
-        for layer in layers {
-            for rows in &chunks {
-                self.layer(layer, rows, workspace)?;
-            }
+        let memory = |member: Member<'_>| workspace.members[member.index].lock();
+        if by_rows {
+            self.pool.team(|member| {
+                let mut memory = memory(member).unwrap_or_else(PoisonError::into_inner);
+                let own = pass.shares[member.index].clone();
+                split_rows::forward(self, member, &pass, own, &mut memory)
+            })?;
+        } else {
+            workspace.columns.reserve(&self.dims, rows, threads);
+            let columns = &workspace.columns;
+            self.pool.team(|member| {
+                let mut memory = memory(member).unwrap_or_else(PoisonError::into_inner);
+                split_columns::forward(self, member, threads, &pass, columns, &mut memory)
+            })?;
         }
-        for rows in &chunks {
-            self.last_layer_key_values(last, rows, workspace)?;
-        }
-        let mut end = 0;
-        for (text, out) in texts.iter().zip(out.chunks_exact_mut(width)) {
-            end += text.len();
-            out.copy_from_slice(&workspace.hidden[(end - 1) * width..end * width]);
-        }
-        let ends: Vec<Segment> = segments.iter().map(Segment::last_row).collect();
-        let count = self.chunk_rows();
-        for (ends, out) in ends.chunks(count).zip(out.chunks_mut(count * width)) {
-            self.last_layer(last, ends, workspace, out)?;
-        }
-        let eps = self.dims.rms_norm_eps;
-        Ok(rms_norm_in_place(self.isa, out, &self.weights.norm, eps)?)
-    }
-
-    fn chunk_rows(&self) -> usize {
-        CHUNK_ROWS_PER_THREAD * self.pool.threads()
-    }
-
-    /// Where each text's keys and values lie, and how much room all take.
-    fn lay_out(&self, texts: &[&[u32]]) -> Result<(Vec<Segment>, usize), EngineError> {
-        let mut len = 0_usize;
-        let mut segments = Vec::with_capacity(texts.len());
-        for text in texts {
-            let tokens = text.len();
-            let segment = Segment::of_text(&self.dims, tokens, len);
-            let end = segment.and_then(|(_, heads)| len.checked_add(heads));
-            let (Some((segment, _)), Some(end)) = (segment, end) else {
-                let (op, operand, size) = ("forward", "tokens", tokens);
-                return Err(ShapeError::Size { op, operand, size }.into());
+        let mut out = out;
+        for (member, memory) in workspace.members.iter().enumerate() {
+            let ends = match pass.shares.get(member) {
+                Some(own) => pass.layout.ends(own.clone()).len(),
+                None if member == 0 => texts.len(),
+                None => 0,
             };
-            segments.push(segment);
-            len = end;
+            let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            let (own, rest) = out.split_at_mut(ends * self.dims.hidden_size);
+            own.copy_from_slice(&memory.out[..own.len()]);
+            out = rest;
         }
-        Ok((segments, len))
+        Ok(())
     }
 
-    /// Takes some rows through a layer.
-    fn layer(
+    /// The keys and values of every layer for texts that start with `ids`.
+    pub(crate) fn prefix(
         &self,
-        layer: &Layer,
-        rows: &Rows,
+        ids: &[u32],
         workspace: &mut Workspace,
-    ) -> Result<(), EngineError> {
-        let Workspace {
-            hidden,
-            key_values,
-            chunk,
-            scratch,
-        } = workspace;
-        let (dims, width) = (&self.dims, self.dims.hidden_size);
-        let count = rows.range.len();
-        let hidden = &mut hidden[rows.range.start * width..rows.range.end * width];
-        let qkv = &mut chunk.qkv[..count * dims.qkv_width()];
-        let norm = self.norm_rows(hidden, &layer.input_layernorm);
-        Linear::new(&layer.qkv).run(&self.pool, scratch, norm, qkv)?;
-        let projected = Projected {
-            data: qkv,
-            width: dims.qkv_width(),
-            q: 0,
-            k: dims.k_column,
-            v: dims.v_column,
+    ) -> Result<Prefix, EngineError> {
+        let layout = Layout::new([(ids.len(), 0)]);
+        self.reserve(workspace, &layout)?;
+        let pass = Pass {
+            ids: ids.to_vec(),
+            shares: vec![0..ids.len()],
+            layout,
+            key_values: &workspace.key_values,
+            prefix: None,
+            kept: Some(Mutex::default()),
         };
-        let workers = &mut scratch.workers;
-        store_key_values(self, layer, &rows.segments, projected, key_values, workers)?;
-        let attended = &mut chunk.attended[..count * dims.q_width];
-        attend(
-            self,
-            layer,
-            &rows.segments,
-            projected,
-            key_values,
-            workers,
-            attended,
-        )?;
-        self.after_attention(layer, hidden, chunk, scratch)
+        self.pool.alone(|member| {
+            let memory = workspace.members[member.index].lock();
+            let mut memory = memory.unwrap_or_else(PoisonError::into_inner);
+            split_rows::forward(self, member, &pass, 0..ids.len(), &mut memory)
+        })?;
+        let kept = pass.kept.map(Mutex::into_inner);
+        let layers = kept.map(|kept| kept.unwrap_or_else(PoisonError::into_inner));
+        Ok(Prefix::new(ids.to_vec(), layers.unwrap_or_default()))
     }
 
-    /// Only the keys and values of some rows.
-    fn last_layer_key_values(
-        &self,
-        layer: &Layer,
-        rows: &Rows,
-        workspace: &mut Workspace,
-    ) -> Result<(), EngineError> {
-        let (dims, width) = (&self.dims, self.dims.hidden_size);
-        let hidden = &workspace.hidden[rows.range.start * width..rows.range.end * width];
-        let linear = Linear::of_panels(&layer.qkv, dims.kv_panels());
-        let data = &mut workspace.chunk.qkv[..rows.range.len() * linear.width()];
-        let scratch = &mut workspace.scratch;
-        let norm = self.norm_rows(hidden, &layer.input_layernorm);
-        linear.run(&self.pool, scratch, norm, data)?;
-        let projected = Projected {
-            data,
-            width: linear.width(),
-            q: 0,
-            k: 0,
-            v: dims.v_column - dims.k_column,
-        };
-        let workers = &mut scratch.workers;
-        let key_values = &mut workspace.key_values;
-        store_key_values(self, layer, &rows.segments, projected, key_values, workers)
+    /// Writes a token's row of the embedding table.
+    pub(crate) fn embed(&self, id: u32, row: &mut [f32]) -> Result<(), EngineError> {
+        Ok(self.weights.embed_tokens.read_row(id as usize, row)?)
     }
 
-    /// Takes the last rows of some texts, `hidden`, through a layer whose keys and values are
-    /// there already.
-    fn last_layer(
-        &self,
-        layer: &Layer,
-        ends: &[Segment],
-        workspace: &mut Workspace,
-        hidden: &mut [f32],
-    ) -> Result<(), EngineError> {
-        let Workspace {
-            key_values,
-            chunk,
-            scratch,
-            ..
-        } = workspace;
-        let linear = Linear::of_panels(&layer.qkv, self.dims.q_panels());
-        let data = &mut chunk.qkv[..ends.len() * linear.width()];
-        let norm = self.norm_rows(hidden, &layer.input_layernorm);
-        linear.run(&self.pool, scratch, norm, data)?;
-        let projected = Projected {
-            data,
-            width: linear.width(),
-            q: 0,
-            k: 0,
-            v: 0,
-        };
-        let attended = &mut chunk.attended[..ends.len() * self.dims.q_width];
-        let workers = &mut scratch.workers;
-        attend(self, layer, ends, projected, key_values, workers, attended)?;
-        self.after_attention(layer, hidden, chunk, scratch)
-    }
-
-    /// Output projection and MLP, each added to `hidden`.
-    fn after_attention(
-        &self,
-        layer: &Layer,
-        hidden: &mut [f32],
-        chunk: &mut Chunk,
-        scratch: &mut Scratch,
-    ) -> Result<(), EngineError> {
+    fn reserve(&self, workspace: &mut Workspace, layout: &Layout) -> Result<(), ShapeError> {
         let dims = &self.dims;
-        let count = hidden.len() / dims.hidden_size;
-        let attended = &chunk.attended;
-        let attended = |i: usize, row: &mut [f32]| {
-            row.copy_from_slice(&attended[i * dims.q_width..][..dims.q_width]);
-            Ok(())
-        };
-        Linear::residual(&layer.o).run(&self.pool, scratch, attended, hidden)?;
-
-        let gate_up = &mut chunk.gate_up[..count * dims.gate_up_width()];
-        let norm = self.norm_rows(hidden, &layer.post_attention_layernorm);
-        Linear::new(&layer.gate_up).run(&self.pool, scratch, norm, gate_up)?;
-
-        let activate = |i: usize, row: &mut [f32]| {
-            let gate_up = &gate_up[i * dims.gate_up_width()..][..dims.gate_up_width()];
-            let (gate, up) = (
-                &gate_up[..dims.intermediate_size],
-                &gate_up[dims.up_column..],
-            );
-            Ok(swiglu(self.isa, gate, up, row)?)
-        };
-        Linear::residual(&layer.down).run(&self.pool, scratch, activate, hidden)
-    }
-
-    /// A source of normalised rows of `hidden`.
-    fn norm_rows<'a>(
-        &'a self,
-        hidden: &'a [f32],
-        weight: &'a [f32],
-    ) -> impl Fn(usize, &mut [f32]) -> Result<(), EngineError> + Sync + 'a {
-        let width = self.dims.hidden_size;
-        let eps = self.dims.rms_norm_eps;
-        move |i, row| {
-            let x = &hidden[i * width..][..width];
-            Ok(rms_norm(self.isa, x, weight, eps, row)?)
+        let (heads, head_dim) = (dims.num_key_value_heads, dims.head_dim);
+        for key_values in &mut workspace.key_values {
+            key_values.reserve(layout.tiles(), heads, head_dim, self.key_value_type)?;
         }
-    }
-}
-
-/// Cuts the rows of all texts into chunks of `len` rows.
-fn chunks(texts: &[Segment], len: usize) -> Vec<Rows> {
-    let mut chunks: Vec<Rows> = Vec::new();
-    let mut row = 0;
-    for text in texts {
-        let mut done = 0;
-        while done < text.rows {
-            if row % len == 0 {
-                let (range, segments) = (row..row, Vec::new());
-                chunks.push(Rows { range, segments });
-            }
-            let rows = (text.rows - done).min(len - row % len);
-            (done, row) = (done + rows, row + rows);
-            if let Some(chunk) = chunks.last_mut() {
-                chunk.range.end = row;
-                chunk.segments.push(Segment {
-                    position: done - rows,
-                    rows,
-                    ..*text
-                });
-            }
-        }
-    }
-    chunks
-}
-
-/// Tokens that a text's keys and values take room for.
-pub(crate) fn key_room(tokens: usize) -> usize {
-    tokens.next_multiple_of(KEY_TILE)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chunks_cover_every_row_once() {
-        let text = |rows, key_values| Segment {
-            position: 0,
-            rows,
-            key_values,
-            head_len: 1,
-        };
-        let texts = [text(3, 0), text(1, 1), text(9, 2), text(4, 3)];
-        let chunks = chunks(&texts, 4);
-        let ranges: Vec<_> = chunks.iter().map(|rows| rows.range.clone()).collect();
-        assert_eq!(ranges, [0..4, 4..8, 8..12, 12..16, 16..17]);
-        let parts: Vec<Vec<_>> = chunks
-            .iter()
-            .map(|rows| {
-                let parts = rows.segments.iter();
-                parts.map(|s| (s.key_values, s.position, s.rows)).collect()
-            })
-            .collect();
-        let expected: [&[(usize, usize, usize)]; 5] = [
-            &[(0, 0, 3), (1, 0, 1)],
-            &[(2, 0, 4)],
-            &[(2, 4, 4)],
-            &[(2, 8, 1), (3, 0, 3)],
-            &[(3, 3, 1)],
-        ];
-        assert_eq!(parts, expected);
+        Ok(())
     }
 }

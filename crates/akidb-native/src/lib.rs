@@ -6,14 +6,20 @@
 #![forbid(unsafe_code)]
 
 mod attention;
+mod columns;
 mod dims;
 mod engine;
 mod error;
 mod forward;
-mod linear;
+mod key_values;
+mod layout;
+mod packing;
 mod pool;
+mod prefix;
 mod product;
 mod rotary;
+mod split_columns;
+mod split_rows;
 mod weights;
 mod workspace;
 

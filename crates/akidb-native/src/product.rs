@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use akidb_kernels::{
-    Accumulate, Isa, PackedF32, PackedInt8, PackedRows, QuantizedRows, ShapeError, gemm, gemm_int8,
+    Bf16Rows, Epilogue, Isa, NBitsCodes, PackedBf16, PackedF32, PackedInt8, PackedNBits,
+    PackedRows, QuantizedRows, gemm, gemm_bf16, gemm_int8, gemm_nbits,
 };
 
 use crate::error::EngineError;
@@ -12,31 +13,34 @@ use crate::error::EngineError;
 #[derive(Debug)]
 pub(crate) enum Weight {
     F32(PackedF32),
-    /// Multiplied with rows of 8 bits, one scale a row.
+    /// Multiplied with rows of bf16.
+    Bf16(PackedBf16),
+    /// One scale an output; multiplied with rows of 8 bits, one scale a row.
     Int8(PackedInt8),
+    /// One scale a block; multiplied with rows of 8 bits, one scale a row.
+    NBits(PackedNBits),
 }
 
 impl Weight {
-    /// Width of the input.
-    pub(crate) fn k(&self) -> usize {
-        match self {
-            Self::F32(weight) => weight.k(),
-            Self::Int8(weight) => weight.k(),
-        }
-    }
-
-    /// Width of the output.
-    pub(crate) fn n(&self) -> usize {
-        match self {
-            Self::F32(weight) => weight.n(),
-            Self::Int8(weight) => weight.n(),
-        }
-    }
-
     pub(crate) fn panels(&self) -> usize {
         match self {
             Self::F32(weight) => weight.panels(),
+            Self::Bf16(weight) => weight.panels(),
             Self::Int8(weight) => weight.panels(),
+            Self::NBits(weight) => weight.panels(),
+        }
+    }
+
+    /// Arithmetic of its product.
+    pub(crate) fn precision(&self) -> &'static str {
+        match self {
+            Self::F32(_) => "f32",
+            Self::Bf16(_) => "bf16",
+            Self::Int8(_) => "int8",
+            Self::NBits(weight) => match weight.format().codes {
+                NBitsCodes::Int8 => "int8",
+                NBitsCodes::Int4 | NBitsCodes::Levels(_) => "int4",
+            },
         }
     }
 }
@@ -45,6 +49,7 @@ impl Weight {
 #[derive(Debug)]
 pub(crate) struct Rows {
     f32: PackedRows,
+    bf16: Bf16Rows,
     int8: QuantizedRows,
 }
 
@@ -52,6 +57,7 @@ impl Rows {
     pub(crate) fn new(isa: Isa) -> Self {
         Self {
             f32: PackedRows::new(isa),
+            bf16: Bf16Rows::new(isa),
             int8: QuantizedRows::new(isa),
         }
     }
@@ -65,7 +71,18 @@ impl Rows {
     ) -> Result<(), EngineError> {
         match weight {
             Weight::F32(weight) => self.f32.pack_with(rows, weight.k(), fill),
+            Weight::Bf16(weight) => self.bf16.pack_with(rows, weight.k(), fill),
             Weight::Int8(weight) => self.int8.pack_with(rows, weight.k(), fill),
+            Weight::NBits(weight) => self.int8.pack_with(rows, weight.k(), fill),
+        }
+    }
+
+    /// Number of rows, packed for `weight`.
+    pub(crate) fn count(&self, weight: &Weight) -> usize {
+        match weight {
+            Weight::F32(_) => self.f32.rows(),
+            Weight::Bf16(_) => self.bf16.rows(),
+            Weight::Int8(_) | Weight::NBits(_) => self.int8.rows(),
         }
     }
 
@@ -75,11 +92,13 @@ impl Rows {
         weight: &Weight,
         panels: Range<usize>,
         c: &mut [&mut [f32]],
-        accumulate: Accumulate,
-    ) -> Result<(), ShapeError> {
-        match weight {
-            Weight::F32(weight) => gemm(&self.f32, weight, panels, c, accumulate),
-            Weight::Int8(weight) => gemm_int8(&self.int8, weight, panels, c, accumulate),
-        }
+        epilogue: Epilogue,
+    ) -> Result<(), EngineError> {
+        Ok(match weight {
+            Weight::F32(weight) => gemm(&self.f32, weight, panels, c, epilogue)?,
+            Weight::Bf16(weight) => gemm_bf16(&self.bf16, weight, panels, c, epilogue)?,
+            Weight::Int8(weight) => gemm_int8(&self.int8, weight, panels, c, epilogue)?,
+            Weight::NBits(weight) => gemm_nbits(&self.int8, weight, panels, c, epilogue)?,
+        })
     }
 }

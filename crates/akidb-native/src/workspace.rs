@@ -1,17 +1,48 @@
 //! Memory of one forward pass, kept for the next.
 
-use akidb_kernels::{AttentionScratch, Isa, PanelRow};
+use std::sync::Mutex;
 
-use crate::dims::Dims;
+use akidb_kernels::Isa;
+
+use crate::attention;
+use crate::columns::Columns;
+use crate::key_values::KeyValues;
 use crate::product::Rows;
 
 /// Buffers of a forward pass. They grow as needed and don't shrink.
 #[derive(Debug)]
 pub(crate) struct Workspace {
-    /// The residual stream, `[tokens, hidden_size]`.
+    /// Keys and values of one layer, and of the next one: a thread may start with that while
+    /// another still looks at these.
+    pub(crate) key_values: [KeyValues; 2],
+    /// Of few rows, each thread's columns.
+    pub(crate) columns: SharedColumns,
+    /// Of each thread, locked by it for the whole pass.
+    pub(crate) members: Vec<Mutex<Memory>>,
+}
+
+/// Activations of few rows.
+#[derive(Debug, Default)]
+pub(crate) struct SharedColumns {
+    /// The residual stream, `[rows, hidden_size]`.
+    pub(crate) hidden: Columns,
+    /// `[rows, qkv_width]`.
+    pub(crate) qkv: Columns,
+    /// `[rows, q_width]`.
+    pub(crate) attended: Columns,
+    /// SiLU(gate) · up, `[rows, intermediate_size]`.
+    pub(crate) activated: Columns,
+}
+
+/// Memory of one thread.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    /// The residual stream of the thread's rows, `[rows, hidden_size]`.
     pub(crate) hidden: Vec<f32>,
-    /// One layer's keys and values: of each text, of each key/value head.
-    pub(crate) key_values: Vec<PanelRow>,
+    /// Of the last row of each text, `[texts, hidden_size]`.
+    pub(crate) last_rows: Vec<f32>,
+    /// Hidden states of the texts that the thread finished, `[texts, hidden_size]`.
+    pub(crate) out: Vec<f32>,
     pub(crate) chunk: Chunk,
     pub(crate) scratch: Scratch,
 }
@@ -23,54 +54,34 @@ pub(crate) struct Chunk {
     pub(crate) qkv: Vec<f32>,
     /// `[rows, q_width]`.
     pub(crate) attended: Vec<f32>,
-    /// `[rows, gate_up_width]`.
-    pub(crate) gate_up: Vec<f32>,
+    /// `[rows, intermediate_size]`.
+    pub(crate) activated: Vec<f32>,
 }
 
-/// Memory of the threads.
+/// What the kernels keep from one call to the next.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    /// Rows that all threads multiply, each with its own panels.
-    pub(crate) shared: Rows,
-    /// One for each thread.
-    pub(crate) workers: Vec<Worker>,
-}
-
-/// Memory of one thread.
-#[derive(Debug)]
-pub(crate) struct Worker {
-    /// Rows that this thread multiplies alone.
     pub(crate) rows: Rows,
-    /// Heads after norm and rotation.
-    pub(crate) heads: Vec<f32>,
-    pub(crate) attention: AttentionScratch,
+    pub(crate) attention: attention::Scratch,
 }
 
 impl Workspace {
     pub(crate) fn new(isa: Isa, threads: usize) -> Self {
-        let worker = || Worker {
-            rows: Rows::new(isa),
-            heads: Vec::new(),
-            attention: AttentionScratch::new(isa),
-        };
-        Self {
+        let memory = || Memory {
             hidden: Vec::new(),
-            key_values: Vec::new(),
+            last_rows: Vec::new(),
+            out: Vec::new(),
             chunk: Chunk::default(),
             scratch: Scratch {
-                shared: Rows::new(isa),
-                workers: (0..threads).map(|_| worker()).collect(),
+                rows: Rows::new(isa),
+                attention: attention::Scratch::new(isa),
             },
+        };
+        Self {
+            key_values: Default::default(),
+            columns: SharedColumns::default(),
+            members: (0..threads).map(|_| Mutex::new(memory())).collect(),
         }
-    }
-}
-
-impl Chunk {
-    /// Makes room for `rows` rows.
-    pub(crate) fn reserve(&mut self, dims: &Dims, rows: usize) {
-        grow(&mut self.qkv, rows * dims.qkv_width());
-        grow(&mut self.attended, rows * dims.q_width);
-        grow(&mut self.gate_up, rows * dims.gate_up_width());
     }
 }
 

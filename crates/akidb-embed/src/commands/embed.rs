@@ -4,12 +4,14 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 
-use akidb_embedding::Encoding;
+use akidb_embedding::{EmbedError, EmbedOptions, Embedder, Embedding, Encoding, Input};
 
 use crate::args::{ModelArgs, VectorArgs, limit, report_truncated};
-use crate::error::CliError;
+use crate::error::{CliError, chain};
 use crate::input::InputArgs;
+use crate::message::message;
 use crate::output::{Format, Output};
 use crate::progress::Progress;
 
@@ -70,7 +72,7 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<(), CliError> {
     let mut output = Output::create(format, args.output.as_deref(), provenance)?;
 
     let mut progress = None;
-    let (mut done, mut tokens, mut truncated) = (0, 0, 0);
+    let (mut done, mut tokens, mut truncated, mut failed) = (0, 0, 0, 0);
     loop {
         let batch = texts.take(TEXTS_PER_CALL)?;
         if batch.is_empty() {
@@ -80,13 +82,22 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<(), CliError> {
         if batch.len() == TEXTS_PER_CALL && progress.is_none() {
             progress = Some(Progress::new(texts.bytes));
         }
-        let answer = embedder
-            .embed(&batch, &options)
-            .map_err(|e| e.counted_from(done))?;
-        output.write(&batch, &answer.embeddings)?;
+        let answers = answers(&embedder, &batch, &options, format)
+            .map_err(|error| error.counted_from(done))?;
+        output.write(&batch, &answers)?;
+        for (index, answer) in answers.into_iter().enumerate() {
+            match answer {
+                Ok(embedding) => {
+                    tokens += embedding.tokens;
+                    truncated += usize::from(embedding.truncated);
+                }
+                Err(error) => {
+                    report(done + index, &error.counted_from(done));
+                    failed += 1;
+                }
+            }
+        }
         done += batch.len();
-        tokens += answer.total_tokens;
-        truncated += answer.embeddings.iter().filter(|e| e.truncated).count();
         if let Some(progress) = &progress {
             progress.update(texts.position(), done, tokens);
         }
@@ -96,5 +107,43 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<(), CliError> {
     }
     output.finish()?;
     report_truncated(truncated, limit(&embedder, &options));
-    Ok(())
+    match failed {
+        0 => Ok(()),
+        _ => Err(CliError::SomeTexts { failed, of: done }),
+    }
+}
+
+/// JSON Lines name each text's place, so that those that failed can be left out; in the other formats
+/// one failure is the failure of all.
+fn answers(
+    embedder: &Embedder,
+    texts: &[Input<'_>],
+    options: &EmbedOptions,
+    format: Format,
+) -> Result<Vec<Result<Embedding, EmbedError>>, EmbedError> {
+    if format == Format::Jsonl {
+        return embedder.embed_each(texts, options);
+    }
+    let answer = embedder.embed(texts, options)?;
+    Ok(answer.embeddings.into_iter().map(Ok).collect())
+}
+
+/// The place of a text that failed, as a line for programs.
+#[derive(Serialize)]
+struct Failed<'a> {
+    object: &'static str,
+    index: usize,
+    message: &'a str,
+}
+
+fn report(index: usize, error: &EmbedError) {
+    let failed = Failed {
+        object: "error",
+        index,
+        message: &chain(error),
+    };
+    match serde_json::to_string(&failed) {
+        Ok(line) => message(format_args!("{line}")),
+        Err(_) => message(format_args!("error: {}", failed.message)),
+    }
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 use clap::ValueEnum;
 use tempfile::{SpooledTempFile, spooled_tempfile};
 
-use akidb_embedding::{Embedding, Input, Provenance};
+use akidb_embedding::{EmbedError, Embedding, Input, Provenance};
 
 use crate::error::CliError;
 use destination::Destination;
@@ -72,13 +72,13 @@ impl Output {
         })
     }
 
-    /// Writes further embeddings.
+    /// Writes further embeddings; texts that failed are counted and left out.
     pub(crate) fn write(
         &mut self,
         inputs: &[Input<'_>],
-        embeddings: &[Embedding],
+        answers: &[Result<Embedding, EmbedError>],
     ) -> Result<(), CliError> {
-        self.try_write(inputs, embeddings)
+        self.try_write(inputs, answers)
             .map_err(|source| CliError::Write {
                 to: match &self.spool {
                     Some(_) => "a temporary file".to_owned(),
@@ -88,13 +88,21 @@ impl Output {
             })
     }
 
-    fn try_write(&mut self, inputs: &[Input<'_>], embeddings: &[Embedding]) -> io::Result<()> {
+    fn try_write(
+        &mut self,
+        inputs: &[Input<'_>],
+        answers: &[Result<Embedding, EmbedError>],
+    ) -> io::Result<()> {
         let out: &mut dyn Write = match &mut self.spool {
             Some(spool) => spool,
             None => self.destination.writer(),
         };
-        for (input, embedding) in inputs.iter().zip(embeddings) {
+        for (input, answer) in inputs.iter().zip(answers) {
             let index = self.items;
+            self.items += 1;
+            let Ok(embedding) = answer else {
+                continue;
+            };
             match self.format {
                 Format::Json => json::item(out, index, embedding)?,
                 Format::Jsonl => json::line(out, index, embedding, &self.provenance)?,
@@ -103,7 +111,6 @@ impl Output {
                 Format::Text => plain::text(out, &embedding.values)?,
                 Format::Pretty => pretty::picture(out, index, input, embedding)?,
             }
-            self.items += 1;
             self.tokens += embedding.tokens;
         }
         out.flush()

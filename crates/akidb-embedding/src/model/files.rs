@@ -116,17 +116,18 @@ fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>, EmbedError> {
         path: path.to_owned(),
         source,
     };
-    let is_file = match std::fs::metadata(path) {
-        Ok(metadata) => metadata.is_file(),
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return Ok(None);
         }
         Err(e) => return Err(failed(e)),
     };
-    if !is_file {
+    if !metadata.is_file() {
         return Err(failed(std::io::Error::other("it is not a regular file")));
     }
-    let mut bytes = Vec::new();
+    let size = metadata.len().min(MAX_FILE_BYTES + 1);
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
     let file = std::fs::File::open(path).map_err(failed)?;
     let mut limited = file.take(MAX_FILE_BYTES + 1);
     limited.read_to_end(&mut bytes).map_err(failed)?;

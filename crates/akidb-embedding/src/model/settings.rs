@@ -7,7 +7,9 @@ use serde::Deserialize;
 
 use super::files::{CONFIG, ModelFiles};
 use crate::error::EmbedError;
+use crate::prompt::Prompts;
 
+const PROMPTS: &str = "config_sentence_transformers.json";
 const MODULES: &str = "modules.json";
 const POOLING: &str = "1_Pooling/config.json";
 
@@ -19,8 +21,7 @@ const QWEN3_QUERY: &str =
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) pooling: Pooling,
-    /// Prompts by name.
-    pub(crate) prompts: BTreeMap<String, String>,
+    pub(crate) prompts: Prompts,
     /// Ids that end a text, for decoders; the first is the one to append.
     pub(crate) eos_token_ids: Vec<u32>,
     pub(crate) vocab_size: Option<usize>,
@@ -52,8 +53,10 @@ enum OneOrMany {
 
 #[derive(Debug, Default, Deserialize)]
 struct SentenceTransformers {
+    /// One that is null is empty.
     #[serde(default)]
-    prompts: BTreeMap<String, String>,
+    prompts: BTreeMap<String, Option<String>>,
+    default_prompt_name: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -83,12 +86,6 @@ impl Settings {
             .any(|a| a.ends_with("ForCausalLM"));
         let qwen3 = config.model_type.as_deref() == Some("qwen3");
 
-        let prompts =
-            match files.json::<SentenceTransformers>("config_sentence_transformers.json")? {
-                Some(file) => file.prompts,
-                None if qwen3 => BTreeMap::from([("query".to_owned(), QWEN3_QUERY.to_owned())]),
-                None => BTreeMap::new(),
-            };
         let sentence: SentenceBert = files.json("sentence_bert_config.json")?.unwrap_or_default();
         let tokenizer: TokenizerConfig = files.json("tokenizer_config.json")?.unwrap_or_default();
         let max_tokens = [
@@ -102,7 +99,7 @@ impl Settings {
 
         Ok(Self {
             pooling: pooling(files, decoder)?,
-            prompts,
+            prompts: prompts(files, qwen3)?,
             eos_token_ids: match config.eos_token_id {
                 Some(OneOrMany::One(id)) => vec![id],
                 Some(OneOrMany::Many(ids)) => ids,
@@ -114,6 +111,29 @@ impl Settings {
             matryoshka_dimensions: config.matryoshka_dimensions,
         })
     }
+}
+
+fn prompts(files: &ModelFiles, qwen3: bool) -> Result<Prompts, EmbedError> {
+    let Some(file) = files.json::<SentenceTransformers>(PROMPTS)? else {
+        let published = qwen3.then(|| ("query".to_owned(), QWEN3_QUERY.to_owned()));
+        return Ok(Prompts {
+            by_name: published.into_iter().collect(),
+            default: None,
+        });
+    };
+    if let Some(name) = &file.default_prompt_name
+        && !file.prompts.contains_key(name)
+    {
+        return Err(EmbedError::Contradiction {
+            file: files.label(PROMPTS),
+            message: format!("default_prompt_name {name:?} is not among its prompts"),
+        });
+    }
+    let text = |(name, text): (String, Option<String>)| (name, text.unwrap_or_default());
+    Ok(Prompts {
+        by_name: file.prompts.into_iter().map(text).collect(),
+        default: file.default_prompt_name,
+    })
 }
 
 /// Refuses modules that would change vectors and aren't done here.
@@ -192,7 +212,7 @@ mod tests {
         assert_eq!(s.pooling, Pooling::LastToken);
         assert_eq!(s.eos_token_ids, [16381]);
         assert_eq!((s.vocab_size, s.max_tokens), (Some(16384), Some(2048)));
-        assert!(s.prompts["query"].starts_with("Instruct: "));
+        assert!(s.prompts.by_name["query"].starts_with("Instruct: "));
     }
 
     #[test]
@@ -230,6 +250,21 @@ mod tests {
         let mean = r#"{"pooling_mode_mean_tokens": true, "include_prompt": false}"#;
         let error = settings(&[(POOLING, mean)]).unwrap_err().to_string();
         assert!(error.contains("include_prompt"), "{error}");
+    }
+
+    #[test]
+    fn the_default_prompt_must_be_one_of_the_prompts() {
+        let prompts = |json: &str| settings(&[(PROMPTS, json)]).map(|s| s.prompts);
+        let known =
+            r#"{"prompts": {"query": "q: ", "document": null}, "default_prompt_name": "query"}"#;
+        let known = prompts(known).unwrap();
+        assert_eq!(known.default.as_deref(), Some("query"));
+        assert_eq!(known.by_name["document"], "");
+        let none = prompts(r#"{"prompts": {"query": "q: "}, "default_prompt_name": null}"#);
+        assert_eq!(none.unwrap().default, None);
+        let error = prompts(r#"{"prompts": {"query": "q: "}, "default_prompt_name": "sts"}"#);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("default_prompt_name \"sts\""), "{error}");
     }
 
     #[test]

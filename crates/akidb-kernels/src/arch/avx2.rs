@@ -6,12 +6,13 @@
 
 use std::arch::x86_64::{
     __m256, __m256i, _MM_HINT_T1, _mm_prefetch, _mm256_add_epi32, _mm256_and_si256,
-    _mm256_dpbusd_avx_epi32, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256,
-    _mm256_madd_epi16, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_si256,
-    _mm256_slli_epi16, _mm256_srai_epi16, _mm256_srli_epi16, _mm256_storeu_ps, _mm256_storeu_si256,
+    _mm256_castsi256_ps, _mm256_dpbusd_avx_epi32, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps,
+    _mm256_setzero_si256, _mm256_slli_epi16, _mm256_slli_epi32, _mm256_srai_epi16,
+    _mm256_srli_epi16, _mm256_storeu_ps, _mm256_storeu_si256,
 };
 
-use super::{Int8Target, Kernel, Target};
+use super::{Bf16Target, F32Target, Int8Target, Kernel};
 use crate::lanes::{LANES, Lanes};
 
 /// Exists only inside [`run`] and, with `VNNI`, [`run_vnni`]. 16 registers of 8 lanes.
@@ -30,9 +31,9 @@ pub(super) fn run_vnni(kernel: impl Kernel) {
     kernel.run(Avx2::<true>(()));
 }
 
-impl<const VNNI: bool> Target for Avx2<VNNI> {
+impl<const VNNI: bool> F32Target for Avx2<VNNI> {
     const FMA: bool = true;
-    const VECTORS: &'static [usize] = &[0, 4, 2, 2, 1, 1, 1];
+    const VECTORS: &'static [usize] = &[0, 2, 2, 2, 1, 1, 1];
     type Vector = [__m256; 2];
 
     #[inline(always)]
@@ -74,6 +75,15 @@ impl<const VNNI: bool> Target for Avx2<VNNI> {
                 _mm256_fmadd_ps(a[0], b[0], c[0]),
                 _mm256_fmadd_ps(a[1], b[1], c[1]),
             ]
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch<W>(self, weights: &W) {
+        for line in (0..size_of::<W>()).step_by(64) {
+            let line = std::ptr::from_ref(weights).wrapping_byte_add(line);
+            // SAFETY: reads nothing that a program can see.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) };
         }
     }
 }
@@ -123,12 +133,40 @@ impl<const VNNI: bool> Int8Target for Avx2<VNNI> {
         }
         lanes
     }
+}
+
+impl<const VNNI: bool> Bf16Target for Avx2<VNNI> {
+    const BF16_VECTORS: &'static [usize] = &[0, 2, 1, 1, 1];
+    type Pairs = [__m256i; 2];
 
     #[inline(always)]
-    fn prefetch(self, weights: &[[u8; 4 * LANES]; 2]) {
-        for line in weights {
-            // SAFETY: reads nothing that a program can see.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+    fn load_pairs(self, pairs: &[u16; 2 * LANES]) -> Self::Pairs {
+        let (low, high) = pairs.split_at(LANES);
+        // SAFETY: as above; each half is 32 readable bytes, at any alignment.
+        unsafe {
+            [
+                _mm256_loadu_si256(low.as_ptr().cast()),
+                _mm256_loadu_si256(high.as_ptr().cast()),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn dot_pairs(self, pairs: Self::Pairs, activations: u32, sums: Self::Vector) -> Self::Vector {
+        // SAFETY: `self` exists only where the CPU has AVX2 and FMA.
+        unsafe {
+            let low = |x| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(x));
+            let high = |x| {
+                let upper = _mm256_set1_epi32(0xffff_0000_u32.cast_signed());
+                _mm256_castsi256_ps(_mm256_and_si256(x, upper))
+            };
+            let a = _mm256_set1_epi32(activations.cast_signed());
+            let (a_low, a_high) = (low(a), high(a));
+            let dot = |pairs, sums| {
+                let sums = _mm256_fmadd_ps(low(pairs), a_low, sums);
+                _mm256_fmadd_ps(high(pairs), a_high, sums)
+            };
+            [dot(pairs[0], sums[0]), dot(pairs[1], sums[1])]
         }
     }
 }

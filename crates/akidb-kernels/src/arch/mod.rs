@@ -7,25 +7,32 @@
 use crate::isa::{Isa, Tier};
 use crate::lanes::{LANES, Lanes};
 
+pub(crate) use nbits::{NBitsTarget, max_rows_nbits};
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod nbits;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
 
 /// The instructions that a kernel's body may use.
 ///
-/// Plain loops over [`Lanes`] are left to the compiler's vectoriser. `Vector` is for the inner
-/// loop of the products, where it must be certain what stays in a register.
-pub(crate) trait Target: Int8Target {
+/// Plain loops over [`Lanes`] are left to the compiler's vectoriser. `Vector` and the like are for
+/// the inner loop of the products, where it must be certain what stays in a register.
+pub(crate) trait Target: Int8Target + Bf16Target + NBitsTarget {}
+
+impl<T: Int8Target + Bf16Target + NBitsTarget> Target for T {}
+
+/// The part of a [`Target`] for arithmetic in f32.
+pub(crate) trait F32Target: Copy {
     /// Whether [`f32::mul_add`] is one instruction.
     const FMA: bool;
 
     /// How many 16-lane sums a row of an `MR`-row tile has in flight, by `MR`: 1 is half a panel,
-    /// 2, 4 and 8 are one, two and four panels. More sums than registers would spill; fewer than
-    /// about eight would wait for each other. The last entry is the tallest tile.
+    /// 2 is a whole one. More sums than registers would spill. The last entry is the tallest tile.
     const VECTORS: &'static [usize];
 
     /// Sixteen lanes in one or more registers.
@@ -52,11 +59,14 @@ pub(crate) trait Target: Int8Target {
             a * b + c
         }
     }
+
+    /// Asks for what `weights` points to, whole cache lines, to be in L2 soon.
+    fn prefetch<W>(self, weights: &W);
 }
 
 /// The part of a [`Target`] for products of u8 weights with i8 activations.
-pub(crate) trait Int8Target: Copy {
-    /// As [`Target::VECTORS`], at most one panel.
+pub(crate) trait Int8Target: F32Target {
+    /// As [`F32Target::VECTORS`].
     const INT8_VECTORS: &'static [usize];
 
     /// 64 weights in one or more registers: 16 columns of 4 along K.
@@ -77,19 +87,23 @@ pub(crate) trait Int8Target: Copy {
 
     /// Sums to memory.
     fn store_sums(self, sums: Self::Sums) -> [i32; LANES];
-
-    /// Asks for two cache lines of weights to be in L2 soon.
-    fn prefetch(self, weights: &[[u8; 4 * LANES]; 2]);
 }
 
-/// Tallest tile of a target, in rows.
-pub(crate) const fn max_rows<T: Target>() -> usize {
-    T::VECTORS.len() - 1
-}
+/// The part of a [`Target`] for products of bf16, the upper halves of f32, summed in f32.
+pub(crate) trait Bf16Target: F32Target {
+    /// As [`F32Target::VECTORS`].
+    const BF16_VECTORS: &'static [usize];
 
-/// Tallest tile of a target's int8 products, in rows.
-pub(crate) const fn max_rows_int8<T: Int8Target>() -> usize {
-    T::INT8_VECTORS.len() - 1
+    /// 32 bf16 in one or more registers: 16 columns of 2 along K.
+    type Pairs: Copy;
+
+    /// bf16 from memory.
+    fn load_pairs(self, pairs: &[u16; 2 * LANES]) -> Self::Pairs;
+
+    /// Adds to each column's sum the products of its 2 bf16 with the 2 of `activations`, whose
+    /// low half belongs to the first one: one after the other, in the same order for all columns.
+    /// bf16 dot instructions take subnormal numbers for zeros.
+    fn dot_pairs(self, pairs: Self::Pairs, activations: u32, sums: Self::Vector) -> Self::Vector;
 }
 
 /// An operation with its arguments. `run` must be `#[inline(always)]`, and so must everything
@@ -119,6 +133,9 @@ impl Isa {
             // SAFETY: likewise for the same and AVX-512 VNNI.
             #[cfg(target_arch = "x86_64")]
             Tier::Avx512Vnni => unsafe { avx512::run_vnni(kernel) },
+            // SAFETY: likewise for the same and AVX-512 BF16.
+            #[cfg(target_arch = "x86_64")]
+            Tier::Avx512Bf16 => unsafe { avx512::run_bf16(kernel) },
             // SAFETY: likewise for Advanced SIMD.
             #[cfg(target_arch = "aarch64")]
             Tier::Neon => unsafe { neon::run(kernel) },
@@ -140,12 +157,14 @@ impl Isa {
 pub(crate) struct MaxRows {
     pub(crate) f32: usize,
     pub(crate) int8: usize,
+    pub(crate) bf16: usize,
 }
 
 impl Kernel for &mut MaxRows {
     #[inline(always)]
     fn run<T: Target>(self, _: T) {
-        self.f32 = max_rows::<T>();
-        self.int8 = max_rows_int8::<T>();
+        self.f32 = T::VECTORS.len() - 1;
+        self.int8 = T::INT8_VECTORS.len() - 1;
+        self.bf16 = T::BF16_VECTORS.len() - 1;
     }
 }

@@ -4,10 +4,13 @@
     reason = "intrinsics; a value of Neon proves the features"
 )]
 
-use std::arch::aarch64::{float32x4_t, vdupq_n_f32, vfmaq_f32, vld1q_f32, vst1q_f32};
+use std::arch::aarch64::{
+    float32x4_t, uint32x4_t, vandq_u32, vdupq_n_f32, vdupq_n_u32, vfmaq_f32, vld1q_f32, vld1q_u16,
+    vreinterpretq_f32_u32, vreinterpretq_u32_u16, vshlq_n_u32, vst1q_f32,
+};
 
 use super::portable::Portable;
-use super::{Int8Target, Kernel, Target};
+use super::{Bf16Target, F32Target, Int8Target, Kernel};
 use crate::lanes::{LANES, Lanes};
 
 /// Exists only inside [`run`]. 32 registers of 4 lanes.
@@ -20,9 +23,9 @@ pub(super) fn run(kernel: impl Kernel) {
     kernel.run(Neon(()));
 }
 
-impl Target for Neon {
+impl F32Target for Neon {
     const FMA: bool = true;
-    const VECTORS: &'static [usize] = &[0, 4, 2, 2, 1, 1, 1];
+    const VECTORS: &'static [usize] = &[0, 2, 2, 2, 1, 1, 1];
     type Vector = [float32x4_t; 4];
 
     #[inline(always)]
@@ -69,6 +72,11 @@ impl Target for Neon {
             ]
         }
     }
+
+    #[inline(always)]
+    fn prefetch<W>(self, weights: &W) {
+        Portable.prefetch(weights);
+    }
 }
 
 /// What the compiler makes of plain loops.
@@ -96,9 +104,41 @@ impl Int8Target for Neon {
     fn store_sums(self, sums: Self::Sums) -> [i32; LANES] {
         Portable.store_sums(sums)
     }
+}
+
+impl Bf16Target for Neon {
+    const BF16_VECTORS: &'static [usize] = &[0, 2, 1, 1, 1];
+    type Pairs = [uint32x4_t; 4];
 
     #[inline(always)]
-    fn prefetch(self, weights: &[[u8; 4 * LANES]; 2]) {
-        Portable.prefetch(weights);
+    fn load_pairs(self, pairs: &[u16; 2 * LANES]) -> Self::Pairs {
+        let (quarters, _) = pairs.as_chunks::<8>();
+        // SAFETY: `self` exists only where the CPU has Advanced SIMD; a quarter is 8 readable
+        // u16, at any alignment.
+        unsafe {
+            [
+                vreinterpretq_u32_u16(vld1q_u16(quarters[0].as_ptr())),
+                vreinterpretq_u32_u16(vld1q_u16(quarters[1].as_ptr())),
+                vreinterpretq_u32_u16(vld1q_u16(quarters[2].as_ptr())),
+                vreinterpretq_u32_u16(vld1q_u16(quarters[3].as_ptr())),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn dot_pairs(self, pairs: Self::Pairs, activations: u32, sums: Self::Vector) -> Self::Vector {
+        // SAFETY: `self` exists only where the CPU has Advanced SIMD.
+        unsafe {
+            let low = |x| vreinterpretq_f32_u32(vshlq_n_u32::<16>(x));
+            let high = |x| vreinterpretq_f32_u32(vandq_u32(x, vdupq_n_u32(0xffff_0000)));
+            let a = vdupq_n_u32(activations);
+            let (a_low, a_high) = (low(a), high(a));
+            let mut sums = sums;
+            for (sums, pairs) in sums.iter_mut().zip(pairs) {
+                *sums = vfmaq_f32(*sums, low(pairs), a_low);
+                *sums = vfmaq_f32(*sums, high(pairs), a_high);
+            }
+            sums
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! Whatever the compiler makes of plain loops on every CPU of the architecture.
 
-use super::{Int8Target, Target};
+use super::{Bf16Target, F32Target, Int8Target};
 use crate::lanes::{LANES, Lanes};
 
 /// No particular instructions. On x86-64 that is SSE2: 16 registers of 4 lanes.
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
 
-impl Target for Portable {
+impl F32Target for Portable {
     const FMA: bool = false;
     const VECTORS: &'static [usize] = &[0, 2, 1];
     type Vector = Lanes;
@@ -35,6 +35,9 @@ impl Target for Portable {
         }
         sum
     }
+
+    #[inline(always)]
+    fn prefetch<W>(self, _: &W) {}
 }
 
 impl Int8Target for Portable {
@@ -74,7 +77,39 @@ impl Int8Target for Portable {
     fn store_sums(self, sums: Self::Sums) -> [i32; LANES] {
         sums
     }
+}
+
+impl Bf16Target for Portable {
+    const BF16_VECTORS: &'static [usize] = &[0, 1, 1];
+    type Pairs = [u32; LANES];
 
     #[inline(always)]
-    fn prefetch(self, _: &[[u8; 4 * LANES]; 2]) {}
+    fn load_pairs(self, pairs: &[u16; 2 * LANES]) -> Self::Pairs {
+        let mut words = [0; LANES];
+        for (word, pair) in words.iter_mut().zip(pairs.as_chunks().0) {
+            let [low, high]: [u16; 2] = *pair;
+            *word = u32::from(low) | u32::from(high) << 16;
+        }
+        words
+    }
+
+    #[inline(always)]
+    fn dot_pairs(self, pairs: Self::Pairs, activations: u32, sums: Lanes) -> Lanes {
+        let [a_low, a_high] = widen(activations);
+        let mut sums = sums;
+        for l in 0..LANES {
+            let [low, high] = widen(pairs[l]);
+            sums[l] = high * a_high + (low * a_low + sums[l]);
+        }
+        sums
+    }
+}
+
+/// The two bf16 of a word, low half first.
+#[inline(always)]
+fn widen(pair: u32) -> [f32; 2] {
+    [
+        f32::from_bits(pair << 16),
+        f32::from_bits(pair & 0xffff_0000),
+    ]
 }

@@ -138,6 +138,7 @@ pub(crate) fn engine_of(
         threads: NonZeroUsize::new(threads),
         isa,
         precision,
+        ..EngineOptions::default()
     };
     Engine::new(decoder, options).unwrap()
 }

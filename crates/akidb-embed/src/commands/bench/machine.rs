@@ -10,24 +10,33 @@ const READ_BYTES: usize = 256 << 20;
 const READ_RUNS: usize = 3;
 const BARRIERS: usize = 20_000;
 
-/// Speed of reading memory with all of `threads`, in GB/s: the best of a few runs.
-pub(super) fn read_gb_s(threads: usize) -> f64 {
-    // Not zeros, which the system might map to one page.
-    let words: Vec<u64> = (0..READ_BYTES as u64 / 8).collect();
-    let part = words.len().div_ceil(threads.max(1));
-    let mut best = f64::INFINITY;
-    for _ in 0..READ_RUNS {
-        let start = Instant::now();
-        thread::scope(|scope| {
-            for words in words.chunks(part) {
-                scope.spawn(move || {
-                    black_box(words.iter().fold(0u64, |sum, w| sum.wrapping_add(*w)))
-                });
-            }
-        });
-        best = best.min(start.elapsed().as_secs_f64());
+/// Some memory that is read to see how fast that goes.
+pub(super) struct Memory(Vec<u64>);
+
+impl Memory {
+    pub(super) fn new() -> Self {
+        // Not zeros, which the system might map to one page.
+        Self((0..READ_BYTES as u64 / 8).collect())
     }
-    READ_BYTES as f64 / best / 1e9
+
+    /// Speed of reading with all of `threads`, in GB/s: the best of a few runs.
+    pub(super) fn read_gb_s(&self, threads: usize) -> f64 {
+        let Self(words) = self;
+        let part = words.len().div_ceil(threads.max(1));
+        let mut best = f64::INFINITY;
+        for _ in 0..READ_RUNS {
+            let start = Instant::now();
+            thread::scope(|scope| {
+                for words in words.chunks(part) {
+                    scope.spawn(move || {
+                        black_box(words.iter().fold(0u64, |sum, w| sum.wrapping_add(*w)))
+                    });
+                }
+            });
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        READ_BYTES as f64 / best / 1e9
+    }
 }
 
 /// Time for two threads to meet once while both spin, in ns; `None` with fewer than two cores.
@@ -59,10 +68,11 @@ pub(super) fn barrier_ns() -> Option<f64> {
     })
 }
 
-/// Resident memory of this process in MB, where the system tells.
-pub(super) fn rss_mb() -> Option<f64> {
+/// Resident memory of this process but for `memory` in MB, where the system tells.
+pub(super) fn rss_mb(memory: &Memory) -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
     let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kib * 1024.0 / 1e6)
+    let own = size_of_val(memory.0.as_slice());
+    Some((kib * 1024.0 - own as f64) / 1e6)
 }

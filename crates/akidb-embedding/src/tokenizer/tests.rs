@@ -215,10 +215,56 @@ fn ids_of_the_full_qwen3_tokenizer_equal_those_of_transformers() {
         ..Settings::read(&files).unwrap()
     };
     let tokenizer = TextTokenizer::new(&bytes, FILE.to_owned(), &settings).unwrap();
+    assert!(matches!(tokenizer.pipeline, Pipeline::Bpe(_)));
     for golden in akidb_testing::token_goldens("qwen3") {
         let mut expected = golden.ids;
         expected.push(151_643);
         let tokens = tokenizer.encode("", &golden.text, 32_768).unwrap();
         assert_eq!(tokens.ids, expected, "{:?}", golden.text);
     }
+}
+
+#[test]
+fn a_prompt_shares_its_tokens_up_to_where_the_text_merges_with_them() {
+    let tokenizer = builtin();
+    let shared = |prompt: &str, texts: &[&str]| {
+        let ids = tokenizer.prompt_ids(prompt).unwrap();
+        let batch = texts
+            .iter()
+            .map(|text| tokenizer.encode(prompt, text, 2048).unwrap().ids)
+            .collect();
+        (ids.len(), shared_prefix(&ids, &batch))
+    };
+    let query = "Instruct: Given a web search query\nQuery:";
+    let (all, plain) = shared(query, &["hello", "Hello, world!", "42", ""]);
+    assert_eq!(all, plain);
+    // A space belongs to the word after it, a slash to the colon before it.
+    assert_eq!(shared(query, &["hello", " hello"]), (all, all));
+    assert_eq!(shared(query, &["hello", "//example.org"]), (all, all - 1));
+    // The accent joins the letter before it (NFC).
+    assert_eq!(shared("Query: e", &["\u{301}"]).1, 2);
+    assert_eq!(shared("Hello wor", &["ld"]).1, 1);
+    assert_eq!(shared("", &["hello", "hello"]), (0, 0));
+}
+
+#[test]
+fn special_tokens_before_a_prompt_are_shared_too() {
+    let tokenizer = with_post_processor(serde_json::json!({
+        "type": "TemplateProcessing",
+        "single": [
+            {"SpecialToken": {"id": "<|im_start|>", "type_id": 0}},
+            {"Sequence": {"id": "A", "type_id": 0}},
+            {"SpecialToken": {"id": "<|im_end|>", "type_id": 0}}
+        ],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {
+            "<|im_start|>": {"id": "<|im_start|>", "ids": [16382], "tokens": ["<|im_start|>"]},
+            "<|im_end|>": {"id": "<|im_end|>", "ids": [16383], "tokens": ["<|im_end|>"]}
+        }
+    }))
+    .unwrap();
+    let ids = tokenizer.prompt_ids("Hello,").unwrap();
+    assert_eq!(ids[..], [16382, 9707, 11]);
+    let text = tokenizer.encode("Hello,", " world!", 9).unwrap().ids;
+    assert_eq!(text[..3], ids[..]);
 }

@@ -1,13 +1,22 @@
 //! Text to token ids, with the special tokens that the model expects.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+mod bpe;
+mod file;
+mod pipeline;
+mod prompts;
+mod vocab;
 
-use tokenizers::Tokenizer;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use akidb_backend::Pooling;
 
 use crate::error::EmbedError;
 use crate::model::{ModelFiles, Settings};
+use pipeline::{Edges, Pipeline};
+use prompts::Prompts;
+
+pub(crate) use prompts::shared_prefix;
 
 const FILE: &str = "tokenizer.json";
 
@@ -25,7 +34,8 @@ pub(crate) struct Tokens {
 /// A model's tokenizer and the ids it puts around every text.
 #[derive(Debug)]
 pub(crate) struct TextTokenizer {
-    tokenizer: Tokenizer,
+    pipeline: Pipeline,
+    prompts: Prompts,
     label: String,
     prefix: Vec<u32>,
     suffix: Vec<u32>,
@@ -41,17 +51,15 @@ impl TextTokenizer {
     }
 
     fn new(bytes: &[u8], label: String, settings: &Settings) -> Result<Self, EmbedError> {
-        let (tokenizer, prefix, mut suffix) = guard(&label, || {
-            let mut tokenizer = Tokenizer::from_bytes(bytes)?;
-            // Length and padding are ours to decide, whatever the file was saved with.
-            tokenizer.with_truncation(None)?;
-            tokenizer.with_padding(None);
-            let (prefix, suffix) = special_tokens(&tokenizer)?;
-            Ok((tokenizer, prefix, suffix))
+        let (pipeline, edges) = guard(&label, || {
+            let pipeline = Pipeline::new(bytes)?;
+            let edges = pipeline.edges()?;
+            Ok((pipeline, edges))
         })?;
+        let Edges { prefix, mut suffix } = edges;
 
         if let Some(vocab_size) = settings.vocab_size {
-            let entries = tokenizer.get_vocab_size(true);
+            let entries = pipeline.vocab_size();
             if entries > vocab_size {
                 return Err(EmbedError::Contradiction {
                     file: label,
@@ -88,7 +96,8 @@ impl TextTokenizer {
             });
         }
         let this = Self {
-            tokenizer,
+            pipeline,
+            prompts: Prompts::default(),
             label,
             prefix,
             suffix,
@@ -165,6 +174,15 @@ impl TextTokenizer {
         Ok(self.wrap(content, truncated))
     }
 
+    /// The tokens that a text after this prompt starts with, but for its last few, which may merge
+    /// with the text's first characters; none where that isn't known.
+    pub(crate) fn prompt_ids(&self, prompt: &str) -> Result<Arc<[u32]>, EmbedError> {
+        self.prompts.get(prompt, |prompt| {
+            let content = self.raw(prompt)?;
+            Ok([self.prefix.as_slice(), &content].concat())
+        })
+    }
+
     fn knows(&self, id: u32) -> bool {
         self.vocab_size.is_none_or(|size| (id as usize) < size)
     }
@@ -173,9 +191,7 @@ impl TextTokenizer {
         if text.is_empty() {
             return Ok(Vec::new());
         }
-        let ids = guard(&self.label, || {
-            Ok(self.tokenizer.encode_fast(text, false)?.get_ids().to_vec())
-        })?;
+        let ids = guard(&self.label, || self.pipeline.encode(text))?;
         match ids.iter().find(|&&id| !self.knows(id)) {
             Some(id) => Err(EmbedError::Contradiction {
                 file: self.label.clone(),
@@ -211,19 +227,5 @@ fn guard<T>(label: &str, call: impl FnOnce() -> tokenizers::Result<T>) -> Result
     })
 }
 
-/// What the post-processor puts before and after a text.
-fn special_tokens(tokenizer: &Tokenizer) -> tokenizers::Result<(Vec<u32>, Vec<u32>)> {
-    let probe = tokenizer.encode("a", true)?;
-    let (ids, special) = (probe.get_ids(), probe.get_special_tokens_mask());
-    let before = special.iter().take_while(|&&s| s == 1).count();
-    let after = special[before..]
-        .iter()
-        .rev()
-        .take_while(|&&s| s == 1)
-        .count();
-    Ok((ids[..before].to_vec(), ids[ids.len() - after..].to_vec()))
-}
-
 #[cfg(test)]
-#[path = "tokenizer_tests.rs"]
 mod tests;

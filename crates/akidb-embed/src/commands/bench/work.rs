@@ -1,0 +1,168 @@
+//! What is timed.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use akidb_embedding::{EmbedOptions, Embedder, Input, Prompt};
+
+use crate::error::CliError;
+use crate::input::InputArgs;
+
+const TEXT: &str = "Hello, world!";
+
+/// What is timed when nothing was asked for: texts, and tokens of each (`None`: [`TEXT`]).
+const TABLE: [(u32, Option<u32>); 5] = [
+    (1, None),
+    (8, None),
+    (32, None),
+    (8, Some(128)),
+    (1, Some(512)),
+];
+
+/// Tokens that are put in a text's place to make texts differ: small ids are in every vocabulary.
+const IDS: usize = 200;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Work")]
+pub(super) struct WorkArgs {
+    /// Texts in one call, no two the same [default: 1, or all of a file]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_384))]
+    batch: Option<u32>,
+
+    /// Tokens of each text, special tokens included
+    #[arg(long, value_name = "N", conflicts_with = "text", value_parser = clap::value_parser!(u32).range(2..))]
+    tokens: Option<u32>,
+
+    /// The text [default: "Hello, world!"]
+    #[arg(long)]
+    text: Option<String>,
+
+    /// Time the texts of a JSON Lines file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "tokens"])]
+    jsonl: Option<PathBuf>,
+
+    /// Field of the JSON objects that holds the text (or a list of token ids) [default: text]
+    #[arg(long, value_name = "NAME", requires = "jsonl")]
+    field: Option<String>,
+
+    /// Embed queries for this task
+    #[arg(long, value_name = "TASK")]
+    instruction: Option<String>,
+}
+
+/// Texts, and how they are embedded.
+pub(super) struct Work {
+    pub(super) name: String,
+    pub(super) inputs: Vec<Input<'static>>,
+    pub(super) options: EmbedOptions,
+    /// Texts in one call.
+    batch: usize,
+}
+
+impl Work {
+    /// Embeds all texts and counts their tokens.
+    pub(super) fn run(&self, embedder: &Embedder) -> Result<usize, CliError> {
+        let mut tokens = 0;
+        for inputs in self.inputs.chunks(self.batch) {
+            tokens += embedder.embed(inputs, &self.options)?.total_tokens;
+        }
+        Ok(tokens)
+    }
+}
+
+impl WorkArgs {
+    /// What was asked for, or else the whole table.
+    pub(super) fn table(&self, embedder: &Embedder) -> Result<Vec<Work>, CliError> {
+        let max = embedder.max_tokens();
+        if let Some(n) = self.tokens.filter(|n| *n as usize > max) {
+            return Err(CliError::Usage(format!(
+                "--tokens {n}: the model takes at most {max}"
+            )));
+        }
+        if let Some(path) = &self.jsonl {
+            return Ok(vec![self.file(path)?]);
+        }
+        let all = self.batch.is_none() && self.tokens.is_none() && self.text.is_none();
+        let table = if all {
+            TABLE.to_vec()
+        } else {
+            vec![(self.batch.unwrap_or(1), self.tokens)]
+        };
+        // A model for shorter texts has a shorter table.
+        let fits = |tokens: &Option<u32>| tokens.is_none_or(|n| n as usize <= max);
+        let table = table.into_iter().filter(|(_, tokens)| fits(tokens));
+        table
+            .map(|(batch, tokens)| self.repeated(embedder, batch as usize, tokens))
+            .collect()
+    }
+
+    fn options(&self) -> EmbedOptions {
+        let mut options = EmbedOptions::default();
+        if let Some(task) = &self.instruction {
+            options.prompt = Prompt::Instruction(task.clone());
+        }
+        options
+    }
+
+    fn file(&self, path: &std::path::Path) -> Result<Work, CliError> {
+        let mut texts = InputArgs::of_file(path, self.field.clone()).open()?;
+        let mut inputs = Vec::new();
+        loop {
+            let more = texts.take(1024)?;
+            if more.is_empty() {
+                break;
+            }
+            inputs.extend(more);
+        }
+        if inputs.is_empty() {
+            return Err(CliError::Usage(format!("{} has no text", path.display())));
+        }
+        Ok(Work {
+            name: format!("{} of file", inputs.len()),
+            batch: self.batch.map_or(inputs.len(), |n| n as usize),
+            inputs,
+            options: self.options(),
+        })
+    }
+
+    /// Texts that differ in their first two tokens.
+    fn repeated(
+        &self,
+        embedder: &Embedder,
+        batch: usize,
+        tokens: Option<u32>,
+    ) -> Result<Work, CliError> {
+        let text = self.text.as_deref().unwrap_or(TEXT);
+        let ids = match tokens {
+            // One place is for the token that ends a text.
+            Some(n) => (1..n).map(|i| i.wrapping_mul(37) % IDS as u32).collect(),
+            None => embedder
+                .token_ids(&[text], &EmbedOptions::default())?
+                .concat(),
+        };
+        let varied = |text: usize| {
+            let mut ids = ids.clone();
+            let digits = [text % IDS, text / IDS % IDS];
+            for (id, digit) in ids.iter_mut().zip(digits) {
+                *id = (*id + digit as u32) % IDS as u32;
+            }
+            Input::from(ids)
+        };
+        let first = match tokens {
+            Some(_) => Input::from(ids.clone()),
+            None => Input::from(text.to_owned()),
+        };
+        Ok(Work {
+            name: match tokens {
+                Some(n) => format!("{batch} x {n}"),
+                None => format!("{batch} x text"),
+            },
+            inputs: std::iter::once(first)
+                .chain((1..batch).map(varied))
+                .collect(),
+            options: self.options(),
+            batch,
+        })
+    }
+}

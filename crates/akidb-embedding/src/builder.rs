@@ -1,0 +1,130 @@
+//! Choosing a model and loading it.
+
+use std::thread;
+
+use crate::backend::{self, BackendChoice, BackendOptions, Precision};
+use crate::embedder::Embedder;
+use crate::error::EmbedError;
+use crate::model::{Settings, resolve};
+use crate::tokenizer::TextTokenizer;
+
+/// Chooses a model and how to run it. See [`Embedder::builder`].
+#[derive(Debug, Clone, Default)]
+pub struct EmbedderBuilder {
+    model: Option<String>,
+    variant: Option<String>,
+    options: BackendOptions,
+}
+
+impl EmbedderBuilder {
+    /// A model id, a model directory, or an `.onnx` or `.safetensors` file.
+    ///
+    /// Without one: the installed model, or the built-in one when none is installed.
+    pub fn model(mut self, model: impl Into<String>) -> Self {
+        self.model = Some(model.into());
+        self
+    }
+
+    /// Which of a directory's weight files: `f32`, `fp16`, `int8`, `q4` …, `safetensors`.
+    pub fn variant(mut self, variant: impl Into<String>) -> Self {
+        self.variant = Some(variant.into());
+        self
+    }
+
+    /// What runs the model.
+    pub fn backend(mut self, backend: BackendChoice) -> Self {
+        self.options.backend = backend;
+        self
+    }
+
+    /// Arithmetic of the linear layers on the native engine.
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.options.precision = precision;
+        self
+    }
+
+    /// Number of threads; without it, one per core.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.options.threads = Some(threads);
+        self
+    }
+
+    /// Whether the native engine keeps the keys and values of the instruction that queries start
+    /// with. It does unless told otherwise; vectors are the same either way.
+    pub fn prefix_cache(mut self, on: bool) -> Self {
+        self.options.no_prefix_cache = !on;
+        self
+    }
+
+    /// Loads the model; its tokenizer meanwhile on a thread of its own.
+    ///
+    /// # Errors
+    /// When the model isn't found, a file of it is missing, broken or contradicts another, or no
+    /// allowed backend can run it.
+    pub fn build(self) -> Result<Embedder, EmbedError> {
+        let files = resolve(self.model.as_deref())?;
+        let weights = files.weights(self.variant.as_deref())?;
+        let settings = Settings::read(&files)?;
+        let load_tokenizer = || TextTokenizer::load(&files, &settings);
+        let (tokenizer, loaded) = thread::scope(|scope| {
+            let tokenizer = thread::Builder::new()
+                .name("akidb-tokenizer".to_owned())
+                .spawn_scoped(scope, load_tokenizer);
+            let loaded = backend::load(&files, &weights, &settings, &self.options);
+            let tokenizer = match tokenizer {
+                Ok(thread) => thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                // The system gives no thread.
+                Err(_) => load_tokenizer(),
+            };
+            (tokenizer, loaded)
+        });
+        let (tokenizer, loaded) = (tokenizer?, loaded?);
+        if tokenizer.adds_eos() {
+            tracing::debug!(
+                model = files.id,
+                "the tokenizer's post-processor lacks the EOS: adding it"
+            );
+        }
+        if let Some(reason) = &loaded.fallback {
+            tracing::warn!(model = files.id, "{reason}");
+        }
+        if let Some(prompt) = &settings.prompts.default {
+            tracing::info!(
+                model = files.id,
+                prompt,
+                "texts whose role is not named get the model's default prompt"
+            );
+        }
+        let info = loaded.backend.info();
+        if let Some(hidden_size) = settings.hidden_size
+            && hidden_size != info.hidden_size
+        {
+            return Err(EmbedError::Contradiction {
+                file: files.label("config.json"),
+                message: format!(
+                    "it says hidden_size {hidden_size}, but the model's vectors have {}",
+                    info.hidden_size
+                ),
+            });
+        }
+        let max_tokens = [settings.max_tokens, info.max_tokens]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(DEFAULT_MAX_TOKENS);
+        Ok(Embedder {
+            backend: loaded.backend,
+            tokenizer,
+            settings,
+            files,
+            variant: weights.variant,
+            fallback: loaded.fallback,
+            max_tokens,
+        })
+    }
+}
+
+/// Limit for models that state none: that of the BERT family.
+const DEFAULT_MAX_TOKENS: usize = 512;

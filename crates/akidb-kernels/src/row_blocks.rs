@@ -1,0 +1,251 @@
+//! Activations in the order in which the products read them.
+
+use std::collections::TryReserveError;
+use std::ops::Range;
+
+use crate::blocks::Blocks;
+use crate::{Isa, ShapeError};
+
+/// Words in a [`Group`].
+pub(crate) const WORDS: usize = 4;
+
+/// Four words of one row, neighbours along K: 4 f32, 8 bf16 or 16 i8 in the order of memory.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C, align(16))]
+pub(crate) struct Group(pub(crate) [i32; WORDS]);
+
+/// Rows of `A[M, K]` cut into blocks as tall as a tile, each block `[groups of a row][rows]`; the
+/// memory is kept from one use to the next.
+#[derive(Debug, Clone)]
+pub(crate) struct RowBlocks {
+    isa: Isa,
+    /// Rows of the tallest tile.
+    tallest: usize,
+    /// Values in a group.
+    per_group: usize,
+    rows: usize,
+    k: usize,
+    data: Vec<Group>,
+    /// One row before it is encoded.
+    staging: Vec<f32>,
+}
+
+impl RowBlocks {
+    pub(crate) fn new(isa: Isa, tallest: usize, per_group: usize) -> Self {
+        Self {
+            isa,
+            tallest,
+            per_group,
+            rows: 0,
+            k: 0,
+            data: Vec::new(),
+            staging: Vec::new(),
+        }
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(crate) fn k(&self) -> usize {
+        self.k
+    }
+
+    pub(crate) fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// No rows.
+    pub(crate) fn clear(&mut self) {
+        self.rows = 0;
+    }
+
+    /// Takes `rows` rows of `k` values that `fill` writes. `encode` turns each into groups.
+    pub(crate) fn pack_with<E: From<ShapeError>>(
+        &mut self,
+        op: &'static str,
+        rows: usize,
+        k: usize,
+        mut fill: impl FnMut(usize, &mut [f32]) -> Result<(), E>,
+        mut encode: impl FnMut(Row<'_>),
+    ) -> Result<(), E> {
+        self.clear();
+        if k == 0 {
+            return Err(ShapeError::size(op, "k", k).into());
+        }
+        let too_many = ShapeError::size(op, "rows", rows);
+        let groups = k.div_ceil(self.per_group);
+        let len = rows.checked_mul(groups).ok_or(too_many)?;
+        grow(&mut self.staging, k).map_err(|_| ShapeError::size(op, "k", k))?;
+        grow(&mut self.data, len).map_err(|_| too_many)?;
+        let tallest = self.tallest;
+        let staging = &mut self.staging[..k];
+        for block in (Blocks { rows, tallest }).iter() {
+            let stride = block.len();
+            let data = block.start * groups..block.end * groups;
+            for index in block.clone() {
+                fill(index, staging)?;
+                let at = data.start + index - block.start..data.end;
+                encode(Row {
+                    index,
+                    values: staging,
+                    groups: &mut self.data[at.clone()],
+                    at,
+                    stride,
+                });
+            }
+        }
+        self.rows = rows;
+        self.k = k;
+        Ok(())
+    }
+
+    /// The rows of each block.
+    pub(crate) fn blocks(&self) -> Blocks {
+        let Self { rows, tallest, .. } = *self;
+        Blocks { rows, tallest }
+    }
+
+    /// The groups of a block that [`Self::blocks`] gave.
+    #[inline(always)]
+    pub(crate) fn groups(&self, block: &Range<usize>) -> &[Group] {
+        &self.data[self.at(block)]
+    }
+
+    /// Where the groups of a block lie among those of all blocks.
+    #[inline(always)]
+    pub(crate) fn at(&self, block: &Range<usize>) -> Range<usize> {
+        let groups = self.k.div_ceil(self.per_group);
+        block.start * groups..block.end * groups
+    }
+}
+
+/// A row on its way into a block.
+pub(crate) struct Row<'a> {
+    pub(crate) index: usize,
+    pub(crate) values: &'a [f32],
+    /// Every `stride`-th is this row's.
+    pub(crate) groups: &'a mut [Group],
+    /// Where `groups` lie among those of all blocks.
+    pub(crate) at: Range<usize>,
+    pub(crate) stride: usize,
+}
+
+/// The number of rows in `a`, `[any, k]` row-major.
+pub(crate) fn count_rows(op: &'static str, a: &[f32], k: usize) -> Result<usize, ShapeError> {
+    if k == 0 {
+        return Err(ShapeError::size(op, "k", k));
+    }
+    let rows = a.len() / k;
+    ShapeError::length(op, "a", rows * k, a.len())?;
+    Ok(rows)
+}
+
+/// What copies the row of an index from `a`, `[any, k]` row-major.
+pub(crate) fn copy_row(
+    a: &[f32],
+    k: usize,
+) -> impl Fn(usize, &mut [f32]) -> Result<(), ShapeError> {
+    move |index, row| {
+        if let Some(values) = a.get(index * k..(index + 1) * k) {
+            row.copy_from_slice(values);
+        }
+        Ok(())
+    }
+}
+
+/// Makes `buffer` at least `len` long.
+pub(crate) fn grow<T: Clone + Default>(
+    buffer: &mut Vec<T>,
+    len: usize,
+) -> Result<(), TryReserveError> {
+    if buffer.len() < len {
+        buffer.try_reserve_exact(len - buffer.len())?;
+        buffer.resize(len, T::default());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::for_each_isa;
+    use crate::{Bf16Rows, PackedRows, QuantizedRows};
+
+    #[test]
+    fn blocks_are_balanced() {
+        for tallest in [1, 3, 12] {
+            let mut packed = RowBlocks::new(Isa::detect(), tallest, 4);
+            for (rows, k) in [(1, 1), (2, 16), (5, 17), (12, 3), (13, 4), (40, 5), (0, 5)] {
+                let fill = |index, row: &mut [f32]| {
+                    row.fill(index as f32);
+                    Ok::<(), ShapeError>(())
+                };
+                let encode = |row: Row<'_>| {
+                    assert_eq!(row.at.len(), row.groups.len());
+                    let groups = row.groups.iter_mut().step_by(row.stride);
+                    for (group, values) in groups.zip(row.values.chunks(4)) {
+                        let place = [row.index, row.at.start, values.len()].map(|x| x as i32);
+                        *group = Group([values[0] as i32, place[0], place[1], place[2]]);
+                    }
+                };
+                packed.pack_with("test", rows, k, fill, encode).unwrap();
+                assert_eq!((packed.rows(), packed.k()), (rows, k));
+                let (mut next, mut heights) = (0, Vec::new());
+                for block in packed.blocks().iter() {
+                    assert_eq!(block.start, next);
+                    next = block.end;
+                    heights.push(block.len());
+                    let groups = packed.groups(&block);
+                    assert_eq!(groups.len(), k.div_ceil(4) * block.len());
+                    for (i, group) in groups.iter().enumerate() {
+                        let row = block.start + i % block.len();
+                        let at = packed.at(&block).start + i % block.len();
+                        let len = (k - 4 * (i / block.len())).min(4);
+                        assert_eq!(group.0, [row, row, at, len].map(|x| x as i32));
+                    }
+                }
+                assert_eq!(next, rows);
+                let (min, max) = (heights.iter().min(), heights.iter().max());
+                assert!(max.unwrap_or(&0) - min.unwrap_or(&0) <= 1);
+                assert!(*max.unwrap_or(&0) <= tallest);
+            }
+        }
+    }
+
+    /// Every type of rows is refused the same.
+    macro_rules! refusals {
+        ($($rows:ident)*) => {$({
+            let mut packed = $rows::new(Isa::detect());
+            packed.pack(&[1.0; 4], 2).unwrap();
+            assert!(packed.pack(&[1.0], 0).is_err());
+            assert!(packed.pack(&[1.0; 5], 2).is_err());
+            let fill = |_: usize, _: &mut [f32]| Ok::<(), ShapeError>(());
+            assert!(packed.pack_with(usize::MAX, 20, fill).is_err());
+            assert!(packed.pack_with(usize::MAX / 32, 2, fill).is_err());
+            assert!(packed.pack_with(1, usize::MAX, fill).is_err());
+            assert!(packed.pack_with(1, 0, fill).is_err());
+            assert_eq!(packed.rows(), 0);
+            let fail = |_: usize, _: &mut [f32]| Err(ShapeError::size("test", "row", 7));
+            assert_eq!(packed.pack_with(3, 2, fail), Err(ShapeError::size("test", "row", 7)));
+            assert_eq!(packed.rows(), 0);
+            packed.pack(&[1.0; 4], 2).unwrap();
+            assert_eq!((packed.rows(), packed.k(), packed.isa()), (2, 2, Isa::detect()));
+        })*};
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        refusals!(PackedRows Bf16Rows QuantizedRows);
+    }
+
+    #[test]
+    fn tiles_are_as_tall_as_the_products_know() {
+        for_each_isa(|isa| {
+            let rows = isa.max_rows();
+            for tallest in [rows.f32, rows.bf16, rows.int8] {
+                assert!((1..=crate::tile::MAX_MR).contains(&tallest), "{isa}");
+            }
+        });
+    }
+}

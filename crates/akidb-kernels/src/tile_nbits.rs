@@ -1,0 +1,332 @@
+//! The inner loop of the product with block-quantised weights: a few rows of A times one panel of
+//! B.
+//!
+//! The product of a block is an exact sum of integers, codes without their zero point times
+//! activations, which goes to the total in f32 with one rounding of `sum · scale + total`, block
+//! after block.
+
+use crate::arch::{NBitsTarget, max_rows_nbits};
+use crate::lanes::{LANES, Lanes};
+use crate::packed_nbits::{Layout, Line, ZERO_POINT_UNIT};
+use crate::row_blocks::{Group, WORDS};
+
+/// Vectors of a panel.
+const VECTORS: usize = 2;
+
+/// How bytes of a panel become unsigned weights, 128 above what they mean.
+pub(crate) trait Codes<T: NBitsTarget>: Copy {
+    /// Codes of 32 weights along K of a panel.
+    type Unit;
+
+    /// Whole units.
+    fn units(lines: &[Line]) -> &[Self::Unit];
+
+    /// 4 weights along K of 16 columns, of the first or the `HIGH` 16 of a unit.
+    fn weights<const HIGH: bool>(
+        self,
+        target: T,
+        unit: &Self::Unit,
+        step: usize,
+        vector: usize,
+    ) -> T::Weights;
+}
+
+/// Nibbles, to be multiplied with 16.
+#[derive(Clone, Copy)]
+pub(crate) struct Nibbles;
+
+/// Nibbles, to be looked up in a table.
+#[derive(Clone, Copy)]
+pub(crate) struct Levels<Table>(pub(crate) Table);
+
+/// Bytes as they are.
+#[derive(Clone, Copy)]
+pub(crate) struct Bytes;
+
+impl<T: NBitsTarget> Codes<T> for Nibbles {
+    type Unit = [Line; WORDS * VECTORS];
+
+    #[inline(always)]
+    fn units(lines: &[Line]) -> &[Self::Unit] {
+        lines.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn weights<const HIGH: bool>(
+        self,
+        target: T,
+        unit: &Self::Unit,
+        step: usize,
+        vector: usize,
+    ) -> T::Weights {
+        target.nibbles::<HIGH>(&unit[step * VECTORS + vector].0)
+    }
+}
+
+impl<T: NBitsTarget> Codes<T> for Levels<T::Table> {
+    type Unit = [Line; WORDS * VECTORS];
+
+    #[inline(always)]
+    fn units(lines: &[Line]) -> &[Self::Unit] {
+        lines.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn weights<const HIGH: bool>(
+        self,
+        target: T,
+        unit: &Self::Unit,
+        step: usize,
+        vector: usize,
+    ) -> T::Weights {
+        target.look_up::<HIGH>(self.0, &unit[step * VECTORS + vector].0)
+    }
+}
+
+impl<T: NBitsTarget> Codes<T> for Bytes {
+    type Unit = [[Line; WORDS * VECTORS]; 2];
+
+    #[inline(always)]
+    fn units(lines: &[Line]) -> &[Self::Unit] {
+        lines.as_chunks().0.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn weights<const HIGH: bool>(
+        self,
+        target: T,
+        unit: &Self::Unit,
+        step: usize,
+        vector: usize,
+    ) -> T::Weights {
+        target.load_weights(&unit[usize::from(HIGH)][step * VECTORS + vector].0)
+    }
+}
+
+/// Some neighbouring rows of a block of A.
+#[derive(Clone, Copy)]
+pub(crate) struct TileRows<'a> {
+    /// `[K / 16][height]`, from the first row on.
+    pub(crate) values: &'a [Group],
+    /// -128 · the sum of each group, likewise.
+    pub(crate) offsets: &'a [i32],
+    /// Rows of the block.
+    pub(crate) height: usize,
+    /// Rows that count.
+    pub(crate) rows: usize,
+}
+
+/// Some columns of B.
+#[derive(Clone, Copy)]
+pub(crate) struct Panel<'a> {
+    pub(crate) lines: &'a [Line],
+    pub(crate) layout: Layout,
+    /// What a later call reads.
+    pub(crate) next: &'a [Line],
+}
+
+/// Multiplies rows with a panel and writes the totals to `out`, a row for each. Meanwhile asks for
+/// the next panel to be in the cache.
+///
+/// There are at most as many rows as the target's tallest tile has; lengths are the caller's
+/// business (a mistake there gives wrong totals, not a panic).
+#[inline(always)]
+pub(crate) fn multiply_nbits<T: NBitsTarget, C: Codes<T>>(
+    target: T,
+    codes: C,
+    a: TileRows<'_>,
+    panel: Panel<'_>,
+    out: &mut [[Lanes; VECTORS]],
+) {
+    macro_rules! of_rows {
+        ($($rows:literal)*) => {
+            match a.rows {
+                $($rows if $rows <= max_rows_nbits::<T>() => {
+                    multiply_of_rows::<T, C, $rows>(target, codes, a, panel, out)
+                })*
+                rows => debug_assert!(false, "no tile of {rows} rows"),
+            }
+        };
+    }
+    of_rows!(1 2 3 4 5 6);
+}
+
+#[inline(always)]
+fn multiply_of_rows<T: NBitsTarget, C: Codes<T>, const MR: usize>(
+    target: T,
+    codes: C,
+    a: TileRows<'_>,
+    panel: Panel<'_>,
+    out: &mut [[Lanes; VECTORS]],
+) {
+    if T::NBITS_VECTORS.get(MR).copied().unwrap_or(1) >= 2 {
+        tile::<T, C, MR, 2>(target, codes, a, panel, 0, out);
+    } else {
+        tile::<T, C, MR, 1>(target, codes, a, panel, 0, out);
+        let again = Panel { next: &[], ..panel };
+        tile::<T, C, MR, 1>(target, codes, a, again, 1, out);
+    }
+}
+
+/// Totals of `MR` rows and `V` vectors of the panel, from `vector` on.
+#[inline(always)]
+fn tile<T: NBitsTarget, C: Codes<T>, const MR: usize, const V: usize>(
+    target: T,
+    codes: C,
+    a: TileRows<'_>,
+    panel: Panel<'_>,
+    vector: usize,
+    out: &mut [[Lanes; VECTORS]],
+) {
+    let Panel {
+        lines,
+        layout,
+        next,
+    } = panel;
+    let height = a.height;
+    let two_blocks = layout.blocks == 2;
+    let mut totals = [[target.splat(0.0); V]; MR];
+    let units = a.values.len().div_ceil(2 * height).max(1);
+    let mut next = next.chunks(next.len().div_ceil(units).max(1));
+    // Not zipped, which would divide by the chunk sizes again and again.
+    let mut values = a.values.chunks(2 * height);
+    let mut offsets = a.offsets.chunks(2 * height * layout.units);
+    for lines in lines.chunks(layout.span()) {
+        let parts = (lines.split_at_checked(layout.header), offsets.next());
+        let (Some((header, lines)), Some(offsets)) = parts else {
+            return;
+        };
+        let (first, second) = if two_blocks {
+            offsets.split_at(height.min(offsets.len()))
+        } else {
+            (offsets, &[][..])
+        };
+        let (scales, zero_points) = header.split_at(layout.blocks);
+        let mut block = Block::<T, MR, V>::start(target, first, height);
+        if let Some(zero_points) = zero_points.first() {
+            block.zero_points(target, &scales[0], zero_points, vector, &mut totals);
+        }
+        for unit in C::units(lines) {
+            let Some(values) = values.next() else {
+                return;
+            };
+            for line in next.next().unwrap_or_default() {
+                target.prefetch(line);
+            }
+            if let Some(values) = values.first_chunk() {
+                block.add::<C, false>(target, codes, unit, values, vector);
+            }
+            if two_blocks {
+                block.finish(target, &scales[0], vector, &mut totals);
+                block = Block::start(target, second, height);
+                if let Some(zero_points) = zero_points.get(1) {
+                    block.zero_points(target, &scales[1], zero_points, vector, &mut totals);
+                }
+            }
+            if let Some(values) = values.get(height..).and_then(|high| high.first_chunk()) {
+                block.add::<C, true>(target, codes, unit, values, vector);
+            }
+        }
+        block.finish(target, &scales[layout.blocks - 1], vector, &mut totals);
+    }
+    // A copy of its own, so that `totals` need no memory.
+    let mut done = [[[0.0; LANES]; V]; MR];
+    for r in 0..MR {
+        for v in 0..V {
+            done[r][v] = target.store(totals[r][v]);
+        }
+    }
+    for (out, done) in out.iter_mut().zip(&done) {
+        for (out, done) in out.iter_mut().skip(vector).zip(done) {
+            *out = *done;
+        }
+    }
+}
+
+/// The sums of one block.
+struct Block<T: NBitsTarget, const MR: usize, const V: usize> {
+    sums: [[T::Sums; V]; MR],
+}
+
+#[expect(
+    clippy::needless_range_loop,
+    reason = "rows and vectors of a tile index several arrays at once"
+)]
+impl<T: NBitsTarget, const MR: usize, const V: usize> Block<T, MR, V> {
+    /// What takes back the 128 too much in each weight: `offsets` of the block, `[groups][height]`.
+    #[inline(always)]
+    fn start(target: T, offsets: &[i32], height: usize) -> Self {
+        let mut sums = [[target.zero_sums(); V]; MR];
+        for offsets in offsets.chunks(height) {
+            let Some(offsets) = offsets.first_chunk::<MR>() else {
+                break;
+            };
+            for r in 0..MR {
+                let sum = target.add_sums(sums[r][0], target.splat_sums(offsets[r]));
+                sums[r] = [sum; V];
+            }
+        }
+        Self { sums }
+    }
+
+    /// Adds to `totals` what the block's zero points differ from the middle, right after the
+    /// start, when each sum is -128 · the sum of the row's activations.
+    #[inline(always)]
+    fn zero_points(
+        &self,
+        target: T,
+        scales: &Line,
+        zero_points: &Line,
+        vector: usize,
+        totals: &mut [[T::Vector; V]; MR],
+    ) {
+        let zero = target.splat(0.0);
+        for v in 0..V {
+            let scale = load(target, scales, vector + v);
+            let factor = target.mul_add(scale, target.splat(ZERO_POINT_UNIT), zero);
+            let factor = target.mul_add(factor, load(target, zero_points, vector + v), zero);
+            for r in 0..MR {
+                let sum = target.sums_to_f32(self.sums[r][v]);
+                totals[r][v] = target.mul_add(sum, factor, totals[r][v]);
+            }
+        }
+    }
+
+    /// Adds the products of one group.
+    #[inline(always)]
+    fn add<C: Codes<T>, const HIGH: bool>(
+        &mut self,
+        target: T,
+        codes: C,
+        unit: &C::Unit,
+        values: &[Group; MR],
+        vector: usize,
+    ) {
+        for step in 0..WORDS {
+            for v in 0..V {
+                let weights = codes.weights::<HIGH>(target, unit, step, vector + v);
+                for r in 0..MR {
+                    self.sums[r][v] = target.dot(weights, values[r].0[step], self.sums[r][v]);
+                }
+            }
+        }
+    }
+
+    /// Adds the block to `totals`.
+    #[inline(always)]
+    fn finish(&self, target: T, scales: &Line, vector: usize, totals: &mut [[T::Vector; V]; MR]) {
+        for v in 0..V {
+            let scale = load(target, scales, vector + v);
+            for r in 0..MR {
+                let sum = target.sums_to_f32(self.sums[r][v]);
+                totals[r][v] = target.mul_add(sum, scale, totals[r][v]);
+            }
+        }
+    }
+}
+
+/// The i16 of 16 columns.
+#[inline(always)]
+fn load<T: NBitsTarget>(target: T, line: &Line, vector: usize) -> T::Vector {
+    target.load_i16(&line.0.as_chunks().0[vector])
+}

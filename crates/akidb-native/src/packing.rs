@@ -1,0 +1,374 @@
+//! From a file's linear layers to a packed weight.
+
+use akidb_kernels::{
+    Int8Type, Isa, NBitsCodes, NBitsFormat, NR, PackedBf16, PackedF32, PackedInt8, PackedNBits,
+    ShapeError, quantize_int4, quantize_int8,
+};
+use akidb_onnx::decoder::{Linear, LinearWeight};
+use akidb_onnx::tensor::DataType;
+
+use crate::engine::Precision;
+use crate::error::EngineError;
+use crate::product::Weight;
+use crate::weights::check_finite;
+
+/// Rows of a weight that are read at a time: so many outputs lie in one panel.
+const ROWS_AT_A_TIME: usize = NR;
+
+/// Weights along K with one scale, where better weights are made into 4 bits.
+const INT4_BLOCK_SIZE: usize = 32;
+
+/// A linear layer among the columns of a packed weight.
+pub(crate) struct Part<'a> {
+    linear: &'a Linear,
+    first_column: usize,
+    /// Columns from one panel of this part to the next; more than a panel where another part's
+    /// panels lie between.
+    stride: usize,
+}
+
+impl<'a> Part<'a> {
+    /// A layer, which must be `k` by `width`, in neighbouring columns.
+    pub(crate) fn new(
+        linear: &'a Linear,
+        first_column: usize,
+        k: usize,
+        width: usize,
+    ) -> Result<Self, EngineError> {
+        let actual = [linear.in_features(), linear.out_features()];
+        if actual != [k, width] {
+            return Err(EngineError::TensorShape {
+                name: linear.weight().tensor().name().to_owned(),
+                expected: vec![k, width],
+                actual: actual.to_vec(),
+            });
+        }
+        Ok(Self {
+            linear,
+            first_column,
+            stride: NR,
+        })
+    }
+
+    /// The layer in every other panel.
+    pub(crate) fn alternating(self) -> Self {
+        let stride = 2 * NR;
+        Self { stride, ..self }
+    }
+
+    /// Column of an output.
+    fn column(&self, output: usize) -> usize {
+        self.first_column + output / NR * self.stride + output % NR
+    }
+
+    /// Outputs in neighbouring columns, from 0 on and then from there on.
+    fn run(&self) -> usize {
+        if self.stride == NR {
+            self.linear.out_features()
+        } else {
+            NR
+        }
+    }
+
+    /// Calls `write` with the index of an output and the f32 weights of some outputs from there
+    /// on, `[outputs, k]`, until all are done.
+    fn for_outputs(
+        &self,
+        write: impl FnMut(usize, &[f32]) -> Result<(), ShapeError>,
+    ) -> Result<(), EngineError> {
+        let shape = [self.linear.out_features(), self.linear.in_features()];
+        let read = |first, rows: &mut [f32]| self.linear.dequantize(first, rows);
+        self.for_rows(shape, read, write)
+    }
+
+    /// Calls `read`, then `write` with the index of a row and some rows from there on, until all
+    /// of `[rows, width]` are done.
+    fn for_rows(
+        &self,
+        [rows, width]: [usize; 2],
+        read: impl Fn(usize, &mut [f32]) -> Result<(), akidb_onnx::Error>,
+        mut write: impl FnMut(usize, &[f32]) -> Result<(), ShapeError>,
+    ) -> Result<(), EngineError> {
+        let tensor = self.linear.weight().tensor();
+        let mut buffer = vec![0.0; ROWS_AT_A_TIME.min(rows) * width];
+        let mut row = 0;
+        while row < rows {
+            let count = ROWS_AT_A_TIME.min(rows - row);
+            let values = &mut buffer[..count * width];
+            read(row, values)?;
+            check_finite(tensor, row * width, values)?;
+            write(row, values)?;
+            row += count;
+        }
+        Ok(())
+    }
+}
+
+/// Packs parts side by side, `k` by `n` in all.
+pub(crate) fn pack(
+    parts: &[Part<'_>],
+    k: usize,
+    n: usize,
+    precision: Precision,
+    isa: Isa,
+) -> Result<Weight, EngineError> {
+    let as_stored = match precision {
+        Precision::Auto | Precision::Int8 | Precision::Int4 => stored_codes(parts, k, n)?,
+        Precision::F32 | Precision::Bf16 => None,
+    };
+    Ok(match (precision, as_stored) {
+        (Precision::Auto, Some(weight)) => weight,
+        (Precision::Int8, Some(weight)) if weight.precision() == "int8" => weight,
+        (Precision::Int4, Some(weight)) if weight.precision() == "int4" => weight,
+        (Precision::Auto, None) if isa.has_bf16() && are_half(parts) => bf16(parts, k, n)?,
+        (Precision::Bf16, _) => bf16(parts, k, n)?,
+        (Precision::Int8, _) => int8(parts, k, n, isa)?,
+        (Precision::Int4, _) => int4(parts, k, n, isa)?,
+        (Precision::Auto | Precision::F32, _) => {
+            let mut packed = PackedF32::zeros(k, n)?;
+            floats(
+                parts,
+                &mut packed,
+                |packed, k0, n0, width, rows| packed.write_kn(k0, n0, width, rows),
+                |packed, n0, columns| packed.write_nk(n0, columns),
+            )?;
+            Weight::F32(packed)
+        }
+    })
+}
+
+/// True when every weight is stored in 16 bits.
+fn are_half(parts: &[Part<'_>]) -> bool {
+    parts.iter().all(|part| match part.linear.weight() {
+        LinearWeight::InOut(weight) | LinearWeight::OutIn(weight) => {
+            matches!(weight.dtype(), DataType::F16 | DataType::BF16)
+        }
+        _ => false,
+    })
+}
+
+fn bf16(parts: &[Part<'_>], k: usize, n: usize) -> Result<Weight, EngineError> {
+    let mut packed = PackedBf16::zeros(k, n)?;
+    floats(
+        parts,
+        &mut packed,
+        |packed, k0, n0, width, rows| packed.write_kn(k0, n0, width, rows),
+        |packed, n0, columns| packed.write_nk(n0, columns),
+    )?;
+    Ok(Weight::Bf16(packed))
+}
+
+/// Writes weights of any form as f32, in the order in which they are stored.
+fn floats<P>(
+    parts: &[Part<'_>],
+    packed: &mut P,
+    write_kn: impl Fn(&mut P, usize, usize, usize, &[f32]) -> Result<(), ShapeError>,
+    write_nk: impl Fn(&mut P, usize, &[f32]) -> Result<(), ShapeError>,
+) -> Result<(), EngineError> {
+    for part in parts {
+        let linear = part.linear;
+        let (k, width) = (linear.in_features(), linear.out_features());
+        match linear.weight() {
+            LinearWeight::InOut(weight) if weight.dims() == [k, width] => {
+                let read = |first, rows: &mut [f32]| weight.read_f32(first * width, rows);
+                let run = part.run();
+                let mut columns = Vec::new();
+                part.for_rows([k, width], read, |first, rows| {
+                    if run == width {
+                        return write_kn(packed, first, part.first_column, width, rows);
+                    }
+                    for output in (0..width).step_by(run) {
+                        let outputs = output..width.min(output + run);
+                        columns.clear();
+                        for row in rows.chunks_exact(width) {
+                            columns.extend_from_slice(&row[outputs.clone()]);
+                        }
+                        write_kn(packed, first, part.column(output), outputs.len(), &columns)?;
+                    }
+                    Ok(())
+                })?;
+            }
+            _ => part.for_outputs(|first, rows| write_nk(packed, part.column(first), rows))?,
+        }
+    }
+    Ok(())
+}
+
+/// Weights of any form, as 8-bit codes with one scale for each output.
+fn int8(parts: &[Part<'_>], k: usize, n: usize, isa: Isa) -> Result<Weight, EngineError> {
+    let mut packed = PackedInt8::zeros(k, n, Int8Type::I8)?;
+    let mut codes = vec![0; k];
+    for part in parts {
+        part.for_outputs(|first, rows| {
+            for (output, row) in (first..).zip(rows.chunks_exact(k)) {
+                let scale = quantize_int8(isa, row, &mut codes)?;
+                let column = part.column(output);
+                packed.write_nk(column, &codes)?;
+                packed.write_quantization(column, &[scale], &[0])?;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(Weight::Int8(packed))
+}
+
+/// Weights of any form, as 4-bit codes with one scale for each block.
+fn int4(parts: &[Part<'_>], k: usize, n: usize, isa: Isa) -> Result<Weight, EngineError> {
+    let format = NBitsFormat {
+        codes: NBitsCodes::Int4,
+        block_size: INT4_BLOCK_SIZE,
+        zero_points: false,
+    };
+    let mut packed = PackedNBits::zeros(k, n, format)?;
+    let mut codes = vec![0; k];
+    let mut scales = vec![0.0; k.div_ceil(INT4_BLOCK_SIZE)];
+    for part in parts {
+        part.for_outputs(|first, rows| {
+            for (output, row) in (first..).zip(rows.chunks_exact(k)) {
+                quantize_int4(isa, row, INT4_BLOCK_SIZE, &mut codes, &mut scales)?;
+                packed.write_column(part.column(output), &codes, &scales, None)?;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(Weight::NBits(packed))
+}
+
+/// Codes as the file has them; `None` when a part is of another form, or the parts' forms differ.
+fn stored_codes(parts: &[Part<'_>], k: usize, n: usize) -> Result<Option<Weight>, EngineError> {
+    if let Some(int8_type) = stored_int8_type(parts) {
+        return Ok(Some(stored_int8(parts, k, n, int8_type)?));
+    }
+    let formats: Option<Vec<NBitsFormat>> = parts.iter().map(stored_format).collect();
+    let Some((&first, others)) = formats.as_deref().and_then(<[NBitsFormat]>::split_first) else {
+        return Ok(None);
+    };
+    let same =
+        |other: &&NBitsFormat| (other.codes, other.block_size) == (first.codes, first.block_size);
+    if others.iter().filter(same).count() < others.len() {
+        return Ok(None);
+    }
+    let zero_points = first.zero_points || others.iter().any(|format| format.zero_points);
+    let format = NBitsFormat {
+        zero_points,
+        ..first
+    };
+    Ok(Some(stored_nbits(parts, k, n, format)?))
+}
+
+/// The type of all parts' codes, if they are those of `MatMulInteger`.
+fn stored_int8_type(parts: &[Part<'_>]) -> Option<Int8Type> {
+    let mut types = parts.iter().map(|part| match part.linear.weight() {
+        LinearWeight::MatMulInteger(weight) => match weight.codes().dtype() {
+            DataType::I8 => Some(Int8Type::I8),
+            DataType::U8 => Some(Int8Type::U8),
+            _ => None,
+        },
+        _ => None,
+    });
+    let first = types.next()??;
+    types.all(|other| other == Some(first)).then_some(first)
+}
+
+fn stored_int8(
+    parts: &[Part<'_>],
+    k: usize,
+    n: usize,
+    int8_type: Int8Type,
+) -> Result<Weight, EngineError> {
+    let mut packed = PackedInt8::zeros(k, n, int8_type)?;
+    for part in parts {
+        let LinearWeight::MatMulInteger(weight) = part.linear.weight() else {
+            continue;
+        };
+        let (first, width) = (part.linear.first_output(), part.linear.out_features());
+        let mut scales = vec![0.0; width];
+        weight.read_scales(first, &mut scales)?;
+        let mut zero_points = vec![0.0; width];
+        weight.read_zero_points(first, &mut zero_points)?;
+        // The low byte is the code's, signed or not.
+        let zero_points: Vec<u8> = zero_points.iter().map(|zero| *zero as i16 as u8).collect();
+        let codes = weight.codes();
+        let stride = weight.out_features();
+        let run = part.run();
+        let mut buffer = Vec::with_capacity(ROWS_AT_A_TIME * run);
+        for output in (0..width).step_by(run) {
+            let column = part.column(output);
+            let outputs = output..width.min(output + run);
+            let (scales, zero_points) = (&scales[outputs.clone()], &zero_points[outputs.clone()]);
+            packed.write_quantization(column, scales, zero_points)?;
+            for k0 in (0..k).step_by(ROWS_AT_A_TIME) {
+                buffer.clear();
+                for row in k0..k.min(k0 + ROWS_AT_A_TIME) {
+                    let start = row * stride + first + output;
+                    let row = codes.data().get(start..start + outputs.len());
+                    buffer.extend_from_slice(row.unwrap_or_default());
+                }
+                packed.write_kn(k0, column, outputs.len(), &buffer)?;
+            }
+        }
+    }
+    Ok(Weight::Int8(packed))
+}
+
+/// The format of a part's codes, if they have a scale for each block of an output.
+fn stored_format(part: &Part<'_>) -> Option<NBitsFormat> {
+    match part.linear.weight() {
+        LinearWeight::MatMulNBits(weight) => {
+            let attributes = weight.attributes();
+            Some(NBitsFormat {
+                codes: match attributes.bits {
+                    4 => NBitsCodes::Int4,
+                    _ => NBitsCodes::Int8,
+                },
+                block_size: attributes.block_size,
+                zero_points: weight.has_zero_points(),
+            })
+        }
+        LinearWeight::MatMulBnb4(weight) => {
+            let attributes = weight.attributes();
+            let block_size = attributes.block_size;
+            // Otherwise blocks go on from one output to the next.
+            let whole = attributes.in_features.is_multiple_of(block_size);
+            let fits = block_size == 16 || block_size.is_multiple_of(32);
+            (whole && fits).then_some(NBitsFormat {
+                codes: NBitsCodes::Levels(*attributes.quant_type.table()),
+                block_size,
+                zero_points: false,
+            })
+        }
+        _ => None,
+    }
+}
+
+fn stored_nbits(
+    parts: &[Part<'_>],
+    k: usize,
+    n: usize,
+    format: NBitsFormat,
+) -> Result<Weight, EngineError> {
+    let mut packed = PackedNBits::zeros(k, n, format)?;
+    let blocks = k.div_ceil(format.block_size);
+    let mut codes = vec![0; k];
+    let (mut scales, mut zero_points) = (vec![0.0; blocks], vec![0.0; blocks]);
+    for part in parts {
+        for output in 0..part.linear.out_features() {
+            let stored = part.linear.first_output() + output;
+            match part.linear.weight() {
+                LinearWeight::MatMulNBits(weight) => {
+                    weight.read_codes(stored, &mut codes)?;
+                    weight.read_scales(stored * blocks, &mut scales)?;
+                    weight.read_zero_points(stored * blocks, &mut zero_points)?;
+                }
+                LinearWeight::MatMulBnb4(weight) => {
+                    weight.read_codes(stored, &mut codes)?;
+                    weight.absmax().read_f32(stored * blocks, &mut scales)?;
+                }
+                _ => continue,
+            }
+            let zero_points = format.zero_points.then_some(&*zero_points);
+            packed.write_column(part.column(output), &codes, &scales, zero_points)?;
+        }
+    }
+    Ok(Weight::NBits(packed))
+}

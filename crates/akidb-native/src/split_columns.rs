@@ -1,0 +1,252 @@
+//! A forward pass of few rows: each thread has its own columns of every product, so that each
+//! weight is read once, by one thread. Threads meet after every product.
+
+use std::ops::Range;
+
+use akidb_kernels::{Epilogue, NR, rms_norm_in_place};
+
+use crate::attention::LayerAttention;
+use crate::columns::Columns;
+use crate::dims::Dims;
+use crate::error::EngineError;
+use crate::forward::{Model, Pass};
+use crate::layout::Segment;
+use crate::pool::Member;
+use crate::product::Weight;
+use crate::workspace::{Memory, Scratch, SharedColumns, grow};
+
+impl SharedColumns {
+    /// Makes room for `rows` rows among so many threads.
+    pub(crate) fn reserve(&mut self, dims: &Dims, rows: usize, threads: usize) {
+        let columns = |width: usize| {
+            let panels = (0..threads).map(|i| share(width.div_ceil(NR), i, threads));
+            let columns =
+                |panels: Range<usize>| (panels.start * NR).min(width)..(panels.end * NR).min(width);
+            panels.map(columns).collect()
+        };
+        let group = dims.query_group();
+        let heads = (0..threads).map(|i| share(dims.num_key_value_heads, i, threads));
+        let heads = heads.map(|heads| heads.start * group..heads.end * group);
+        self.hidden.reserve(rows, columns(dims.hidden_size));
+        self.qkv.reserve(rows, columns(dims.qkv_width()));
+        self.attended.reserve(rows, heads.collect());
+        self.activated
+            .reserve(rows, columns(dims.intermediate_size));
+    }
+}
+
+/// Part `index` of `0..len`.
+fn share(len: usize, index: usize, parts: usize) -> Range<usize> {
+    index * len / parts..(index + 1) * len / parts
+}
+
+/// Takes the thread's columns of all rows through the model. The results of all texts are left in
+/// the first thread's `memory.out`.
+pub(crate) fn forward(
+    model: &Model,
+    member: Member<'_>,
+    threads: usize,
+    pass: &Pass<'_>,
+    columns: &SharedColumns,
+    memory: &mut Memory,
+) -> Result<(), EngineError> {
+    let dims = &model.dims;
+    let rows = pass.layout.rows();
+    let own = columns.hidden.range(member.index);
+    if let Some(mut hidden) = columns.hidden.write(member.index) {
+        let whole = grow(&mut memory.hidden, dims.hidden_size);
+        for row in 0..rows {
+            model.embed(pass.id(row), whole)?;
+            hidden[row * own.len()..][..own.len()].copy_from_slice(&whole[own.clone()]);
+        }
+    }
+    member.wait()?;
+    let mut active: Vec<usize> = (0..rows).collect();
+    let mut segments = pass.layout.segments(0..rows);
+    let last = model.weights.layers.len() - 1;
+    for index in 0..=last {
+        let mut layer = LayerColumns {
+            attention: pass.attention(model, index),
+            member,
+            threads,
+            columns,
+            scratch: &mut memory.scratch,
+        };
+        layer.project(&active)?;
+        member.wait()?;
+        layer.store(&segments)?;
+        if index == last {
+            active = pass.layout.ends(0..rows);
+            segments = active
+                .iter()
+                .flat_map(|end| {
+                    let segment = pass.layout.segments(*end..end + 1).into_iter();
+                    segment.map(|s| Segment {
+                        first_row: *end,
+                        ..s
+                    })
+                })
+                .collect();
+        }
+        layer.attend(&segments)?;
+        member.wait()?;
+        layer.after_attention(&active)?;
+    }
+    if member.index == 0 {
+        let width = dims.hidden_size;
+        let out = grow(&mut memory.out, active.len() * width);
+        let hidden = columns.hidden.read();
+        for (row, out) in active.iter().zip(out.chunks_exact_mut(width)) {
+            hidden.copy(*row, 0, out);
+        }
+        rms_norm_in_place(model.isa, out, &model.weights.norm, dims.rms_norm_eps)?;
+    }
+    Ok(())
+}
+
+/// One layer, for one thread's columns.
+struct LayerColumns<'a> {
+    attention: LayerAttention<'a>,
+    member: Member<'a>,
+    threads: usize,
+    columns: &'a SharedColumns,
+    scratch: &'a mut Scratch,
+}
+
+impl LayerColumns<'_> {
+    /// q, k and v of `rows`.
+    fn project(&mut self, rows: &[usize]) -> Result<(), EngineError> {
+        let LayerAttention { model, layer, .. } = self.attention;
+        let (hidden, qkv) = (&self.columns.hidden, &self.columns.qkv);
+        let norm = &layer.input_layernorm;
+        pack_normalised(model, &layer.qkv, rows, hidden, norm, self.scratch)?;
+        self.multiply(&layer.qkv, rows, qkv, Epilogue::Store)
+    }
+
+    /// Keys and values of the thread's heads.
+    fn store(&mut self, segments: &[Segment]) -> Result<(), EngineError> {
+        let dims = &self.attention.model.dims;
+        let qkv = self.columns.qkv.read();
+        let projected = |row: usize, first: usize, out: &mut [f32]| qkv.copy(row, first, out);
+        let columns = [dims.k_column, dims.v_column];
+        for segment in segments {
+            for head in self.heads() {
+                let scratch = &mut self.scratch.attention;
+                self.attention
+                    .store(segment, head, columns, &projected, scratch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the queries of the thread's heads gather.
+    fn attend(&mut self, segments: &[Segment]) -> Result<(), EngineError> {
+        let dims = &self.attention.model.dims;
+        let group = dims.query_group();
+        let heads = self.heads();
+        let width = heads.len() * group;
+        let qkv = self.columns.qkv.read();
+        let projected = |row: usize, first: usize, out: &mut [f32]| qkv.copy(row, first, out);
+        let Some(mut attended) = self.columns.attended.write(self.member.index) else {
+            return Ok(());
+        };
+        for segment in segments {
+            let rows = &mut attended[segment.first_row * width..];
+            for (i, head) in heads.clone().enumerate() {
+                let rows = rows.chunks_exact_mut(width).take(segment.rows);
+                let mut out: Vec<&mut [f32]> = rows
+                    .map(|row| &mut row[i * group..(i + 1) * group])
+                    .collect();
+                let scratch = &mut self.scratch.attention;
+                let attention = &self.attention;
+                attention.attend(segment, head, 0, &projected, &mut out, scratch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Output projection and MLP of `rows`, each added to the hidden states.
+    fn after_attention(&mut self, rows: &[usize]) -> Result<(), EngineError> {
+        let LayerAttention { model, layer, .. } = self.attention;
+        let SharedColumns {
+            hidden,
+            attended,
+            activated,
+            ..
+        } = self.columns;
+        pack(&layer.o, rows, attended, self.scratch)?;
+        self.multiply(&layer.o, rows, hidden, Epilogue::Add)?;
+        self.member.wait()?;
+        let norm = &layer.post_attention_layernorm;
+        pack_normalised(model, &layer.gate_up, rows, hidden, norm, self.scratch)?;
+        self.multiply(&layer.gate_up, rows, activated, Epilogue::SwiGlu)?;
+        self.member.wait()?;
+        pack(&layer.down, rows, activated, self.scratch)?;
+        self.multiply(&layer.down, rows, hidden, Epilogue::Add)?;
+        self.member.wait()
+    }
+
+    /// Multiplies the packed rows with the panels whose columns of `out` are the thread's.
+    fn multiply(
+        &self,
+        weight: &Weight,
+        rows: &[usize],
+        out: &Columns,
+        epilogue: Epilogue,
+    ) -> Result<(), EngineError> {
+        let columns = out.range(self.member.index);
+        let Some(mut out) = out.write(self.member.index).filter(|_| !columns.is_empty()) else {
+            return Ok(());
+        };
+        // Gate and up alternate.
+        let per_column = if epilogue == Epilogue::SwiGlu { 2 } else { 1 };
+        let panels = columns.start / NR * per_column..columns.end.div_ceil(NR) * per_column;
+        let mut next = rows.iter().peekable();
+        let mut out: Vec<&mut [f32]> = out
+            .chunks_exact_mut(columns.len())
+            .enumerate()
+            .filter(|(row, _)| next.next_if_eq(&row).is_some())
+            .map(|(_, out)| out)
+            .collect();
+        self.scratch
+            .rows
+            .multiply(weight, panels, &mut out, epilogue)
+    }
+
+    /// Key/value heads of the thread.
+    fn heads(&self) -> Range<usize> {
+        let heads = self.attention.model.dims.num_key_value_heads;
+        share(heads, self.member.index, self.threads)
+    }
+}
+
+/// Packs rows of a matrix for `weight`.
+fn pack(
+    weight: &Weight,
+    rows: &[usize],
+    from: &Columns,
+    scratch: &mut Scratch,
+) -> Result<(), EngineError> {
+    let from = from.read();
+    scratch.rows.pack_with(weight, rows.len(), |i, row| {
+        from.copy(rows[i], 0, row);
+        Ok(())
+    })
+}
+
+/// As [`pack`], normalised.
+fn pack_normalised(
+    model: &Model,
+    weight: &Weight,
+    rows: &[usize],
+    from: &Columns,
+    norm: &[f32],
+    scratch: &mut Scratch,
+) -> Result<(), EngineError> {
+    let from = from.read();
+    let eps = model.dims.rms_norm_eps;
+    scratch.rows.pack_with(weight, rows.len(), |i, row| {
+        from.copy(rows[i], 0, row);
+        Ok(rms_norm_in_place(model.isa, row, norm, eps)?)
+    })
+}

@@ -1,0 +1,264 @@
+//! A forward pass of many rows: each thread takes its own rows through all layers. Threads meet
+//! once a layer, and only where a text is cut between them.
+
+use std::ops::Range;
+
+use akidb_kernels::{Epilogue, rms_norm};
+
+use crate::attention::LayerAttention;
+use crate::error::EngineError;
+use crate::forward::{Model, Pass};
+use crate::layout::Segment;
+use crate::pool::Member;
+use crate::workspace::{Chunk, Memory, Scratch, grow};
+
+/// Rows that go through a layer together: enough that reading the weights costs little beside
+/// multiplying, few enough that activations stay near the core.
+const CHUNK_ROWS: usize = 128;
+
+/// Takes the pass's rows `own` through the model. The results of the texts that end there are left
+/// in `memory.out`.
+pub(crate) fn forward(
+    model: &Model,
+    member: Member<'_>,
+    pass: &Pass<'_>,
+    own: Range<usize>,
+    memory: &mut Memory,
+) -> Result<(), EngineError> {
+    let width = model.dims.hidden_size;
+    let stride = stride(width);
+    let hidden = grow(&mut memory.hidden, own.len() * stride);
+    for (row, hidden) in own.clone().zip(hidden.chunks_exact_mut(stride)) {
+        model.embed(pass.id(row), &mut hidden[..width])?;
+    }
+    let ends = pass.layout.ends(own.clone());
+    let last_rows = grow(&mut memory.last_rows, ends.len() * stride);
+    let chunks: Vec<Range<usize>> = (0..own.len())
+        .step_by(CHUNK_ROWS)
+        .map(|start| start..own.len().min(start + CHUNK_ROWS))
+        .collect();
+    let last = model.weights.layers.len() - 1;
+    for index in 0..=last {
+        let mut layer = LayerRows {
+            attention: pass.attention(model, index),
+            chunk: &mut memory.chunk,
+            scratch: &mut memory.scratch,
+        };
+        let segments = |rows: &Range<usize>| {
+            let first = own.start;
+            pass.layout.segments(first + rows.start..first + rows.end)
+        };
+        if index == last {
+            for rows in &chunks {
+                let hidden = &hidden[rows.start * stride..rows.end * stride];
+                layer.keys_and_values(hidden, &segments(rows))?;
+            }
+            if pass.is_cut() {
+                member.wait()?;
+            }
+            for (end, row) in ends.iter().zip(last_rows.chunks_exact_mut(stride)) {
+                row.copy_from_slice(&hidden[end * stride..][..stride]);
+            }
+            let rows = CHUNK_ROWS;
+            for (ends, hidden) in ends.chunks(rows).zip(last_rows.chunks_mut(rows * stride)) {
+                let ends: Vec<Segment> = ends
+                    .iter()
+                    .enumerate()
+                    .flat_map(|(i, end)| {
+                        let segment = segments(&(*end..end + 1));
+                        segment
+                            .into_iter()
+                            .map(move |s| Segment { first_row: i, ..s })
+                    })
+                    .collect();
+                layer.rest(hidden, &ends)?;
+            }
+        } else if pass.is_cut() {
+            for rows in &chunks {
+                let hidden = &hidden[rows.start * stride..rows.end * stride];
+                layer.keys_and_values(hidden, &segments(rows))?;
+            }
+            member.wait()?;
+            for rows in &chunks {
+                let hidden = &mut hidden[rows.start * stride..rows.end * stride];
+                layer.rest(hidden, &segments(rows))?;
+            }
+        } else {
+            for rows in &chunks {
+                let hidden = &mut hidden[rows.start * stride..rows.end * stride];
+                layer.all(hidden, &segments(rows))?;
+            }
+        }
+        pass.keep(model, index);
+    }
+    let (norm, eps) = (&model.weights.norm, model.dims.rms_norm_eps);
+    let out = grow(&mut memory.out, ends.len() * width);
+    for (out, row) in out
+        .chunks_exact_mut(width)
+        .zip(last_rows.chunks_exact(stride))
+    {
+        rms_norm(model.isa, &row[..width], norm, eps, out)?;
+    }
+    Ok(())
+}
+
+/// From one row of `width` values to the next, in values. Rows a power of two apart would all fall
+/// into the same few places of the caches.
+fn stride(width: usize) -> usize {
+    const CACHE_LINE: usize = 16;
+    width.next_multiple_of(CACHE_LINE) + CACHE_LINE
+}
+
+/// One layer, for chunks of rows.
+struct LayerRows<'a> {
+    attention: LayerAttention<'a>,
+    chunk: &'a mut Chunk,
+    scratch: &'a mut Scratch,
+}
+
+impl LayerRows<'_> {
+    /// Stores the keys and values of the rows in `hidden`, which are `segments`.
+    fn keys_and_values(&mut self, hidden: &[f32], segments: &[Segment]) -> Result<(), EngineError> {
+        let dims = &self.attention.model.dims;
+        let panels = dims.kv_panels();
+        let width = dims.v_column - dims.k_column + dims.kv_width;
+        self.pack_normalised(hidden)?;
+        self.multiply(panels, width)?;
+        self.store(segments, width, [0, dims.v_column - dims.k_column])
+    }
+
+    /// All else, when the keys and values are there.
+    fn rest(&mut self, hidden: &mut [f32], segments: &[Segment]) -> Result<(), EngineError> {
+        let dims = &self.attention.model.dims;
+        self.pack_normalised(hidden)?;
+        // Whole panels, though a part of the last one may be nobody's.
+        self.multiply(dims.q_panels(), dims.k_column)?;
+        self.attend(segments, dims.k_column)?;
+        self.after_attention(hidden)
+    }
+
+    /// [`Self::keys_and_values`], then [`Self::rest`].
+    fn all(&mut self, hidden: &mut [f32], segments: &[Segment]) -> Result<(), EngineError> {
+        let dims = &self.attention.model.dims;
+        let width = dims.qkv_width();
+        self.pack_normalised(hidden)?;
+        self.multiply(0..self.attention.layer.qkv.panels(), width)?;
+        self.store(segments, width, [dims.k_column, dims.v_column])?;
+        self.attend(segments, width)?;
+        self.after_attention(hidden)
+    }
+
+    fn pack_normalised(&mut self, hidden: &[f32]) -> Result<(), EngineError> {
+        let LayerAttention { model, layer, .. } = self.attention;
+        let width = model.dims.hidden_size;
+        let stride = stride(width);
+        let eps = model.dims.rms_norm_eps;
+        let rows = hidden.len() / stride;
+        self.scratch.rows.pack_with(&layer.qkv, rows, |i, row| {
+            let hidden = &hidden[i * stride..][..width];
+            Ok(rms_norm(
+                model.isa,
+                hidden,
+                &layer.input_layernorm,
+                eps,
+                row,
+            )?)
+        })
+    }
+
+    /// Multiplies the packed rows with some panels of q/k/v, `width` columns.
+    fn multiply(&mut self, panels: Range<usize>, width: usize) -> Result<(), EngineError> {
+        let rows = &self.scratch.rows;
+        let weight = &self.attention.layer.qkv;
+        let out = grow(&mut self.chunk.qkv, rows.count(weight) * stride(width));
+        let mut out = rows_of(out, width);
+        rows.multiply(weight, panels, &mut out, Epilogue::Store)
+    }
+
+    fn store(
+        &mut self,
+        segments: &[Segment],
+        width: usize,
+        columns: [usize; 2],
+    ) -> Result<(), EngineError> {
+        let projected = projected(&self.chunk.qkv, width);
+        let heads = self.attention.model.dims.num_key_value_heads;
+        for segment in segments {
+            for head in 0..heads {
+                let scratch = &mut self.scratch.attention;
+                self.attention
+                    .store(segment, head, columns, &projected, scratch)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn attend(&mut self, segments: &[Segment], width: usize) -> Result<(), EngineError> {
+        let dims = &self.attention.model.dims;
+        let projected = projected(&self.chunk.qkv, width);
+        let group = dims.query_group();
+        let rows: usize = segments.iter().map(|segment| segment.rows).sum();
+        let stride = stride(dims.q_width);
+        let attended = grow(&mut self.chunk.attended, rows * stride);
+        for segment in segments {
+            let rows = &mut attended[segment.first_row * stride..];
+            for head in 0..dims.num_key_value_heads {
+                let rows = rows.chunks_exact_mut(stride).take(segment.rows);
+                let mut out: Vec<&mut [f32]> = rows
+                    .map(|row| &mut row[head * group..(head + 1) * group])
+                    .collect();
+                let scratch = &mut self.scratch.attention;
+                let attention = &self.attention;
+                attention.attend(segment, head, 0, &projected, &mut out, scratch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Output projection and MLP, each added to `hidden`.
+    fn after_attention(&mut self, hidden: &mut [f32]) -> Result<(), EngineError> {
+        let LayerAttention { model, layer, .. } = self.attention;
+        let dims = &model.dims;
+        let (width, inner) = (dims.hidden_size, dims.intermediate_size);
+        let count = hidden.len() / stride(width);
+        let rows = &mut self.scratch.rows;
+
+        let attended = &self.chunk.attended;
+        rows.pack_with(&layer.o, count, |i, row| {
+            row.copy_from_slice(&attended[i * stride(dims.q_width)..][..dims.q_width]);
+            Ok(())
+        })?;
+        let mut out = rows_of(hidden, width);
+        rows.multiply(&layer.o, 0..layer.o.panels(), &mut out, Epilogue::Add)?;
+
+        rows.pack_with(&layer.gate_up, count, |i, row| {
+            let hidden = &out[i];
+            let norm = &layer.post_attention_layernorm;
+            Ok(rms_norm(model.isa, hidden, norm, dims.rms_norm_eps, row)?)
+        })?;
+        let activated = grow(&mut self.chunk.activated, count * stride(inner));
+        let mut gated = rows_of(activated, inner);
+        let panels = 0..layer.gate_up.panels();
+        rows.multiply(&layer.gate_up, panels, &mut gated, Epilogue::SwiGlu)?;
+
+        rows.pack_with(&layer.down, count, |i, row| {
+            row.copy_from_slice(gated[i]);
+            Ok(())
+        })?;
+        rows.multiply(&layer.down, 0..layer.down.panels(), &mut out, Epilogue::Add)
+    }
+}
+
+/// The rows of a matrix whose rows lie [`stride`] apart.
+fn rows_of(data: &mut [f32], width: usize) -> Vec<&mut [f32]> {
+    let rows = data.chunks_exact_mut(stride(width));
+    rows.map(|row| &mut row[..width]).collect()
+}
+
+/// Reads a matrix whose rows lie [`stride`] apart.
+fn projected(data: &[f32], width: usize) -> impl Fn(usize, usize, &mut [f32]) {
+    move |row, first, out| {
+        let start = row * stride(width) + first;
+        out.copy_from_slice(&data[start..start + out.len()]);
+    }
+}
