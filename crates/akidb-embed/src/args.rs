@@ -22,7 +22,7 @@ pub(crate) struct Cli {
 fn environment() -> String {
     let mut help = String::from("Environment:\n");
     for variable in akidb_embedding::env::ALL {
-        help.push_str(&format!("  {:<14} {}\n", variable.name, variable.doc));
+        help.push_str(&format!("  {:<15} {}\n", variable.name, variable.doc));
     }
     help
 }

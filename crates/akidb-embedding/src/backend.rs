@@ -1,10 +1,11 @@
 //! Which backend runs a model, and why.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use akidb_backend::{Backend, BackendError, BackendErrorKind, Pooling};
 use akidb_kernels::Isa;
-use akidb_native::{Engine, EngineOptions};
+use akidb_native::{Engine, EngineOptions, PackedCache, SourceFile};
 use akidb_onnx::ErrorKind;
 use akidb_onnx::decoder::{Decoder, decoder_from_safetensors, recognise};
 use akidb_onnx::model::OnnxModel;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use crate::env;
 use crate::error::EmbedError;
 use crate::model::{ModelFiles, Settings, Source, Weights};
+use crate::sources::{external_files, shards, with};
 
 pub use akidb_native::Precision;
 
@@ -35,6 +37,8 @@ pub(crate) struct BackendOptions {
     pub(crate) threads: Option<usize>,
     pub(crate) precision: Precision,
     pub(crate) no_prefix_cache: bool,
+    /// Directory of packed weights, if any; without an answer, the one that the environment names.
+    pub(crate) packed_cache: Option<Option<PathBuf>>,
 }
 
 /// A backend with a model in it.
@@ -107,8 +111,8 @@ fn native(
     options: &BackendOptions,
     isa: Option<Isa>,
 ) -> Result<Result<Box<dyn Backend>, String>, EmbedError> {
-    let decoder = match decoder(files, weights) {
-        Ok(decoder) => decoder,
+    let (decoder, sources) = match decoder(files, weights) {
+        Ok(found) => found,
         Err(EmbedError::Model(e))
             if matches!(
                 e.kind(),
@@ -125,11 +129,16 @@ fn native(
             settings.pooling
         )));
     }
+    let directory = options.packed_cache.clone();
+    let directory = directory.unwrap_or_else(env::packed_weights_directory);
     let options = EngineOptions {
         threads: options.threads.and_then(NonZeroUsize::new),
         isa,
         precision: options.precision,
         no_prefix_cache: options.no_prefix_cache,
+        packed_cache: directory
+            .zip(sources)
+            .map(|(directory, sources)| PackedCache::new(directory, sources)),
     };
     match Engine::new(&decoder, options) {
         Ok(engine) => Ok(Ok(Box::new(engine))),
@@ -141,25 +150,38 @@ fn native(
     }
 }
 
-fn decoder(files: &ModelFiles, weights: &Weights) -> Result<Decoder, EmbedError> {
+/// A decoder, and the files that it comes from, unless a change of these couldn't be seen.
+fn decoder(
+    files: &ModelFiles,
+    weights: &Weights,
+) -> Result<(Decoder, Option<Vec<SourceFile>>), EmbedError> {
     let config = files.decoder_config()?;
-    let decoder = match &weights.source {
-        Source::Onnx(path) => recognise(&OnnxModel::open(path)?, config.as_ref())?,
+    // Each file is looked at before it is opened, so that it isn't newer than what is read.
+    match &weights.source {
+        Source::Onnx(path) => {
+            let file = SourceFile::new(path);
+            let model = OnnxModel::open(path)?;
+            let sources = with(file, external_files(path, &model)).ok();
+            Ok((recognise(&model, config.as_ref())?, sources))
+        }
         Source::OnnxBytes(bytes) => {
             let model = OnnxModel::from_bytes(Bytes::from_static(bytes))?;
-            recognise(&model, config.as_ref())?
+            Ok((recognise(&model, config.as_ref())?, None))
         }
         Source::Safetensors(path) => {
             let config = config.ok_or_else(|| files.missing("config.json"))?;
-            // The index of several files stands for their directory.
-            let path = match path.parent() {
-                Some(dir) if path.extension().is_some_and(|e| e == "json") => dir,
-                _ => path,
+            let file = SourceFile::new(path);
+            let (path, others) = match path.parent() {
+                // The index of several files stands for their directory.
+                Some(dir) if path.extension().is_some_and(|e| e == "json") => {
+                    (dir, shards(files, path)?)
+                }
+                _ => (path.as_path(), Ok(Vec::new())),
             };
-            decoder_from_safetensors(path, &config)?
+            let sources = with(file, others).ok();
+            Ok((decoder_from_safetensors(path, &config)?, sources))
         }
-    };
-    Ok(decoder)
+    }
 }
 
 /// Longest text that RTen is given. It holds all attention scores of a layer at once: 1 GB for 16

@@ -1,5 +1,6 @@
 //! Choosing a model and loading it.
 
+use std::path::PathBuf;
 use std::thread;
 
 use crate::backend::{self, BackendChoice, BackendOptions, Precision};
@@ -53,6 +54,17 @@ impl EmbedderBuilder {
     /// with. It does unless told otherwise; vectors are the same either way.
     pub fn prefix_cache(mut self, on: bool) -> Self {
         self.options.no_prefix_cache = !on;
+        self
+    }
+
+    /// Directory in which the native engine keeps packed weights for the next start, or `None` for
+    /// nowhere; without it, the one that the environment names
+    /// ([`env::AKIDB_CACHE_DIR`](crate::env::AKIDB_CACHE_DIR)).
+    ///
+    /// Packed weights take about as much room as the model's file. They are checked when they are
+    /// read, and made again when a file of the model has changed.
+    pub fn packed_cache(mut self, directory: Option<PathBuf>) -> Self {
+        self.options.packed_cache = Some(directory);
         self
     }
 

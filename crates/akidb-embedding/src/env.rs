@@ -1,7 +1,8 @@
 //! Every environment variable the project reads, declared once.
 //!
-//! An empty value counts as unset.
+//! An empty value counts as unset, unless the variable says otherwise.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// One environment variable.
@@ -12,6 +13,14 @@ pub struct Variable {
     /// What it does.
     pub doc: &'static str,
 }
+
+/// Directory of what can be computed again.
+pub const AKIDB_CACHE_DIR: Variable = Variable {
+    name: "AKIDB_CACHE_DIR",
+    doc: "Directory that holds packed weights, under packed/, so that a model is loaded faster the \
+          next time; empty: none are kept \
+          (default: $AKIDB_HOME/cache, $XDG_CACHE_HOME/akidb or ~/.cache/akidb)",
+};
 
 /// Directory of installed models and caches.
 pub const AKIDB_HOME: Variable = Variable {
@@ -39,14 +48,28 @@ pub const XDG_DATA_HOME: Variable = Variable {
     doc: "Base of the default AKIDB_HOME",
 };
 
-/// Where both are unset.
+/// Where AKIDB_CACHE_DIR and AKIDB_HOME are unset.
+pub const XDG_CACHE_HOME: Variable = Variable {
+    name: "XDG_CACHE_HOME",
+    doc: "Base of the default AKIDB_CACHE_DIR",
+};
+
+/// Where the others are unset.
 pub const HOME: Variable = Variable {
     name: "HOME",
-    doc: "Base of the default XDG_DATA_HOME",
+    doc: "Base of the default XDG_DATA_HOME and XDG_CACHE_HOME",
 };
 
 /// All of them.
-pub const ALL: &[Variable] = &[AKIDB_HOME, AKIDB_ISA, AKIDB_LOG, XDG_DATA_HOME, HOME];
+pub const ALL: &[Variable] = &[
+    AKIDB_CACHE_DIR,
+    AKIDB_HOME,
+    AKIDB_ISA,
+    AKIDB_LOG,
+    XDG_CACHE_HOME,
+    XDG_DATA_HOME,
+    HOME,
+];
 
 impl Variable {
     /// Its value, if set, not empty and valid Unicode.
@@ -58,5 +81,51 @@ impl Variable {
     pub(crate) fn path(&self) -> Option<PathBuf> {
         let value = std::env::var_os(self.name)?;
         (!value.is_empty()).then(|| value.into())
+    }
+}
+
+/// The directory of packed weights; `None` when there is to be none.
+pub(crate) fn packed_weights_directory() -> Option<PathBuf> {
+    packed_weights_in(|variable| std::env::var_os(variable.name))
+}
+
+fn packed_weights_in(value: impl Fn(Variable) -> Option<OsString>) -> Option<PathBuf> {
+    let path = |variable| value(variable).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let cache = match value(AKIDB_CACHE_DIR) {
+        Some(directory) if directory.is_empty() => None,
+        Some(directory) => Some(directory.into()),
+        None => path(AKIDB_HOME)
+            .map(|home| home.join("cache"))
+            .or_else(|| path(XDG_CACHE_HOME).map(|cache| cache.join("akidb")))
+            .or_else(|| path(HOME).map(|home| home.join(".cache/akidb"))),
+    };
+    cache.map(|cache| cache.join("packed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_variable_that_is_set_says_where_packed_weights_are() {
+        let directory = |set: &[(Variable, &str)]| {
+            let value = |variable: Variable| {
+                let mut set = set.iter();
+                let found = set.find(|(other, _)| other.name == variable.name);
+                found.map(|(_, value)| OsString::from(value))
+            };
+            packed_weights_in(value).map(|path| path.to_string_lossy().replace('\\', "/"))
+        };
+        let (cache, home) = ((AKIDB_CACHE_DIR, "/c"), (AKIDB_HOME, "/a"));
+        let (xdg, user) = ((XDG_CACHE_HOME, "/x"), (HOME, "/h"));
+        let at = |path: &str| Some(path.to_owned());
+        assert_eq!(directory(&[user, xdg, home, cache]), at("/c/packed"));
+        assert_eq!(directory(&[user, xdg, home]), at("/a/cache/packed"));
+        assert_eq!(directory(&[user, xdg]), at("/x/akidb/packed"));
+        assert_eq!(directory(&[user]), at("/h/.cache/akidb/packed"));
+        assert_eq!(directory(&[]), None);
+        assert_eq!(directory(&[user, (AKIDB_CACHE_DIR, "")]), None);
+        let empty = [user, (AKIDB_HOME, ""), (XDG_CACHE_HOME, "")];
+        assert_eq!(directory(&empty), at("/h/.cache/akidb/packed"));
     }
 }

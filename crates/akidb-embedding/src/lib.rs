@@ -18,6 +18,7 @@ mod options;
 mod prompt;
 mod provider;
 mod response;
+mod sources;
 mod tokenizer;
 mod vectors;
 

@@ -133,7 +133,8 @@ fn main() -> Result<(), ShapeError> {
         };
         let per_block = 2 * (1 + usize::from(format.zero_points));
         let bytes = N * K * bits / 8 + N * K / format.block_size * per_block;
-        let matrices = vec![nbits(format)?; LARGE / bytes];
+        let matrices = (0..LARGE / bytes).map(|_| nbits(format));
+        let matrices = matrices.collect::<Result<Vec<_>, _>>()?;
         for rows in [1, 5] {
             println!("  plain read             {}", raw()?);
             let speed = speed(matrices.len() * bytes, 1 << 29, |range| {

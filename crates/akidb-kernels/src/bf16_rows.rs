@@ -2,7 +2,7 @@
 
 use crate::arch::{Kernel, Target};
 use crate::bf16::to_bf16_pair;
-use crate::row_blocks::{Group, Row, RowBlocks, WORDS, copy_row, count_rows};
+use crate::row_blocks::{Group, Row, RowBlocks, WORDS, count_rows, row_of};
 use crate::{Isa, ShapeError};
 
 /// Values in a [`Group`].
@@ -48,7 +48,7 @@ impl Bf16Rows {
     /// When `k` is zero or `a` is no multiple of it, or memory runs out.
     pub fn pack(&mut self, a: &[f32], k: usize) -> Result<(), ShapeError> {
         let rows = count_rows("Bf16Rows::pack", a, k)?;
-        self.pack_with(rows, k, copy_row(a, k))
+        self.pack_from(rows, k, row_of(a, k))
     }
 
     /// Takes `rows` rows of `k` values that `fill` writes: it is called with 0, 1, 2, … and a
@@ -60,12 +60,30 @@ impl Bf16Rows {
         &mut self,
         rows: usize,
         k: usize,
-        fill: impl FnMut(usize, &mut [f32]) -> Result<(), E>,
+        mut fill: impl FnMut(usize, &mut [f32]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.pack_from(rows, k, |index, row| {
+            fill(index, row)?;
+            Ok(None)
+        })
+    }
+
+    /// Takes `rows` rows of `k` values that `source` gives: it is called with 0, 1, 2, … and room
+    /// for a row, and returns another slice of length `k` where it doesn't use that.
+    ///
+    /// # Errors
+    /// What `source` returns, and when `k` is zero, a row has another length, or memory runs out.
+    /// There are no rows then.
+    pub fn pack_from<'a, E: From<ShapeError>>(
+        &mut self,
+        rows: usize,
+        k: usize,
+        source: impl FnMut(usize, &mut [f32]) -> Result<Option<&'a [f32]>, E>,
     ) -> Result<(), E> {
         let isa = self.isa();
         let encode = |row: Row<'_>| isa.run(Round(row));
         self.blocks
-            .pack_with("Bf16Rows::pack_with", rows, k, fill, encode)
+            .pack_from("Bf16Rows::pack_from", rows, k, source, encode)
     }
 }
 

@@ -1,10 +1,15 @@
 //! Weights of 4 or 8 bits with a scale for each block, in the order in which the product reads
 //! them.
 
+use bytes::Bytes;
+
 use crate::lanes::LANES;
 use crate::nbits_format::{NBitsCodes, NBitsFormat, level_bytes};
 use crate::packed_int8::K_STEP;
+use crate::storage::Storage;
 use crate::{NR, ShapeError};
+
+pub(crate) use crate::storage::Line;
 
 /// Weights of a column whose codes lie together: as many as a line has bytes for each of 16
 /// columns, in both nibbles.
@@ -13,11 +18,6 @@ pub(crate) const UNIT: usize = 2 * LANES;
 /// What 1 in a stored zero point is worth, in middles: 1/1024 of a 4-bit code, 1/64 of an 8-bit
 /// one.
 pub(crate) const ZERO_POINT_UNIT: f32 = 1.0 / 8192.0;
-
-/// A cache line.
-#[derive(Debug, Clone, Copy)]
-#[repr(C, align(64))]
-pub(crate) struct Line(pub(crate) [u8; K_STEP * LANES]);
 
 /// A matrix `B[K, N]` of codes of 4 or 8 bits with a scale, and where the format says so a zero
 /// point, for each block of neighbours along K (ONNX `MatMulNBits`, `MatMulBnb4`), cut into panels
@@ -45,7 +45,7 @@ pub(crate) struct Line(pub(crate) [u8; K_STEP * LANES]);
 /// assert_eq!(c, [-188.0, 374.0]);
 /// # Ok::<(), akidb_kernels::ShapeError>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct PackedNBits {
     k: usize,
     n: usize,
@@ -56,9 +56,11 @@ pub struct PackedNBits {
     unit: f32,
     /// The bytes of the levels, where codes stand for levels.
     levels: [u8; 16],
-    data: Vec<Line>,
-    /// Of each 16 columns, filled up to whole panels: what the stored scales are multiplied with.
-    factors: Vec<[f32; LANES]>,
+    /// Of [`Line`]s.
+    data: Storage,
+    /// Of `[f32; LANES]`, one of each 16 columns, filled up to whole panels: what the stored scales
+    /// are multiplied with.
+    factors: Storage,
 }
 
 /// How the lines of a panel follow each other: spans of a header and the codes of some units.
@@ -114,30 +116,49 @@ impl PackedNBits {
     /// matrix can't be allocated.
     pub fn zeros(k: usize, n: usize, format: NBitsFormat) -> Result<Self, ShapeError> {
         let op = "PackedNBits::zeros";
-        format.check(op)?;
-        if k == 0 {
-            return Err(ShapeError::size(op, "k", k));
-        }
-        if n == 0 {
-            return Err(ShapeError::size(op, "n", n));
-        }
-        let layout = Layout::new(&format);
-        let panels = n.div_ceil(NR);
+        let (lines, vectors) = checked_sizes(op, k, n, &format)?;
         let too_large = ShapeError::size(op, "n", n);
-        let panel = layout.panel(k).ok_or(too_large)?;
-        let lines = panels.checked_mul(panel).ok_or(too_large)?;
-        let mut data = Vec::new();
-        data.try_reserve_exact(lines).map_err(|_| too_large)?;
-        data.resize(lines, Line([0; _]));
-        let mut factors = Vec::new();
-        let vectors = panels.checked_mul(NR / LANES).ok_or(too_large)?;
-        factors.try_reserve_exact(vectors).map_err(|_| too_large)?;
-        factors.resize(vectors, [1.0; LANES]);
-        Ok(Self {
+        let data = Storage::filled(Line([0; _]), lines).ok_or(too_large)?;
+        let factors = Storage::filled([1.0_f32; LANES], vectors).ok_or(too_large)?;
+        Ok(Self::with_storage(k, n, format, data, factors))
+    }
+
+    /// Scales, zero points and codes, and what the scales are multiplied with, as they lie in
+    /// memory, which [`Self::from_bytes`] takes on a machine of the same byte order.
+    pub fn as_bytes(&self) -> [&[u8]; 2] {
+        [self.data.as_bytes(), self.factors.as_bytes()]
+    }
+
+    /// A matrix with `k` rows and `n` columns of what [`Self::as_bytes`] gave, without a copy: for
+    /// example of a mapped file. It can't be written.
+    ///
+    /// # Errors
+    /// As [`Self::zeros`], and when bytes have another length or don't start at a multiple of 64.
+    pub fn from_bytes(
+        k: usize,
+        n: usize,
+        format: NBitsFormat,
+        [data, factors]: [Bytes; 2],
+    ) -> Result<Self, ShapeError> {
+        let op = "PackedNBits::from_bytes";
+        let (lines, vectors) = checked_sizes(op, k, n, &format)?;
+        let data = Storage::shared::<Line>(op, "weights", data, lines)?;
+        let factors = Storage::shared::<[f32; LANES]>(op, "factors", factors, vectors)?;
+        Ok(Self::with_storage(k, n, format, data, factors))
+    }
+
+    fn with_storage(
+        k: usize,
+        n: usize,
+        format: NBitsFormat,
+        data: Storage,
+        factors: Storage,
+    ) -> Self {
+        Self {
             k,
             n,
             format,
-            layout,
+            layout: Layout::new(&format),
             unit: format.codes.unit(),
             levels: match &format.codes {
                 NBitsCodes::Levels(levels) => level_bytes(levels),
@@ -145,7 +166,7 @@ impl PackedNBits {
             },
             data,
             factors,
-        })
+        }
     }
 
     /// Number of rows, the width of the input.
@@ -175,12 +196,13 @@ impl PackedNBits {
 
     /// Lines of a panel.
     fn panel_lines(&self) -> usize {
-        self.data.len() / self.panels()
+        self.data.as_slice::<Line>().len() / self.panels()
     }
 
     /// The lines of a panel; empty when there is no such panel.
     pub(crate) fn panel(&self, index: usize) -> &[Line] {
-        let mut panels = self.data.chunks_exact(self.panel_lines());
+        let lines = self.data.as_slice();
+        let mut panels = lines.chunks_exact(self.panel_lines());
         panels.nth(index).unwrap_or_default()
     }
 
@@ -196,9 +218,10 @@ impl PackedNBits {
 
     /// The factors of a panel's columns; empty when there is no such panel.
     pub(crate) fn factors(&self, panel: usize) -> &[[f32; LANES]] {
-        let vectors = NR / LANES;
-        self.factors
-            .get(vectors * panel..vectors * (panel + 1))
+        let panels = self.factors.as_slice::<[[f32; LANES]; NR / LANES]>();
+        panels
+            .get(panel)
+            .map(<[_; _]>::as_slice)
             .unwrap_or_default()
     }
 
@@ -210,8 +233,8 @@ impl PackedNBits {
     /// 8-bit codes 512) or more away from the middle one.
     ///
     /// # Errors
-    /// When there is no such column, the lengths are other ones, or zero points are missing or
-    /// not expected.
+    /// When there is no such column, the lengths are other ones, zero points are missing or not
+    /// expected, or the matrix was taken from bytes.
     pub fn write_column(
         &mut self,
         n: usize,
@@ -242,11 +265,14 @@ impl PackedNBits {
         let mut scales = scales.iter().map(|scale| i16_of(scale / factor));
         let offsets = zero_points.iter().map(offset);
         let mut offsets = offsets.map(|z| i16_of(z / ZERO_POINT_UNIT));
-        self.factors[n / LANES][n % LANES] = factor * self.unit;
+        let shared = ShapeError::Shared { op };
+        let factors = self.factors.as_mut_slice::<[f32; LANES]>().ok_or(shared)?;
+        factors[n / LANES][n % LANES] = factor * self.unit;
 
         let (layout, nibbles) = (self.layout, !matches!(self.format.codes, NBitsCodes::Int8));
         let panel_lines = self.panel_lines();
-        let panel = &mut self.data[n / NR * panel_lines..][..panel_lines];
+        let lines = self.data.as_mut_slice::<Line>().ok_or(shared)?;
+        let panel = &mut lines[n / NR * panel_lines..][..panel_lines];
         let column = n % NR;
         let (vector, lane) = (column / LANES, column % LANES);
         let spans = panel.chunks_mut(layout.span());
@@ -280,6 +306,28 @@ impl PackedNBits {
     }
 }
 
+/// Number of lines, and of vectors of factors, of a matrix. An error when a size is zero, there
+/// are too many, or products don't know the format.
+fn checked_sizes(
+    op: &'static str,
+    k: usize,
+    n: usize,
+    format: &NBitsFormat,
+) -> Result<(usize, usize), ShapeError> {
+    format.check(op)?;
+    if k == 0 {
+        return Err(ShapeError::size(op, "k", k));
+    }
+    if n == 0 {
+        return Err(ShapeError::size(op, "n", n));
+    }
+    let panels = n.div_ceil(NR);
+    let panel = Layout::new(format).panel(k);
+    let lines = panel.and_then(|panel| panels.checked_mul(panel));
+    let sizes = lines.zip(panels.checked_mul(NR / LANES));
+    sizes.ok_or(ShapeError::size(op, "n", n))
+}
+
 /// What brings the largest magnitude of `scales` to 2¹⁴ to 2¹⁵ when it is divided by it, or close
 /// to that; NaN when one of them is not finite.
 fn power_of_two(scales: &[f32]) -> f32 {
@@ -300,7 +348,7 @@ fn power_of_two(scales: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{random, random_bytes};
+    use crate::testing::{aligned, random, random_bytes};
 
     fn format(codes: NBitsCodes, block_size: usize, zero_points: bool) -> NBitsFormat {
         NBitsFormat {
@@ -361,12 +409,39 @@ mod tests {
                 b
             };
             let (both, one, other) = (fill(&[5, 37]), fill(&[5]), fill(&[37]));
-            let bytes = |b: &PackedNBits| b.data.iter().flat_map(|l| l.0).collect::<Vec<u8>>();
+            let bytes = |b: &PackedNBits| b.as_bytes()[0].to_vec();
             let pairs = bytes(&one).into_iter().zip(bytes(&other));
             let merged: Vec<u8> = pairs.map(|(a, b)| a | b).collect();
             assert_eq!(bytes(&both), merged);
             assert_ne!(bytes(&both), bytes(&one));
         }
+    }
+
+    #[test]
+    fn bytes_make_the_same_matrix_again() {
+        let int4 = format(NBitsCodes::Int4, 32, true);
+        let mut b = PackedNBits::zeros(70, 70, int4).unwrap();
+        let (codes, scales) = (random_bytes(1, 70), random(2, 3));
+        b.write_column(33, &codes, &scales, Some(&[7.0; 3]))
+            .unwrap();
+        let parts = || b.as_bytes().map(aligned);
+        let mut again = PackedNBits::from_bytes(70, 70, int4, parts()).unwrap();
+        assert_eq!(again.as_bytes(), b.as_bytes());
+        assert_eq!((again.k(), again.n(), again.format()), (70, 70, &int4));
+        assert_eq!(again.factors(1), b.factors(1));
+        let written = again.write_column(33, &codes, &scales, Some(&[7.0; 3]));
+        let op = "PackedNBits::write_column";
+        assert_eq!(written, Err(ShapeError::Shared { op }));
+
+        let from = |k, n, format, parts| PackedNBits::from_bytes(k, n, format, parts).is_err();
+        assert!(from(0, 70, int4, parts()));
+        assert!(from(usize::MAX, usize::MAX, int4, parts()));
+        assert!(from(70, 97, int4, parts()));
+        assert!(from(97, 70, int4, parts()));
+        assert!(from(70, 70, format(NBitsCodes::Int8, 32, true), parts()));
+        let [data, factors] = parts();
+        assert!(from(70, 70, int4, [data.slice(64..), factors.clone()]));
+        assert!(from(70, 70, int4, [data, factors.slice(64..)]));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::arch::{Kernel, Target};
 use crate::lanes::{LANES, Lanes, load_partial};
-use crate::row_blocks::{Group, Row, RowBlocks, copy_row, count_rows, grow};
+use crate::row_blocks::{Group, Row, RowBlocks, count_rows, grow, row_of};
 use crate::{Isa, ShapeError};
 
 /// What the values of a row mean.
@@ -79,7 +79,7 @@ impl QuantizedRows {
     /// When `k` is zero or `a` is no multiple of it, or memory runs out.
     pub fn pack(&mut self, a: &[f32], k: usize) -> Result<(), ShapeError> {
         let rows = count_rows("QuantizedRows::pack", a, k)?;
-        self.pack_with(rows, k, copy_row(a, k))
+        self.pack_from(rows, k, row_of(a, k))
     }
 
     /// Takes `rows` rows of `k` values that `fill` writes: it is called with 0, 1, 2, … and a
@@ -91,9 +91,27 @@ impl QuantizedRows {
         &mut self,
         rows: usize,
         k: usize,
-        fill: impl FnMut(usize, &mut [f32]) -> Result<(), E>,
+        mut fill: impl FnMut(usize, &mut [f32]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let op = "QuantizedRows::pack_with";
+        self.pack_from(rows, k, |index, row| {
+            fill(index, row)?;
+            Ok(None)
+        })
+    }
+
+    /// Takes `rows` rows of `k` values that `source` gives: it is called with 0, 1, 2, … and room
+    /// for a row, and returns another slice of length `k` where it doesn't use that.
+    ///
+    /// # Errors
+    /// What `source` returns, and when `k` is zero, a row has another length, or memory runs out.
+    /// There are no rows then.
+    pub fn pack_from<'a, E: From<ShapeError>>(
+        &mut self,
+        rows: usize,
+        k: usize,
+        source: impl FnMut(usize, &mut [f32]) -> Result<Option<&'a [f32]>, E>,
+    ) -> Result<(), E> {
+        let op = "QuantizedRows::pack_from";
         let isa = self.isa();
         self.blocks.clear();
         let too_many = ShapeError::size(op, "rows", rows);
@@ -108,7 +126,7 @@ impl QuantizedRows {
                 row,
             });
         };
-        self.blocks.pack_with(op, rows, k, fill, encode)
+        self.blocks.pack_from(op, rows, k, source, encode)
     }
 }
 

@@ -18,9 +18,16 @@ pub fn rms_norm(
     eps: f32,
     out: &mut [f32],
 ) -> Result<(), ShapeError> {
-    ShapeError::length("rms_norm", "out", x.len(), out.len())?;
-    out.copy_from_slice(x);
-    rms_norm_in_place(isa, out, weight, eps)
+    let op = "rms_norm";
+    check(op, x, weight)?;
+    ShapeError::length(op, "out", x.len(), out.len())?;
+    isa.run(RmsNorm {
+        x,
+        weight,
+        eps,
+        out,
+    });
+    Ok(())
 }
 
 /// [`rms_norm`] of `x` over itself.
@@ -33,33 +40,62 @@ pub fn rms_norm_in_place(
     weight: &[f32],
     eps: f32,
 ) -> Result<(), ShapeError> {
-    let op = "rms_norm";
+    check("rms_norm_in_place", x, weight)?;
+    isa.run(RmsNormInPlace { x, weight, eps });
+    Ok(())
+}
+
+fn check(op: &'static str, x: &[f32], weight: &[f32]) -> Result<(), ShapeError> {
     if weight.is_empty() {
         return Err(ShapeError::size(op, "weight", 0));
     }
     let expected = x.len() / weight.len() * weight.len();
-    ShapeError::length(op, "x", expected, x.len())?;
-    isa.run(RmsNorm { x, weight, eps });
-    Ok(())
+    ShapeError::length(op, "x", expected, x.len())
 }
 
 struct RmsNorm<'a> {
-    x: &'a mut [f32],
+    x: &'a [f32],
     weight: &'a [f32],
     eps: f32,
+    out: &'a mut [f32],
 }
 
 impl Kernel for RmsNorm<'_> {
     #[inline(always)]
     fn run<T: Target>(self, _: T) {
+        let width = self.weight.len();
+        let rows = self.x.chunks_exact(width);
+        for (x, out) in rows.zip(self.out.chunks_exact_mut(width)) {
+            let inverse = inverse_rms::<T>(x, self.eps);
+            for ((out, x), weight) in out.iter_mut().zip(x).zip(self.weight) {
+                *out = *x * inverse * *weight;
+            }
+        }
+    }
+}
+
+struct RmsNormInPlace<'a> {
+    x: &'a mut [f32],
+    weight: &'a [f32],
+    eps: f32,
+}
+
+impl Kernel for RmsNormInPlace<'_> {
+    #[inline(always)]
+    fn run<T: Target>(self, _: T) {
         for x in self.x.chunks_exact_mut(self.weight.len()) {
-            let mean = sum_of_squares::<T>(x) / x.len() as f32;
-            let inverse = 1.0 / (mean + self.eps).sqrt();
+            let inverse = inverse_rms::<T>(x, self.eps);
             for (x, weight) in x.iter_mut().zip(self.weight) {
                 *x = *x * inverse * *weight;
             }
         }
     }
+}
+
+#[inline(always)]
+fn inverse_rms<T: Target>(x: &[f32], eps: f32) -> f32 {
+    let mean = sum_of_squares::<T>(x) / x.len() as f32;
+    1.0 / (mean + eps).sqrt()
 }
 
 #[inline(always)]

@@ -60,13 +60,13 @@ impl RowBlocks {
         self.rows = 0;
     }
 
-    /// Takes `rows` rows of `k` values that `fill` writes. `encode` turns each into groups.
-    pub(crate) fn pack_with<E: From<ShapeError>>(
+    /// Takes `rows` rows of `k` values that `source` gives. `encode` turns each into groups.
+    pub(crate) fn pack_from<'a, E: From<ShapeError>>(
         &mut self,
         op: &'static str,
         rows: usize,
         k: usize,
-        mut fill: impl FnMut(usize, &mut [f32]) -> Result<(), E>,
+        mut source: impl FnMut(usize, &mut [f32]) -> Result<Option<&'a [f32]>, E>,
         mut encode: impl FnMut(Row<'_>),
     ) -> Result<(), E> {
         self.clear();
@@ -84,11 +84,12 @@ impl RowBlocks {
             let stride = block.len();
             let data = block.start * groups..block.end * groups;
             for index in block.clone() {
-                fill(index, staging)?;
+                let values = source(index, staging)?.unwrap_or(staging);
+                ShapeError::length(op, "a row", k, values.len())?;
                 let at = data.start + index - block.start..data.end;
                 encode(Row {
                     index,
-                    values: staging,
+                    values,
                     groups: &mut self.data[at.clone()],
                     at,
                     stride,
@@ -141,17 +142,12 @@ pub(crate) fn count_rows(op: &'static str, a: &[f32], k: usize) -> Result<usize,
     Ok(rows)
 }
 
-/// What copies the row of an index from `a`, `[any, k]` row-major.
-pub(crate) fn copy_row(
-    a: &[f32],
+/// What gives the row of an index from `a`, `[any, k]` row-major.
+pub(crate) fn row_of<'a>(
+    a: &'a [f32],
     k: usize,
-) -> impl Fn(usize, &mut [f32]) -> Result<(), ShapeError> {
-    move |index, row| {
-        if let Some(values) = a.get(index * k..(index + 1) * k) {
-            row.copy_from_slice(values);
-        }
-        Ok(())
-    }
+) -> impl Fn(usize, &mut [f32]) -> Result<Option<&'a [f32]>, ShapeError> {
+    move |index, _| Ok(a.get(index * k..(index + 1) * k))
 }
 
 /// Makes `buffer` at least `len` long.
@@ -179,7 +175,7 @@ mod tests {
             for (rows, k) in [(1, 1), (2, 16), (5, 17), (12, 3), (13, 4), (40, 5), (0, 5)] {
                 let fill = |index, row: &mut [f32]| {
                     row.fill(index as f32);
-                    Ok::<(), ShapeError>(())
+                    Ok::<_, ShapeError>(None)
                 };
                 let encode = |row: Row<'_>| {
                     assert_eq!(row.at.len(), row.groups.len());
@@ -189,7 +185,7 @@ mod tests {
                         *group = Group([values[0] as i32, place[0], place[1], place[2]]);
                     }
                 };
-                packed.pack_with("test", rows, k, fill, encode).unwrap();
+                packed.pack_from("test", rows, k, fill, encode).unwrap();
                 assert_eq!((packed.rows(), packed.k()), (rows, k));
                 let (mut next, mut heights) = (0, Vec::new());
                 for block in packed.blocks().iter() {
@@ -229,6 +225,7 @@ mod tests {
             let fail = |_: usize, _: &mut [f32]| Err(ShapeError::size("test", "row", 7));
             assert_eq!(packed.pack_with(3, 2, fail), Err(ShapeError::size("test", "row", 7)));
             assert_eq!(packed.rows(), 0);
+            assert!(packed.pack_from(3, 2, |_, _| Ok::<_, ShapeError>(Some(&[1.0][..]))).is_err());
             packed.pack(&[1.0; 4], 2).unwrap();
             assert_eq!((packed.rows(), packed.k(), packed.isa()), (2, 2, Isa::detect()));
         })*};

@@ -1,6 +1,6 @@
 //! Activations in f32.
 
-use crate::row_blocks::{Group, Row, RowBlocks, WORDS, copy_row, count_rows};
+use crate::row_blocks::{Group, Row, RowBlocks, WORDS, count_rows, row_of};
 use crate::{Isa, ShapeError};
 
 /// Rows of `A[M, K]` cut into blocks as tall as the tier's tile, each block `[K / 4][rows][4]`;
@@ -45,7 +45,7 @@ impl PackedRows {
     /// When `k` is zero or `a` is no multiple of it, or memory runs out.
     pub fn pack(&mut self, a: &[f32], k: usize) -> Result<(), ShapeError> {
         let rows = count_rows("PackedRows::pack", a, k)?;
-        self.pack_with(rows, k, copy_row(a, k))
+        self.pack_from(rows, k, row_of(a, k))
     }
 
     /// Takes `rows` rows of `k` values that `fill` writes: it is called with 0, 1, 2, … and a
@@ -57,9 +57,27 @@ impl PackedRows {
         &mut self,
         rows: usize,
         k: usize,
-        fill: impl FnMut(usize, &mut [f32]) -> Result<(), E>,
+        mut fill: impl FnMut(usize, &mut [f32]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let op = "PackedRows::pack_with";
+        self.pack_from(rows, k, |index, row| {
+            fill(index, row)?;
+            Ok(None)
+        })
+    }
+
+    /// Takes `rows` rows of `k` values that `source` gives: it is called with 0, 1, 2, … and room
+    /// for a row, and returns another slice of length `k` where it doesn't use that.
+    ///
+    /// # Errors
+    /// What `source` returns, and when `k` is zero, a row has another length, or memory runs out.
+    /// There are no rows then.
+    pub fn pack_from<'a, E: From<ShapeError>>(
+        &mut self,
+        rows: usize,
+        k: usize,
+        source: impl FnMut(usize, &mut [f32]) -> Result<Option<&'a [f32]>, E>,
+    ) -> Result<(), E> {
+        let op = "PackedRows::pack_from";
         let encode = |row: Row<'_>| {
             let (full, rest) = row.values.as_chunks::<WORDS>();
             let mut groups = row.groups.iter_mut().step_by(row.stride);
@@ -72,7 +90,7 @@ impl PackedRows {
                 *out = group(&values);
             }
         };
-        self.blocks.pack_with(op, rows, k, fill, encode)
+        self.blocks.pack_from(op, rows, k, source, encode)
     }
 }
 

@@ -7,7 +7,7 @@ use memmap2::MmapMut;
 use crate::ShapeError;
 
 /// A cache line.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub(crate) struct Line(pub(crate) [u8; LINE]);
 

@@ -1,9 +1,7 @@
 //! Attention of some rows of one text and one key/value head: keys and values are put away, then
 //! the queries look at them.
 
-use akidb_kernels::{
-    AttentionScratch, KEY_TILE, KeyValueTile, attention, rms_norm_in_place, rotary,
-};
+use akidb_kernels::{AttentionScratch, KEY_TILE, KeyValueTile, attention, rms_norm, rotary};
 
 use crate::error::EngineError;
 use crate::forward::Model;
@@ -16,10 +14,12 @@ use crate::workspace::grow;
 /// not fit beside it.
 const QUERY_ROWS: usize = 64;
 
-/// What q, k and v of some rows are read from: copies the columns from a number on of a row.
-pub(crate) trait Projected: Fn(usize, usize, &mut [f32]) {}
-
-impl<F: Fn(usize, usize, &mut [f32])> Projected for F {}
+/// q, k and v of some rows.
+pub(crate) trait Projected {
+    /// As many columns of a row as `buffer` has room for, from column `first` on. They may be there,
+    /// or elsewhere.
+    fn get<'s>(&'s self, row: usize, first: usize, buffer: &'s mut [f32]) -> &'s [f32];
+}
 
 /// Attention of one layer.
 #[derive(Clone, Copy)]
@@ -42,16 +42,18 @@ pub(crate) struct LayerPrefix<'a> {
 /// Memory that is kept from one call to the next.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    heads: Vec<f32>,
-    value: Vec<f32>,
+    /// Heads as they are projected,
+    projected: Vec<f32>,
+    /// and after norm and rotation.
+    turned: Vec<f32>,
     attention: AttentionScratch,
 }
 
 impl Scratch {
     pub(crate) fn new(isa: akidb_kernels::Isa) -> Self {
         Self {
-            heads: Vec::new(),
-            value: Vec::new(),
+            projected: Vec::new(),
+            turned: Vec::new(),
             attention: AttentionScratch::new(isa),
         }
     }
@@ -70,8 +72,8 @@ impl LayerAttention<'_> {
     ) -> Result<(), EngineError> {
         self.copy_prefix(segment, head)?;
         let head_dim = self.model.dims.head_dim;
-        let key = grow(&mut scratch.heads, head_dim);
-        let value = grow(&mut scratch.value, head_dim);
+        let buffer = grow(&mut scratch.projected, head_dim);
+        let key = grow(&mut scratch.turned, head_dim);
         let mut row = 0;
         while row < segment.rows {
             let position = segment.position + row;
@@ -83,9 +85,9 @@ impl LayerAttention<'_> {
             };
             for i in 0..count {
                 let from = segment.first_row + row + i;
-                projected(from, k + head * head_dim, key);
-                projected(from, v + head * head_dim, value);
-                self.norm_and_turn(&self.layer.k_norm, position + i, key)?;
+                let heads = projected.get(from, k + head * head_dim, buffer);
+                self.norm_and_turn(heads, &self.layer.k_norm, position + i, key)?;
+                let value = projected.get(from, v + head * head_dim, buffer);
                 tile.write(place + i, key, value)?;
             }
             row += count;
@@ -129,10 +131,12 @@ impl LayerAttention<'_> {
         for (part, out) in out.chunks_mut(QUERY_ROWS).enumerate() {
             let row = part * QUERY_ROWS;
             let position = segment.position + row;
-            let queries = grow(&mut scratch.heads, out.len() * group);
+            let buffer = grow(&mut scratch.projected, group);
+            let queries = grow(&mut scratch.turned, out.len() * group);
             for (i, queries) in queries.chunks_exact_mut(group).enumerate() {
-                projected(segment.first_row + row + i, q + head * group, queries);
-                self.norm_and_turn(&self.layer.q_norm, position + i, queries)?;
+                let from = segment.first_row + row + i;
+                let heads = projected.get(from, q + head * group, buffer);
+                self.norm_and_turn(heads, &self.layer.q_norm, position + i, queries)?;
             }
             let (shape, scratch) = (&dims.attention, &mut scratch.attention);
             let seen = (position + out.len()).div_ceil(KEY_TILE);
@@ -144,13 +148,14 @@ impl LayerAttention<'_> {
     /// Normalises each head of one position and turns it by the position's angles.
     fn norm_and_turn(
         &self,
+        heads: &[f32],
         norm: &[f32],
         position: usize,
-        heads: &mut [f32],
+        out: &mut [f32],
     ) -> Result<(), EngineError> {
         let model = self.model;
-        rms_norm_in_place(model.isa, heads, norm, model.dims.rms_norm_eps)?;
+        rms_norm(model.isa, heads, norm, model.dims.rms_norm_eps, out)?;
         let (cos, sin) = model.rotary.cos_sin(position);
-        Ok(rotary(model.isa, heads, cos, sin)?)
+        Ok(rotary(model.isa, out, cos, sin)?)
     }
 }

@@ -54,6 +54,15 @@ pub(crate) struct ColumnsView<'a> {
 }
 
 impl ColumnsView<'_> {
+    /// The columns from `first` on of a row, if they lie in one part.
+    pub(crate) fn part(&self, row: usize, first: usize, len: usize) -> Option<&[f32]> {
+        let whole = |range: &Range<usize>| range.start <= first && first + len <= range.end;
+        let index = self.ranges.iter().position(whole)?;
+        let range = self.ranges.get(index)?;
+        let start = row * range.len() + first - range.start;
+        self.parts.get(index)?.get(start..start + len)
+    }
+
     /// Copies the columns from `first` on of a row to `out`.
     pub(crate) fn copy(&self, row: usize, first: usize, out: &mut [f32]) {
         let end = first + out.len();
@@ -87,6 +96,8 @@ mod tests {
             view.copy(1, first, &mut out);
             let expected: Vec<f32> = (first..end).map(|column| (10 + column) as f32).collect();
             assert_eq!(out, expected);
+            let part = view.part(1, first, end - first);
+            assert_eq!(part, (first >= 3).then_some(&*expected));
         }
     }
 }

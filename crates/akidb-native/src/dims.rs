@@ -104,6 +104,16 @@ impl Dims {
         2 * self.intermediate_size.next_multiple_of(NR)
     }
 
+    /// K and N of a layer's products: q/k/v, o, gate/up and down.
+    pub(crate) fn product_shapes(&self) -> [[usize; 2]; 4] {
+        [
+            [self.hidden_size, self.qkv_width()],
+            [self.q_width, self.hidden_size],
+            [self.hidden_size, self.gate_up_width()],
+            [self.intermediate_size, self.hidden_size],
+        ]
+    }
+
     /// Width of the query heads that share a key/value head.
     pub(crate) fn query_group(&self) -> usize {
         self.attention.query_heads * self.head_dim

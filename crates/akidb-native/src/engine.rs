@@ -8,6 +8,7 @@ use akidb_backend::{Backend, BackendError, BackendInfo, Pooling, TokenBatch};
 use akidb_kernels::{Isa, KEY_TILE, KeyValueType};
 use akidb_onnx::decoder::Decoder;
 
+use crate::cache::PackedCache;
 use crate::dims::Dims;
 use crate::error::EngineError;
 use crate::forward::Model;
@@ -43,7 +44,7 @@ pub enum Precision {
 }
 
 /// How an engine runs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EngineOptions {
     /// Number of threads; by default one for each core available.
     pub threads: Option<NonZeroUsize>,
@@ -53,6 +54,8 @@ pub struct EngineOptions {
     pub precision: Precision,
     /// Compute the tokens that the texts of several calls start with each time.
     pub no_prefix_cache: bool,
+    /// Where packed weights are kept for the next start; nowhere without it.
+    pub packed_cache: Option<PackedCache>,
 }
 
 /// A decoder in memory, ready to run.
@@ -74,7 +77,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Packs the weights of `decoder`.
+    /// Packs the weights of `decoder`, or takes them from the cache.
     ///
     /// # Errors
     /// `InvalidModel` when the configuration has unusable sizes, tensors contradict it, can't be
@@ -82,6 +85,11 @@ impl Engine {
     /// way; `Failed` when threads can't be started or memory runs out.
     pub fn new(decoder: &Decoder, options: EngineOptions) -> Result<Self, BackendError> {
         Ok(Self::pack(decoder, options)?)
+    }
+
+    /// Whether the packed weights came from the cache.
+    pub fn is_from_cache(&self) -> bool {
+        self.model.weights.from_cache
     }
 
     fn pack(decoder: &Decoder, options: EngineOptions) -> Result<Self, EngineError> {
@@ -93,7 +101,12 @@ impl Engine {
         let dims = Dims::new(&decoder.config)?;
         let pool = Pool::new(threads)?;
         let max_tokens = dims.max_position_embeddings;
-        let weights = Weights::pack(decoder, &dims, options.precision, isa, &pool)?;
+        let cache = options.packed_cache.as_ref();
+        let weights = Weights::pack(decoder, &dims, options.precision, isa, &pool, cache)?;
+        if !weights.from_cache {
+            // The weights were copied out of their files.
+            akidb_onnx::release_pages();
+        }
         Ok(Self {
             info: BackendInfo {
                 backend: "native",

@@ -164,7 +164,7 @@ impl Model {
         self.reserve(workspace, &layout)?;
         let pass = Pass {
             ids: ids.to_vec(),
-            shares: vec![0..ids.len()],
+            shares: layout.shares(1, 0.0),
             layout,
             key_values: &workspace.key_values,
             prefix: None,

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod attention;
+mod cache;
 mod columns;
 mod dims;
 mod engine;
@@ -23,4 +24,5 @@ mod split_rows;
 mod weights;
 mod workspace;
 
+pub use cache::{PackedCache, SourceFile};
 pub use engine::{Engine, EngineOptions, Precision};

@@ -62,18 +62,19 @@ impl Rows {
         }
     }
 
-    /// Takes `rows` rows for `weight`; `fill` is given an index and room for one.
-    pub(crate) fn pack_with(
+    /// Takes `rows` rows for `weight`; `source` is given an index and room for a row, and returns
+    /// another slice where it doesn't use that.
+    pub(crate) fn pack_from<'a>(
         &mut self,
         weight: &Weight,
         rows: usize,
-        fill: impl FnMut(usize, &mut [f32]) -> Result<(), EngineError>,
+        source: impl FnMut(usize, &mut [f32]) -> Result<Option<&'a [f32]>, EngineError>,
     ) -> Result<(), EngineError> {
         match weight {
-            Weight::F32(weight) => self.f32.pack_with(rows, weight.k(), fill),
-            Weight::Bf16(weight) => self.bf16.pack_with(rows, weight.k(), fill),
-            Weight::Int8(weight) => self.int8.pack_with(rows, weight.k(), fill),
-            Weight::NBits(weight) => self.int8.pack_with(rows, weight.k(), fill),
+            Weight::F32(weight) => self.f32.pack_from(rows, weight.k(), source),
+            Weight::Bf16(weight) => self.bf16.pack_from(rows, weight.k(), source),
+            Weight::Int8(weight) => self.int8.pack_from(rows, weight.k(), source),
+            Weight::NBits(weight) => self.int8.pack_from(rows, weight.k(), source),
         }
     }
 
@@ -94,11 +95,12 @@ impl Rows {
         c: &mut [&mut [f32]],
         epilogue: Epilogue,
     ) -> Result<(), EngineError> {
-        Ok(match weight {
-            Weight::F32(weight) => gemm(&self.f32, weight, panels, c, epilogue)?,
-            Weight::Bf16(weight) => gemm_bf16(&self.bf16, weight, panels, c, epilogue)?,
-            Weight::Int8(weight) => gemm_int8(&self.int8, weight, panels, c, epilogue)?,
-            Weight::NBits(weight) => gemm_nbits(&self.int8, weight, panels, c, epilogue)?,
-        })
+        match weight {
+            Weight::F32(weight) => gemm(&self.f32, weight, panels, c, epilogue),
+            Weight::Bf16(weight) => gemm_bf16(&self.bf16, weight, panels, c, epilogue),
+            Weight::Int8(weight) => gemm_int8(&self.int8, weight, panels, c, epilogue),
+            Weight::NBits(weight) => gemm_nbits(&self.int8, weight, panels, c, epilogue),
+        }
+        .map_err(EngineError::from)
     }
 }

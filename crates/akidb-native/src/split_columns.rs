@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use akidb_kernels::{Epilogue, NR, rms_norm_in_place};
 
-use crate::attention::LayerAttention;
-use crate::columns::Columns;
+use crate::attention::{LayerAttention, Projected};
+use crate::columns::{Columns, ColumnsView};
 use crate::dims::Dims;
 use crate::error::EngineError;
 use crate::forward::{Model, Pass};
@@ -127,13 +127,12 @@ impl LayerColumns<'_> {
     fn store(&mut self, segments: &[Segment]) -> Result<(), EngineError> {
         let dims = &self.attention.model.dims;
         let qkv = self.columns.qkv.read();
-        let projected = |row: usize, first: usize, out: &mut [f32]| qkv.copy(row, first, out);
         let columns = [dims.k_column, dims.v_column];
         for segment in segments {
             for head in self.heads() {
                 let scratch = &mut self.scratch.attention;
                 self.attention
-                    .store(segment, head, columns, &projected, scratch)?;
+                    .store(segment, head, columns, &qkv, scratch)?;
             }
         }
         Ok(())
@@ -146,7 +145,6 @@ impl LayerColumns<'_> {
         let heads = self.heads();
         let width = heads.len() * group;
         let qkv = self.columns.qkv.read();
-        let projected = |row: usize, first: usize, out: &mut [f32]| qkv.copy(row, first, out);
         let Some(mut attended) = self.columns.attended.write(self.member.index) else {
             return Ok(());
         };
@@ -159,7 +157,7 @@ impl LayerColumns<'_> {
                     .collect();
                 let scratch = &mut self.scratch.attention;
                 let attention = &self.attention;
-                attention.attend(segment, head, 0, &projected, &mut out, scratch)?;
+                attention.attend(segment, head, 0, &qkv, &mut out, scratch)?;
             }
         }
         Ok(())
@@ -220,6 +218,18 @@ impl LayerColumns<'_> {
     }
 }
 
+impl Projected for ColumnsView<'_> {
+    fn get<'s>(&'s self, row: usize, first: usize, buffer: &'s mut [f32]) -> &'s [f32] {
+        match self.part(row, first, buffer.len()) {
+            Some(columns) => columns,
+            None => {
+                self.copy(row, first, buffer);
+                buffer
+            }
+        }
+    }
+}
+
 /// Packs rows of a matrix for `weight`.
 fn pack(
     weight: &Weight,
@@ -228,9 +238,9 @@ fn pack(
     scratch: &mut Scratch,
 ) -> Result<(), EngineError> {
     let from = from.read();
-    scratch.rows.pack_with(weight, rows.len(), |i, row| {
+    scratch.rows.pack_from(weight, rows.len(), |i, row| {
         from.copy(rows[i], 0, row);
-        Ok(())
+        Ok(None)
     })
 }
 
@@ -245,8 +255,9 @@ fn pack_normalised(
 ) -> Result<(), EngineError> {
     let from = from.read();
     let eps = model.dims.rms_norm_eps;
-    scratch.rows.pack_with(weight, rows.len(), |i, row| {
+    scratch.rows.pack_from(weight, rows.len(), |i, row| {
         from.copy(rows[i], 0, row);
-        Ok(rms_norm_in_place(model.isa, row, norm, eps)?)
+        rms_norm_in_place(model.isa, row, norm, eps)?;
+        Ok(None)
     })
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use akidb_kernels::{Epilogue, rms_norm};
 
-use crate::attention::LayerAttention;
+use crate::attention::{LayerAttention, Projected};
 use crate::error::EngineError;
 use crate::forward::{Model, Pass};
 use crate::layout::Segment;
@@ -154,15 +154,10 @@ impl LayerRows<'_> {
         let stride = stride(width);
         let eps = model.dims.rms_norm_eps;
         let rows = hidden.len() / stride;
-        self.scratch.rows.pack_with(&layer.qkv, rows, |i, row| {
+        self.scratch.rows.pack_from(&layer.qkv, rows, |i, row| {
             let hidden = &hidden[i * stride..][..width];
-            Ok(rms_norm(
-                model.isa,
-                hidden,
-                &layer.input_layernorm,
-                eps,
-                row,
-            )?)
+            rms_norm(model.isa, hidden, &layer.input_layernorm, eps, row)?;
+            Ok(None)
         })
     }
 
@@ -181,7 +176,10 @@ impl LayerRows<'_> {
         width: usize,
         columns: [usize; 2],
     ) -> Result<(), EngineError> {
-        let projected = projected(&self.chunk.qkv, width);
+        let projected = ProjectedRows {
+            data: &self.chunk.qkv,
+            width,
+        };
         let heads = self.attention.model.dims.num_key_value_heads;
         for segment in segments {
             for head in 0..heads {
@@ -195,7 +193,10 @@ impl LayerRows<'_> {
 
     fn attend(&mut self, segments: &[Segment], width: usize) -> Result<(), EngineError> {
         let dims = &self.attention.model.dims;
-        let projected = projected(&self.chunk.qkv, width);
+        let projected = ProjectedRows {
+            data: &self.chunk.qkv,
+            width,
+        };
         let group = dims.query_group();
         let rows: usize = segments.iter().map(|segment| segment.rows).sum();
         let stride = stride(dims.q_width);
@@ -224,27 +225,24 @@ impl LayerRows<'_> {
         let rows = &mut self.scratch.rows;
 
         let attended = &self.chunk.attended;
-        rows.pack_with(&layer.o, count, |i, row| {
-            row.copy_from_slice(&attended[i * stride(dims.q_width)..][..dims.q_width]);
-            Ok(())
+        rows.pack_from(&layer.o, count, |i, _| {
+            Ok(Some(&attended[i * stride(dims.q_width)..][..dims.q_width]))
         })?;
         let mut out = rows_of(hidden, width);
         rows.multiply(&layer.o, 0..layer.o.panels(), &mut out, Epilogue::Add)?;
 
-        rows.pack_with(&layer.gate_up, count, |i, row| {
+        rows.pack_from(&layer.gate_up, count, |i, row| {
             let hidden = &out[i];
             let norm = &layer.post_attention_layernorm;
-            Ok(rms_norm(model.isa, hidden, norm, dims.rms_norm_eps, row)?)
+            rms_norm(model.isa, hidden, norm, dims.rms_norm_eps, row)?;
+            Ok(None)
         })?;
         let activated = grow(&mut self.chunk.activated, count * stride(inner));
         let mut gated = rows_of(activated, inner);
         let panels = 0..layer.gate_up.panels();
         rows.multiply(&layer.gate_up, panels, &mut gated, Epilogue::SwiGlu)?;
 
-        rows.pack_with(&layer.down, count, |i, row| {
-            row.copy_from_slice(gated[i]);
-            Ok(())
-        })?;
+        rows.pack_from(&layer.down, count, |i, _| Ok(Some(&*gated[i])))?;
         rows.multiply(&layer.down, 0..layer.down.panels(), &mut out, Epilogue::Add)
     }
 }
@@ -255,10 +253,15 @@ fn rows_of(data: &mut [f32], width: usize) -> Vec<&mut [f32]> {
     rows.map(|row| &mut row[..width]).collect()
 }
 
-/// Reads a matrix whose rows lie [`stride`] apart.
-fn projected(data: &[f32], width: usize) -> impl Fn(usize, usize, &mut [f32]) {
-    move |row, first, out| {
-        let start = row * stride(width) + first;
-        out.copy_from_slice(&data[start..start + out.len()]);
+/// q, k and v in a matrix whose rows lie [`stride`] apart.
+struct ProjectedRows<'a> {
+    data: &'a [f32],
+    width: usize,
+}
+
+impl Projected for ProjectedRows<'_> {
+    fn get<'s>(&'s self, row: usize, first: usize, buffer: &'s mut [f32]) -> &'s [f32] {
+        let start = row * stride(self.width) + first;
+        &self.data[start..start + buffer.len()]
     }
 }

@@ -4,6 +4,7 @@ use akidb_kernels::{Isa, NR};
 use akidb_onnx::decoder::{Decoder, DecoderLayer, EmbeddingTable};
 use akidb_onnx::tensor::Tensor;
 
+use crate::cache::PackedCache;
 use crate::dims::Dims;
 use crate::engine::Precision;
 use crate::error::EngineError;
@@ -19,6 +20,8 @@ pub(crate) struct Weights {
     pub(crate) layers: Vec<Layer>,
     /// `[hidden_size]`.
     pub(crate) norm: Vec<f32>,
+    /// Whether nothing had to be packed.
+    pub(crate) from_cache: bool,
 }
 
 /// Weights of a layer.
@@ -38,13 +41,14 @@ pub(crate) struct Layer {
 
 impl Weights {
     /// Packs every weight for the arithmetic that `precision` asks for, and checks that it is
-    /// finite.
+    /// finite; takes them from `cache` when they are there, else leaves them there.
     pub(crate) fn pack(
         decoder: &Decoder,
         dims: &Dims,
         precision: Precision,
         isa: Isa,
         pool: &Pool,
+        cache: Option<&PackedCache>,
     ) -> Result<Self, EngineError> {
         let expected = decoder.config.num_hidden_layers;
         let actual = decoder.layers.len();
@@ -53,21 +57,66 @@ impl Weights {
         }
         let table = decoder.embed_tokens.tensor();
         check_shape(table, &[dims.vocab_size, dims.hidden_size])?;
-        let mut layers: Vec<Option<Layer>> = Vec::new();
-        layers.resize_with(actual, || None);
-        let tasks = layers.iter_mut().zip(&decoder.layers).collect();
+        let cache = cache.map(|cache| cache.pack(dims, actual, precision, isa));
+        let cached = cache.as_ref().and_then(|cache| cache.read(pool));
+        let from_cache = cached.is_some();
+        let mut cached = cached.into_iter().flatten();
+        let mut tasks = Vec::new();
+        for layer in &decoder.layers {
+            tasks.push((layer, cached.next(), None));
+        }
         pool.for_each(
-            tasks,
-            |(packed, layer): (&mut Option<Layer>, &DecoderLayer)| {
-                *packed = Some(pack_layer(layer, dims, precision, isa)?);
+            tasks.iter_mut().collect(),
+            |(layer, cached, packed): &mut (&DecoderLayer, Option<[Weight; 4]>, Option<Layer>)| {
+                let products = match cached.take() {
+                    Some(products) => products,
+                    None => pack_layer(layer, dims, precision, isa)?,
+                };
+                *packed = Some(Layer::new(layer, dims, products)?);
                 Ok(())
             },
         )?;
+        let layers: Vec<Layer> = tasks
+            .into_iter()
+            .filter_map(|(_, _, packed)| packed)
+            .collect();
+        if let Some(cache) = cache
+            && !from_cache
+        {
+            cache.write(layers.iter().map(Layer::products), pool);
+        }
         Ok(Self {
             embed_tokens: decoder.embed_tokens.clone(),
-            layers: layers.into_iter().flatten().collect(),
+            layers,
             norm: vector(&decoder.norm, dims.hidden_size)?,
+            from_cache,
         })
+    }
+}
+
+impl Layer {
+    /// A layer of packed products, and vectors from the file.
+    fn new(
+        layer: &DecoderLayer,
+        dims: &Dims,
+        [qkv, o, gate_up, down]: [Weight; 4],
+    ) -> Result<Self, EngineError> {
+        let hidden = dims.hidden_size;
+        Ok(Self {
+            input_layernorm: vector(&layer.input_layernorm, hidden)?,
+            qkv,
+            q_norm: vector(&layer.q_norm, dims.head_dim)?,
+            k_norm: vector(&layer.k_norm, dims.head_dim)?,
+            o,
+            post_attention_layernorm: vector(&layer.post_attention_layernorm, hidden)?,
+            gate_up,
+            down,
+        })
+    }
+
+    /// In the order of [`Dims::product_shapes`].
+    pub(crate) fn products(&self) -> [&Weight; 4] {
+        [&self.qkv, &self.o, &self.gate_up, &self.down]
     }
 }
 
@@ -80,12 +129,13 @@ impl Weights {
     }
 }
 
+/// The products of a layer, in the order of [`Dims::product_shapes`].
 fn pack_layer(
     layer: &DecoderLayer,
     dims: &Dims,
     precision: Precision,
     isa: Isa,
-) -> Result<Layer, EngineError> {
+) -> Result<[Weight; 4], EngineError> {
     let hidden = dims.hidden_size;
     let qkv = [
         Part::new(&layer.q_proj, 0, hidden, dims.q_width)?,
@@ -99,16 +149,14 @@ fn pack_layer(
         Part::new(&layer.up_proj, NR, hidden, inner)?.alternating(),
     ];
     let down = [Part::new(&layer.down_proj, 0, inner, hidden)?];
-    Ok(Layer {
-        input_layernorm: vector(&layer.input_layernorm, hidden)?,
-        qkv: pack(&qkv, hidden, dims.qkv_width(), precision, isa)?,
-        q_norm: vector(&layer.q_norm, dims.head_dim)?,
-        k_norm: vector(&layer.k_norm, dims.head_dim)?,
-        o: pack(&o, dims.q_width, hidden, precision, isa)?,
-        post_attention_layernorm: vector(&layer.post_attention_layernorm, hidden)?,
-        gate_up: pack(&gate_up, hidden, dims.gate_up_width(), precision, isa)?,
-        down: pack(&down, inner, hidden, precision, isa)?,
-    })
+    let shapes = dims.product_shapes();
+    let pack = |parts: &[Part<'_>], [k, n]: [usize; 2]| pack(parts, k, n, precision, isa);
+    Ok([
+        pack(&qkv, shapes[0])?,
+        pack(&o, shapes[1])?,
+        pack(&gate_up, shapes[2])?,
+        pack(&down, shapes[3])?,
+    ])
 }
 
 fn vector(tensor: &Tensor, len: usize) -> Result<Vec<f32>, EngineError> {

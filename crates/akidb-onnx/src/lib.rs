@@ -28,4 +28,4 @@ pub mod proto;
 pub mod tensor;
 
 pub use error::{Disagreement, Error, ErrorKind};
-pub use mmap::map_file;
+pub use mmap::{map_file, release_pages};

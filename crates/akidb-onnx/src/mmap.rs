@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use memmap2::Mmap;
@@ -32,9 +33,48 @@ fn map(path: &Path) -> Result<Bytes, Error> {
     if metadata.len() == 0 {
         return Err(ErrorKind::EmptyFile.into());
     }
-    Ok(Bytes::from_owner(
-        map_readonly(&file).map_err(ErrorKind::Io)?,
-    ))
+    let mapping = Arc::new(map_readonly(&file).map_err(ErrorKind::Io)?);
+    let mut mappings = MAPPINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    mappings.retain(|mapping| mapping.strong_count() > 0);
+    mappings.push(Arc::downgrade(&mapping));
+    Ok(Bytes::from_owner(Mapping(mapping)))
+}
+
+/// Every file that is mapped.
+static MAPPINGS: Mutex<Vec<Weak<Mmap>>> = Mutex::new(Vec::new());
+
+struct Mapping(Arc<Mmap>);
+
+impl AsRef<[u8]> for Mapping {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Takes the pages of all mapped files out of this process's memory, such as after their weights
+/// were copied. What is looked at again is read again, from the system's cache as a rule.
+pub fn release_pages() {
+    let mappings = MAPPINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    for mapping in mappings.iter().filter_map(Weak::upgrade) {
+        // Where the system won't, the pages stay, and nothing else is lost.
+        release(&mapping).ok();
+    }
+}
+
+#[cfg(unix)]
+#[allow(
+    unsafe_code,
+    reason = "the advice is unsafe because it would undo writes to memory"
+)]
+fn release(mapping: &Mmap) -> std::io::Result<()> {
+    // SAFETY: the mapping is of a file, and nothing is ever written to it: a page that is dropped
+    // comes back with the file's contents.
+    unsafe { mapping.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) }
+}
+
+#[cfg(not(unix))]
+fn release(_: &Mmap) -> std::io::Result<()> {
+    Ok(())
 }
 
 #[allow(
@@ -74,6 +114,17 @@ mod tests {
         let bytes = map_file(&path).unwrap();
         assert_eq!(bytes, "abc");
         assert_eq!(bytes.clone().as_ptr(), bytes.as_ptr());
+    }
+
+    #[test]
+    fn released_pages_come_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        fs::write(&path, vec![7; 100_000]).unwrap();
+        let bytes = map_file(&path).unwrap();
+        assert!(bytes.iter().all(|byte| *byte == 7));
+        release_pages();
+        assert!(bytes.iter().all(|byte| *byte == 7));
     }
 
     #[test]

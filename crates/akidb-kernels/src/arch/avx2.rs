@@ -136,7 +136,7 @@ impl<const VNNI: bool> Int8Target for Avx2<VNNI> {
 }
 
 impl<const VNNI: bool> Bf16Target for Avx2<VNNI> {
-    const BF16_VECTORS: &'static [usize] = &[0, 2, 1, 1, 1];
+    const BF16_VECTORS: &'static [usize] = &[0, 2, 1, 1];
     type Pairs = [__m256i; 2];
 
     #[inline(always)]

@@ -1,0 +1,252 @@
+//! The format of a pack.
+//!
+//! [`MAGIC`], the length of the header (u64, little endian), its XXH3-128 (u128), the header
+//! (JSON), zeros up to the next page, and the parts of the weights, each from the start of a page
+//! on.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use akidb_kernels::ShapeError;
+use akidb_onnx::{ErrorKind, map_file};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use twox_hash::XxHash3_128;
+
+use super::kind::{Kind, parts};
+use super::{CachedPack, EXTENSION};
+use crate::error::EngineError;
+use crate::pool::Pool;
+use crate::product::Weight;
+
+/// Name and version of the format.
+const MAGIC: [u8; 8] = *b"AKIDBPK1";
+
+/// Bytes before the header.
+const PREFIX: usize = MAGIC.len() + size_of::<u64>() + size_of::<u128>();
+
+/// Longest header that is read, in bytes. That of a model with 28 layers has 30 kB.
+const MAX_HEADER_BYTES: usize = 16 << 20;
+
+/// Where parts start, in bytes: a page of most systems.
+const ALIGNMENT: usize = 4096;
+
+/// What a file that is being written has in its name.
+const TEMPORARY: &str = ".tmp-";
+
+/// When a temporary file is sure to be left over from a process that ended early.
+const ABANDONED: Duration = Duration::from_hours(24);
+
+/// Why a pack is not used, or not written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CacheError {
+    #[error("there is none")]
+    Missing,
+    #[error("{0}")]
+    Map(akidb_onnx::Error),
+    #[error("it is cut off")]
+    CutOff,
+    #[error("it has another format")]
+    Format,
+    #[error("its {0} is damaged")]
+    Damaged(&'static str),
+    #[error("it was made of other files, or by another version")]
+    Identity,
+    #[error("it has other weights: {0}")]
+    Shape(#[from] ShapeError),
+    #[error("{0}")]
+    Hash(#[from] EngineError),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
+    identity: String,
+    weights: Vec<WeightEntry>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct WeightEntry {
+    kind: Kind,
+    parts: Vec<PartEntry>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct PartEntry {
+    /// From where parts begin.
+    offset: usize,
+    len: usize,
+    xxh3: u128,
+}
+
+impl CachedPack {
+    pub(super) fn try_read(&self, pool: &Pool) -> Result<Vec<[Weight; 4]>, CacheError> {
+        let file = map_file(&self.path).map_err(|error| match error.kind() {
+            ErrorKind::Io(e) if e.kind() == io::ErrorKind::NotFound => CacheError::Missing,
+            _ => CacheError::Map(error),
+        })?;
+        let (header, data) = split(&file)?;
+        if header.identity != self.identity {
+            return Err(CacheError::Identity);
+        }
+        let number = || CacheError::Damaged("number of weights");
+        if self.layers.checked_mul(self.shapes.len()) != Some(header.weights.len()) {
+            return Err(number());
+        }
+        let mut hashes = Vec::new();
+        let mut weights = Vec::new();
+        for (entry, shape) in header.weights.iter().zip(self.shapes.iter().cycle()) {
+            let mut parts = Vec::new();
+            for part in &entry.parts {
+                let end = part.offset.checked_add(part.len);
+                let end = end.filter(|end| *end <= data.len());
+                let bytes = data.slice(part.offset..end.ok_or(CacheError::CutOff)?);
+                hashes.push((bytes.clone(), part.xxh3));
+                parts.push(bytes);
+            }
+            weights.push(entry.kind.weight(*shape, parts).ok_or_else(number)??);
+        }
+        let damaged = AtomicBool::new(false);
+        pool.for_each(hashes, |(bytes, expected)| {
+            if XxHash3_128::oneshot(&bytes) != expected {
+                damaged.store(true, Ordering::Relaxed);
+            }
+            Ok(())
+        })?;
+        if damaged.into_inner() {
+            return Err(CacheError::Damaged("data"));
+        }
+        let mut weights = weights.into_iter();
+        let layer = || {
+            Some([
+                weights.next()?,
+                weights.next()?,
+                weights.next()?,
+                weights.next()?,
+            ])
+        };
+        Ok(std::iter::from_fn(layer).collect())
+    }
+
+    /// The number of bytes written; `None` when so few are not worth it.
+    pub(super) fn try_write(
+        &self,
+        weights: &[&Weight],
+        pool: &Pool,
+    ) -> Result<Option<usize>, CacheError> {
+        let mut data = Vec::new();
+        let mut end = 0;
+        let mut entries = Vec::new();
+        for weight in weights {
+            let mut of_weight = Vec::new();
+            for bytes in parts(weight) {
+                let (offset, len) = (end, bytes.len());
+                of_weight.push(PartEntry {
+                    offset,
+                    len,
+                    xxh3: 0,
+                });
+                end = (offset + len).next_multiple_of(ALIGNMENT);
+                data.push(bytes);
+            }
+            entries.push(WeightEntry {
+                kind: Kind::of(weight),
+                parts: of_weight,
+            });
+        }
+        if end < self.min_bytes {
+            return Ok(None);
+        }
+        let targets = entries.iter_mut().flat_map(|entry| &mut entry.parts);
+        pool.for_each(targets.zip(&data).collect(), |(part, bytes)| {
+            part.xxh3 = XxHash3_128::oneshot(bytes);
+            Ok(())
+        })?;
+        let header = serde_json::to_vec(&Header {
+            identity: self.identity.clone(),
+            weights: entries,
+        });
+        self.replace(&header.map_err(io::Error::from)?, &data)?;
+        Ok(Some(end))
+    }
+
+    /// Writes a file of another name, which then takes the place of what is there: a process that
+    /// reads the old one, or writes one too, isn't disturbed.
+    fn replace(&self, header: &[u8], data: &[&[u8]]) -> io::Result<()> {
+        let directory = self.path.parent().unwrap_or(Path::new("."));
+        let name = self.path.file_stem().unwrap_or_default().to_string_lossy();
+        fs::create_dir_all(directory)?;
+        remove_abandoned(directory)?;
+        // Deleted when it goes out of scope without a new name.
+        let mut file = tempfile::Builder::new()
+            .prefix(&format!("{name}{TEMPORARY}{}-", std::process::id()))
+            .suffix(&format!(".{EXTENSION}"))
+            .tempfile_in(directory)?;
+        file.write_all(&MAGIC)?;
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&XxHash3_128::oneshot(header).to_le_bytes())?;
+        file.write_all(header)?;
+        let mut len = PREFIX + header.len();
+        for bytes in data {
+            let padding = len.next_multiple_of(ALIGNMENT) - len;
+            file.write_all(&[0; ALIGNMENT][..padding])?;
+            file.write_all(bytes)?;
+            len += padding + bytes.len();
+        }
+        file.persist(&self.path)?;
+        Ok(())
+    }
+}
+
+/// The header, and the parts after it.
+fn split(file: &Bytes) -> Result<(Header, Bytes), CacheError> {
+    // A copy: a mapped file could change between the check and the use.
+    let prefix = file
+        .first_chunk::<PREFIX>()
+        .ok_or(CacheError::CutOff)?
+        .to_owned();
+    let (magic, rest) = prefix.split_at(MAGIC.len());
+    if magic != MAGIC {
+        return Err(CacheError::Format);
+    }
+    let (len, hash) = rest.split_at(size_of::<u64>());
+    let len = len.try_into().ok().map(u64::from_le_bytes);
+    let len = len.and_then(|len| usize::try_from(len).ok());
+    let len = len.filter(|len| *len <= MAX_HEADER_BYTES);
+    let len = len.ok_or(CacheError::Damaged("header"))?;
+    let header = file
+        .get(PREFIX..PREFIX + len)
+        .ok_or(CacheError::CutOff)?
+        .to_vec();
+    if XxHash3_128::oneshot(&header).to_le_bytes() != hash {
+        return Err(CacheError::Damaged("header"));
+    }
+    let parsed = serde_json::from_slice(&header);
+    let start = (PREFIX + len).next_multiple_of(ALIGNMENT).min(file.len());
+    Ok((parsed.map_err(|_| CacheError::Format)?, file.slice(start..)))
+}
+
+/// Removes what processes that ended early have left behind.
+fn remove_abandoned(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if !name.contains(TEMPORARY) || !name.ends_with(EXTENSION) {
+            continue;
+        }
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = modified
+            .ok()
+            .and_then(|time| SystemTime::now().duration_since(time).ok());
+        if age.is_some_and(|age| age > ABANDONED) {
+            // Another process may have been faster.
+            let _: io::Result<()> = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
+}
