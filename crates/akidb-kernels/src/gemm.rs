@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use crate::arch::{Kernel, Target};
-use crate::blocks::Blocks;
 use crate::lanes::{LANES, Lanes};
+use crate::row_blocks::RowBlocks;
 use crate::swiglu::gated;
 use crate::tile::{MAX_MR, Tile};
-use crate::{Isa, NR, ShapeError};
+use crate::{NR, ShapeError};
 
 /// What a product does with C.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,14 +40,11 @@ pub(crate) trait Product {
     /// What panels consist of.
     type PanelRow;
 
-    /// The tier that the rows were packed for.
-    fn isa(&self) -> Isa;
+    /// The rows of A.
+    fn rows(&self) -> &RowBlocks;
 
-    /// M and K of A, K and N of B.
-    fn shape(&self) -> Shape;
-
-    /// The rows of A, block by block.
-    fn blocks(&self) -> Blocks;
+    /// K and N of B.
+    fn weight_shape(&self) -> [usize; 2];
 
     /// The rows of a panel; empty when there is no such panel.
     fn panel(&self, index: usize) -> &[Self::PanelRow];
@@ -67,15 +64,6 @@ pub(crate) trait Product {
     fn elements(&self, row: usize, panel: usize, sums: &[[Self::Sum; LANES]; 2]) -> [Lanes; 2];
 }
 
-/// Sizes of a product's operands.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Shape {
-    pub(crate) m: usize,
-    pub(crate) a_k: usize,
-    pub(crate) b_k: usize,
-    pub(crate) n: usize,
-}
-
 /// Computes `panels` of a product; what goes wrong is reported as `op`'s.
 pub(crate) fn run(
     op: &'static str,
@@ -84,8 +72,8 @@ pub(crate) fn run(
     c: &mut [&mut [f32]],
     epilogue: Epilogue,
 ) -> Result<(), ShapeError> {
-    check(op, product.shape(), &panels, c, epilogue)?;
-    product.isa().run(Gemm {
+    check(op, product, &panels, c, epilogue)?;
+    product.rows().isa().run(Gemm {
         product,
         panels,
         c,
@@ -97,26 +85,27 @@ pub(crate) fn run(
 /// `Ok` when operands, `panels` and `c` fit each other. K doesn't count without rows.
 fn check(
     op: &'static str,
-    shape: Shape,
+    product: &impl Product,
     panels: &Range<usize>,
     c: &[&mut [f32]],
     epilogue: Epilogue,
 ) -> Result<(), ShapeError> {
     let Range { start, end } = *panels;
-    ShapeError::range(op, "panels", end, shape.n.div_ceil(NR))?;
+    let (rows, [k, n]) = (product.rows(), product.weight_shape());
+    ShapeError::range(op, "panels", end, n.div_ceil(NR))?;
     ShapeError::range(op, "panels", start, end)?;
     let group = epilogue.panels();
     ShapeError::length(op, "panels before", start.next_multiple_of(group), start)?;
     ShapeError::length(op, "panels", end.next_multiple_of(group), end)?;
-    ShapeError::length(op, "c", shape.m, c.len())?;
-    if shape.m == 0 {
+    ShapeError::length(op, "c", rows.rows(), c.len())?;
+    if rows.rows() == 0 {
         return Ok(());
     }
-    ShapeError::length(op, "rows of a", shape.b_k, shape.a_k)?;
+    ShapeError::length(op, "rows of a", k, rows.k())?;
     let widest = (end - start) / group * NR;
     for row in c {
         let width = match epilogue {
-            Epilogue::Store | Epilogue::Add => (end * NR).min(shape.n).saturating_sub(start * NR),
+            Epilogue::Store | Epilogue::Add => (end * NR).min(n).saturating_sub(start * NR),
             // Padding of gate and up is no part of C.
             Epilogue::SwiGlu if row.len() + NR > widest => row.len().min(widest),
             Epilogue::SwiGlu => widest,
@@ -142,7 +131,7 @@ impl<P: Product> Kernel for Gemm<'_, '_, '_, P> {
             c,
             epilogue,
         } = self;
-        let blocks = product.blocks();
+        let blocks = product.rows().blocks();
         let group = epilogue.panels();
         let mut sums: Tile<P::Sum> = [[[P::Sum::default(); LANES]; 2]; MAX_MR];
         let mut gates: Tile<f32> = [[[0.0; LANES]; 2]; MAX_MR];

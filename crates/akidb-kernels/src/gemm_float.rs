@@ -3,14 +3,13 @@
 use std::ops::Range;
 
 use crate::arch::Target;
-use crate::blocks::Blocks;
-use crate::gemm::{Epilogue, Product, Shape, run};
+use crate::gemm::{Epilogue, Product, run};
 use crate::lanes::Lanes;
 use crate::packed::{PanelRow, Panels};
 use crate::row_blocks::RowBlocks;
 use crate::tile::{Tile, multiply};
 use crate::weight_type::WeightType;
-use crate::{Bf16Rows, Isa, PackedBf16, PackedF32, PackedRows, ShapeError};
+use crate::{Bf16Rows, PackedBf16, PackedF32, PackedRows, ShapeError};
 
 /// Multiplies the rows of `a` with the columns of `b` that lie in `panels`.
 ///
@@ -66,21 +65,12 @@ impl<W: WeightType<Sum = f32>> Product for Floats<'_, W> {
     type Sum = f32;
     type PanelRow = PanelRow<W::Vector>;
 
-    fn isa(&self) -> Isa {
-        self.a.isa()
+    fn rows(&self) -> &RowBlocks {
+        self.a
     }
 
-    fn shape(&self) -> Shape {
-        Shape {
-            m: self.a.rows(),
-            a_k: self.a.k(),
-            b_k: self.b.k(),
-            n: self.b.n(),
-        }
-    }
-
-    fn blocks(&self) -> Blocks {
-        self.a.blocks()
+    fn weight_shape(&self) -> [usize; 2] {
+        [self.b.k(), self.b.n()]
     }
 
     #[inline(always)]

@@ -3,13 +3,13 @@
 use std::ops::Range;
 
 use crate::arch::Target;
-use crate::blocks::Blocks;
-use crate::gemm::{Epilogue, Product, Shape, run};
+use crate::gemm::{Epilogue, Product, run};
 use crate::lanes::{LANES, Lanes};
 use crate::packed::PanelRow;
+use crate::row_blocks::RowBlocks;
 use crate::tile::{Tile, multiply};
 use crate::weight_type::{Int8, WeightType};
-use crate::{Isa, PackedInt8, QuantizedRows, ShapeError};
+use crate::{PackedInt8, QuantizedRows, ShapeError};
 
 /// [`gemm`](crate::gemm()) of quantised operands: each element is an exact sum of integers,
 /// rounded to f32 and multiplied with `scale of the row · scale of the column`. The bits are the
@@ -36,21 +36,12 @@ impl Product for Integers<'_> {
     type Sum = i32;
     type PanelRow = PanelRow<<Int8 as WeightType>::Vector>;
 
-    fn isa(&self) -> Isa {
-        self.a.isa()
+    fn rows(&self) -> &RowBlocks {
+        self.a.row_blocks()
     }
 
-    fn shape(&self) -> Shape {
-        Shape {
-            m: self.a.rows(),
-            a_k: self.a.k(),
-            b_k: self.b.k(),
-            n: self.b.n(),
-        }
-    }
-
-    fn blocks(&self) -> Blocks {
-        self.a.row_blocks().blocks()
+    fn weight_shape(&self) -> [usize; 2] {
+        [self.b.k(), self.b.n()]
     }
 
     #[inline(always)]

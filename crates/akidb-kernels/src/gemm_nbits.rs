@@ -4,13 +4,14 @@ use std::ops::Range;
 
 use crate::arch::{Target, max_rows_nbits};
 use crate::blocks::Blocks;
-use crate::gemm::{Epilogue, Product, Shape, run};
+use crate::gemm::{Epilogue, Product, run};
 use crate::lanes::{LANES, Lanes};
 use crate::nbits_format::NBitsCodes;
 use crate::packed_nbits::Line;
+use crate::row_blocks::RowBlocks;
 use crate::tile::Tile;
 use crate::tile_nbits::{Bytes, Levels, Nibbles, Panel, TileRows, multiply_nbits};
-use crate::{Isa, PackedNBits, QuantizedRows, ShapeError};
+use crate::{PackedNBits, QuantizedRows, ShapeError};
 
 /// [`gemm`](crate::gemm()) of quantised operands: for each block an exact sum of integers, times
 /// the block's scale in f32, one block after the other along K; their sum is multiplied with the
@@ -37,21 +38,12 @@ impl Product for NBits<'_> {
     type Sum = f32;
     type PanelRow = Line;
 
-    fn isa(&self) -> Isa {
-        self.a.isa()
+    fn rows(&self) -> &RowBlocks {
+        self.a.row_blocks()
     }
 
-    fn shape(&self) -> Shape {
-        Shape {
-            m: self.a.rows(),
-            a_k: self.a.k(),
-            b_k: self.b.k(),
-            n: self.b.n(),
-        }
-    }
-
-    fn blocks(&self) -> Blocks {
-        self.a.row_blocks().blocks()
+    fn weight_shape(&self) -> [usize; 2] {
+        [self.b.k(), self.b.n()]
     }
 
     #[inline(always)]
@@ -123,7 +115,7 @@ mod tests {
     use super::*;
     use crate::nbits_format::level_bytes;
     use crate::testing::{LENGTHS, bits, for_each_isa, random, random_bytes};
-    use crate::{NBitsFormat, NR};
+    use crate::{Isa, NBitsFormat, NR};
 
     fn pack(isa: Isa, a: &[f32], k: usize) -> QuantizedRows {
         let mut packed = QuantizedRows::new(isa);

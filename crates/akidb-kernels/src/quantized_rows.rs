@@ -82,23 +82,6 @@ impl QuantizedRows {
         self.pack_from(rows, k, row_of(a, k))
     }
 
-    /// Takes `rows` rows of `k` values that `fill` writes: it is called with 0, 1, 2, … and a
-    /// slice of length `k` that holds anything.
-    ///
-    /// # Errors
-    /// What `fill` returns, and when `k` is zero or memory runs out. There are no rows then.
-    pub fn pack_with<E: From<ShapeError>>(
-        &mut self,
-        rows: usize,
-        k: usize,
-        mut fill: impl FnMut(usize, &mut [f32]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        self.pack_from(rows, k, |index, row| {
-            fill(index, row)?;
-            Ok(None)
-        })
-    }
-
     /// Takes `rows` rows of `k` values that `source` gives: it is called with 0, 1, 2, … and room
     /// for a row, and returns another slice of length `k` where it doesn't use that.
     ///

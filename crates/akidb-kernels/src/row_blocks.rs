@@ -216,14 +216,16 @@ mod tests {
             packed.pack(&[1.0; 4], 2).unwrap();
             assert!(packed.pack(&[1.0], 0).is_err());
             assert!(packed.pack(&[1.0; 5], 2).is_err());
-            let fill = |_: usize, _: &mut [f32]| Ok::<(), ShapeError>(());
-            assert!(packed.pack_with(usize::MAX, 20, fill).is_err());
-            assert!(packed.pack_with(usize::MAX / 32, 2, fill).is_err());
-            assert!(packed.pack_with(1, usize::MAX, fill).is_err());
-            assert!(packed.pack_with(1, 0, fill).is_err());
+            let fill = |_: usize, _: &mut [f32]| Ok::<Option<&[f32]>, ShapeError>(None);
+            assert!(packed.pack_from(usize::MAX, 20, fill).is_err());
+            assert!(packed.pack_from(usize::MAX / 32, 2, fill).is_err());
+            assert!(packed.pack_from(1, usize::MAX, fill).is_err());
+            assert!(packed.pack_from(1, 0, fill).is_err());
             assert_eq!(packed.rows(), 0);
-            let fail = |_: usize, _: &mut [f32]| Err(ShapeError::size("test", "row", 7));
-            assert_eq!(packed.pack_with(3, 2, fail), Err(ShapeError::size("test", "row", 7)));
+            let fail = |_: usize, _: &mut [f32]| {
+                Err::<Option<&[f32]>, _>(ShapeError::size("test", "row", 7))
+            };
+            assert_eq!(packed.pack_from(3, 2, fail), Err(ShapeError::size("test", "row", 7)));
             assert_eq!(packed.rows(), 0);
             assert!(packed.pack_from(3, 2, |_, _| Ok::<_, ShapeError>(Some(&[1.0][..]))).is_err());
             packed.pack(&[1.0; 4], 2).unwrap();
