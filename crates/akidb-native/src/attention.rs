@@ -1,6 +1,8 @@
 //! Attention of some rows of one text and one key/value head: keys and values are put away, then
 //! the queries look at them.
 
+use std::ops::Range;
+
 use akidb_kernels::{AttentionScratch, KEY_TILE, KeyValueTile, attention, rms_norm, rotary};
 
 use crate::error::EngineError;
@@ -60,9 +62,25 @@ impl Scratch {
 }
 
 impl LayerAttention<'_> {
-    /// Normalises and turns a segment's keys of a head, and stores keys and values. `k` and `v` are
-    /// the first columns of all heads' keys and values.
+    /// Normalises and turns the keys of some key/value heads, and stores keys and values. `columns`
+    /// are the first ones of all heads' keys and of all heads' values.
     pub(crate) fn store(
+        &self,
+        segments: &[Segment],
+        heads: Range<usize>,
+        columns: [usize; 2],
+        projected: &impl Projected,
+        scratch: &mut Scratch,
+    ) -> Result<(), EngineError> {
+        for segment in segments {
+            for head in heads.clone() {
+                self.store_head(segment, head, columns, projected, scratch)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn store_head(
         &self,
         segment: &Segment,
         head: usize,
@@ -111,14 +129,37 @@ impl LayerAttention<'_> {
         Ok(())
     }
 
-    /// Normalises and turns a segment's queries of the heads that share key/value head `head`, and
-    /// writes what they gather to `out`, a slice `[query_heads, head_dim]` for each row. `q` is the
-    /// first column of all heads' queries.
+    /// Normalises and turns the queries that share some key/value heads, and writes what they gather
+    /// to `out`, `[query_heads, head_dim]` of each of these heads, in rows `stride` apart. Queries of
+    /// all heads start with the first column.
     pub(crate) fn attend(
+        &self,
+        segments: &[Segment],
+        heads: Range<usize>,
+        projected: &impl Projected,
+        out: &mut [f32],
+        stride: usize,
+        scratch: &mut Scratch,
+    ) -> Result<(), EngineError> {
+        let group = self.model.dims.query_group();
+        for segment in segments {
+            let rows = &mut out[segment.first_row * stride..];
+            for (i, head) in heads.clone().enumerate() {
+                let rows = rows.chunks_exact_mut(stride).take(segment.rows);
+                let mut out: Vec<&mut [f32]> = rows
+                    .map(|row| &mut row[i * group..(i + 1) * group])
+                    .collect();
+                self.attend_head(segment, head, projected, &mut out, scratch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A slice of `out` is one row's.
+    fn attend_head(
         &self,
         segment: &Segment,
         head: usize,
-        q: usize,
         projected: &impl Projected,
         out: &mut [&mut [f32]],
         scratch: &mut Scratch,
@@ -135,7 +176,7 @@ impl LayerAttention<'_> {
             let queries = grow(&mut scratch.turned, out.len() * group);
             for (i, queries) in queries.chunks_exact_mut(group).enumerate() {
                 let from = segment.first_row + row + i;
-                let heads = projected.get(from, q + head * group, buffer);
+                let heads = projected.get(from, head * group, buffer);
                 self.norm_and_turn(heads, &self.layer.q_norm, position + i, queries)?;
             }
             let (shape, scratch) = (&dims.attention, &mut scratch.attention);

@@ -136,13 +136,13 @@ impl Model {
             let columns = &workspace.columns;
             self.pool.team(|member| {
                 let mut memory = memory(member).unwrap_or_else(PoisonError::into_inner);
-                split_columns::forward(self, member, threads, &pass, columns, &mut memory)
+                split_columns::forward(self, member, &pass, columns, &mut memory)
             })?;
         }
         let mut out = out;
         for (member, memory) in workspace.members.iter().enumerate() {
             let ends = match pass.shares.get(member) {
-                Some(own) => pass.layout.ends(own.clone()).len(),
+                Some(own) => pass.layout.last_rows(own.clone()).len(),
                 None if member == 0 => texts.len(),
                 None => 0,
             };

@@ -4,22 +4,12 @@ use std::ops::Range;
 
 use akidb_kernels::KEY_TILE;
 
-/// A text of a pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Text {
-    pub(crate) first_row: usize,
-    pub(crate) rows: usize,
-    /// Position in the text of its first row: those before it need no computing.
-    pub(crate) position: usize,
-    pub(crate) first_tile: usize,
-}
-
 /// Neighbouring rows of one text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Segment {
     pub(crate) first_row: usize,
     pub(crate) rows: usize,
-    /// Position in the text of the first row.
+    /// Position in the text of the first row. Those before the first row of all need no computing.
     pub(crate) position: usize,
     /// Of the text.
     pub(crate) first_tile: usize,
@@ -28,7 +18,8 @@ pub(crate) struct Segment {
 /// The texts of a pass, row after row.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Layout {
-    texts: Vec<Text>,
+    /// All rows of each text.
+    texts: Vec<Segment>,
     rows: usize,
     /// Tiles of keys and values, of each head.
     tiles: usize,
@@ -40,7 +31,7 @@ impl Layout {
         let mut layout = Self::default();
         for (tokens, position) in texts {
             let rows = tokens.saturating_sub(position);
-            layout.texts.push(Text {
+            layout.texts.push(Segment {
                 first_row: layout.rows,
                 rows,
                 position,
@@ -53,7 +44,7 @@ impl Layout {
     }
 
     #[cfg(test)]
-    fn texts(&self) -> &[Text] {
+    fn texts(&self) -> &[Segment] {
         &self.texts
     }
 
@@ -87,11 +78,18 @@ impl Layout {
         segments
     }
 
-    /// The last rows of the texts that end in `rows`, counted from its start.
-    pub(crate) fn ends(&self, rows: Range<usize>) -> Vec<usize> {
+    /// The last row of each text that ends in `rows`. Rows are counted from the start of `rows`.
+    pub(crate) fn last_rows(&self, rows: Range<usize>) -> Vec<Segment> {
         let ends = self.texts.iter().map(|text| text.first_row + text.rows - 1);
-        let ends = ends.filter(|end| rows.contains(end));
-        ends.map(|end| end - rows.start).collect()
+        let ends = self.texts.iter().zip(ends);
+        ends.filter(|(_, end)| rows.contains(end))
+            .map(|(text, end)| Segment {
+                first_row: end - rows.start,
+                rows: 1,
+                position: text.position + text.rows - 1,
+                first_tile: text.first_tile,
+            })
+            .collect()
     }
 
     /// True when a text starts at `row`, or all are over.
@@ -106,7 +104,7 @@ impl Layout {
     /// Cuts the rows into `parts` of about equal cost. A row at position `p` costs
     /// 1 + `per_position` · p.
     pub(crate) fn shares(&self, parts: usize, per_position: f64) -> Vec<Range<usize>> {
-        let cost_of = |text: &Text, rows: usize| {
+        let cost_of = |text: &Segment, rows: usize| {
             let (rows, position) = (rows as f64, text.position as f64);
             rows + per_position * rows * (position + (rows - 1.0) / 2.0)
         };
@@ -155,12 +153,30 @@ mod tests {
     #[test]
     fn rows_and_tiles_follow_each_other() {
         let layout = Layout::new([(3, 0), (65, 10), (1, 0)]);
-        let place = |t: &Text| (t.first_row, t.rows, t.position, t.first_tile);
+        let place = |t: &Segment| (t.first_row, t.rows, t.position, t.first_tile);
         let places: Vec<_> = layout.texts().iter().map(place).collect();
         assert_eq!(places, [(0, 3, 0, 0), (3, 55, 10, 1), (58, 1, 0, 3)]);
         assert_eq!((layout.rows(), layout.tiles()), (59, 4));
-        assert_eq!(layout.ends(0..59), [2, 57, 58]);
-        assert_eq!(layout.ends(3..58), [54]);
+        let ends = |rows| {
+            let ends = layout.last_rows(rows).into_iter();
+            ends.map(|s| s.first_row).collect::<Vec<_>>()
+        };
+        assert_eq!(ends(0..59), [2, 57, 58]);
+        assert_eq!(ends(3..58), [54]);
+        for (rows, last) in [(0..59, 57), (3..58, 54)] {
+            let ends = layout.last_rows(rows.clone());
+            let segment = ends.iter().find(|s| s.first_row == last).unwrap();
+            let row = rows.start + last;
+            let same = layout.segments(row..row + 1)[0];
+            assert_eq!((segment.rows, segment.position), (1, 64));
+            assert_eq!(
+                *segment,
+                Segment {
+                    first_row: last,
+                    ..same
+                }
+            );
+        }
         for row in 0..60 {
             assert_eq!(layout.starts_at(row), [0, 3, 58, 59].contains(&row));
         }

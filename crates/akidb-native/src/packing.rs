@@ -9,7 +9,7 @@ use akidb_onnx::tensor::DataType;
 
 use crate::engine::Precision;
 use crate::error::EngineError;
-use crate::product::Weight;
+use crate::product::{Weight, precision};
 use crate::weights::check_finite;
 
 /// Rows of a weight that are read at a time: so many outputs lie in one panel.
@@ -112,14 +112,11 @@ pub(crate) fn pack(
     precision: Precision,
     isa: Isa,
 ) -> Result<Weight, EngineError> {
-    let as_stored = match precision {
-        Precision::Auto | Precision::Int8 | Precision::Int4 => stored_codes(parts, k, n)?,
-        Precision::F32 | Precision::Bf16 => None,
-    };
-    Ok(match (precision, as_stored) {
-        (Precision::Auto, Some(weight)) => weight,
-        (Precision::Int8, Some(weight)) if weight.precision() == "int8" => weight,
-        (Precision::Int4, Some(weight)) if weight.precision() == "int4" => weight,
+    let codes = StoredCodes::of(parts);
+    Ok(match (precision, codes) {
+        (Precision::Auto, Some(codes)) => codes.pack(parts, k, n)?,
+        (Precision::Int8, Some(codes)) if codes.precision() == "int8" => codes.pack(parts, k, n)?,
+        (Precision::Int4, Some(codes)) if codes.precision() == "int4" => codes.pack(parts, k, n)?,
         (Precision::Auto, None) if isa.has_bf16() && are_half(parts) => bf16(parts, k, n)?,
         (Precision::Bf16, _) => bf16(parts, k, n)?,
         (Precision::Int8, _) => int8(parts, k, n, isa)?,
@@ -234,26 +231,46 @@ fn int4(parts: &[Part<'_>], k: usize, n: usize, isa: Isa) -> Result<Weight, Engi
     Ok(Weight::NBits(packed))
 }
 
-/// Codes as the file has them; `None` when a part is of another form, or the parts' forms differ.
-fn stored_codes(parts: &[Part<'_>], k: usize, n: usize) -> Result<Option<Weight>, EngineError> {
-    if let Some(int8_type) = stored_int8_type(parts) {
-        return Ok(Some(stored_int8(parts, k, n, int8_type)?));
+/// Form of the codes that a file has.
+#[derive(Clone, Copy)]
+enum StoredCodes {
+    /// Of `MatMulInteger`.
+    Int8(Int8Type),
+    /// With a scale for each block.
+    NBits(NBitsFormat),
+}
+
+impl StoredCodes {
+    /// `None` when a part is of another form, or the parts' forms differ.
+    fn of(parts: &[Part<'_>]) -> Option<Self> {
+        if let Some(int8_type) = stored_int8_type(parts) {
+            return Some(Self::Int8(int8_type));
+        }
+        let formats: Vec<NBitsFormat> = parts.iter().map(stored_format).collect::<Option<_>>()?;
+        let first = *formats.first()?;
+        let same = |other: &NBitsFormat| {
+            (other.codes, other.block_size) == (first.codes, first.block_size)
+        };
+        formats.iter().all(same).then_some(Self::NBits(NBitsFormat {
+            zero_points: formats.iter().any(|format| format.zero_points),
+            ..first
+        }))
     }
-    let formats: Option<Vec<NBitsFormat>> = parts.iter().map(stored_format).collect();
-    let Some((&first, others)) = formats.as_deref().and_then(<[NBitsFormat]>::split_first) else {
-        return Ok(None);
-    };
-    let same =
-        |other: &&NBitsFormat| (other.codes, other.block_size) == (first.codes, first.block_size);
-    if others.iter().filter(same).count() < others.len() {
-        return Ok(None);
+
+    /// Arithmetic of their product.
+    fn precision(self) -> &'static str {
+        match self {
+            Self::Int8(_) => "int8",
+            Self::NBits(format) => precision(format.codes),
+        }
     }
-    let zero_points = first.zero_points || others.iter().any(|format| format.zero_points);
-    let format = NBitsFormat {
-        zero_points,
-        ..first
-    };
-    Ok(Some(stored_nbits(parts, k, n, format)?))
+
+    fn pack(self, parts: &[Part<'_>], k: usize, n: usize) -> Result<Weight, EngineError> {
+        match self {
+            Self::Int8(int8_type) => stored_int8(parts, k, n, int8_type),
+            Self::NBits(format) => stored_nbits(parts, k, n, format),
+        }
+    }
 }
 
 /// The type of all parts' codes, if they are those of `MatMulInteger`.

@@ -145,6 +145,11 @@ pub(crate) struct Member<'t> {
 }
 
 impl Member<'_> {
+    /// Number of members of the team.
+    pub(crate) fn team_size(self) -> usize {
+        self.team.size
+    }
+
     /// Waits until every member has called this as often. What they wrote before is seen after.
     ///
     /// # Errors

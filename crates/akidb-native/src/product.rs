@@ -37,11 +37,16 @@ impl Weight {
             Self::F32(_) => "f32",
             Self::Bf16(_) => "bf16",
             Self::Int8(_) => "int8",
-            Self::NBits(weight) => match weight.format().codes {
-                NBitsCodes::Int8 => "int8",
-                NBitsCodes::Int4 | NBitsCodes::Levels(_) => "int4",
-            },
+            Self::NBits(weight) => precision(weight.format().codes),
         }
+    }
+}
+
+/// Arithmetic of a product with such codes.
+pub(crate) fn precision(codes: NBitsCodes) -> &'static str {
+    match codes {
+        NBitsCodes::Int8 => "int8",
+        NBitsCodes::Int4 | NBitsCodes::Levels(_) => "int4",
     }
 }
 

@@ -45,7 +45,6 @@ fn share(len: usize, index: usize, parts: usize) -> Range<usize> {
 pub(crate) fn forward(
     model: &Model,
     member: Member<'_>,
-    threads: usize,
     pass: &Pass<'_>,
     columns: &SharedColumns,
     memory: &mut Memory,
@@ -68,7 +67,6 @@ pub(crate) fn forward(
         let mut layer = LayerColumns {
             attention: pass.attention(model, index),
             member,
-            threads,
             columns,
             scratch: &mut memory.scratch,
         };
@@ -76,17 +74,8 @@ pub(crate) fn forward(
         member.wait()?;
         layer.store(&segments)?;
         if index == last {
-            active = pass.layout.ends(0..rows);
-            segments = active
-                .iter()
-                .flat_map(|end| {
-                    let segment = pass.layout.segments(*end..end + 1).into_iter();
-                    segment.map(|s| Segment {
-                        first_row: *end,
-                        ..s
-                    })
-                })
-                .collect();
+            segments = pass.layout.last_rows(0..rows);
+            active = segments.iter().map(|last| last.first_row).collect();
         }
         layer.attend(&segments)?;
         member.wait()?;
@@ -108,7 +97,6 @@ pub(crate) fn forward(
 struct LayerColumns<'a> {
     attention: LayerAttention<'a>,
     member: Member<'a>,
-    threads: usize,
     columns: &'a SharedColumns,
     scratch: &'a mut Scratch,
 }
@@ -126,41 +114,25 @@ impl LayerColumns<'_> {
     /// Keys and values of the thread's heads.
     fn store(&mut self, segments: &[Segment]) -> Result<(), EngineError> {
         let dims = &self.attention.model.dims;
+        let heads = self.heads();
         let qkv = self.columns.qkv.read();
         let columns = [dims.k_column, dims.v_column];
-        for segment in segments {
-            for head in self.heads() {
-                let scratch = &mut self.scratch.attention;
-                self.attention
-                    .store(segment, head, columns, &qkv, scratch)?;
-            }
-        }
-        Ok(())
+        let scratch = &mut self.scratch.attention;
+        self.attention
+            .store(segments, heads, columns, &qkv, scratch)
     }
 
     /// What the queries of the thread's heads gather.
     fn attend(&mut self, segments: &[Segment]) -> Result<(), EngineError> {
-        let dims = &self.attention.model.dims;
-        let group = dims.query_group();
         let heads = self.heads();
-        let width = heads.len() * group;
+        let width = heads.len() * self.attention.model.dims.query_group();
         let qkv = self.columns.qkv.read();
         let Some(mut attended) = self.columns.attended.write(self.member.index) else {
             return Ok(());
         };
-        for segment in segments {
-            let rows = &mut attended[segment.first_row * width..];
-            for (i, head) in heads.clone().enumerate() {
-                let rows = rows.chunks_exact_mut(width).take(segment.rows);
-                let mut out: Vec<&mut [f32]> = rows
-                    .map(|row| &mut row[i * group..(i + 1) * group])
-                    .collect();
-                let scratch = &mut self.scratch.attention;
-                let attention = &self.attention;
-                attention.attend(segment, head, 0, &qkv, &mut out, scratch)?;
-            }
-        }
-        Ok(())
+        let scratch = &mut self.scratch.attention;
+        self.attention
+            .attend(segments, heads, &qkv, &mut attended, width, scratch)
     }
 
     /// Output projection and MLP of `rows`, each added to the hidden states.
@@ -214,7 +186,7 @@ impl LayerColumns<'_> {
     /// Key/value heads of the thread.
     fn heads(&self) -> Range<usize> {
         let heads = self.attention.model.dims.num_key_value_heads;
-        share(heads, self.member.index, self.threads)
+        share(heads, self.member.index, self.member.team_size())
     }
 }
 

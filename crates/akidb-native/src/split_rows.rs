@@ -31,12 +31,17 @@ pub(crate) fn forward(
     for (row, hidden) in own.clone().zip(hidden.chunks_exact_mut(stride)) {
         model.embed(pass.id(row), &mut hidden[..width])?;
     }
-    let ends = pass.layout.ends(own.clone());
-    let last_rows = grow(&mut memory.last_rows, ends.len() * stride);
-    let chunks: Vec<Range<usize>> = (0..own.len())
+    let last_rows = pass.layout.last_rows(own.clone());
+    let last_hidden = grow(&mut memory.last_rows, last_rows.len() * stride);
+    let chunks: Vec<_> = (0..own.len())
         .step_by(CHUNK_ROWS)
-        .map(|start| start..own.len().min(start + CHUNK_ROWS))
+        .map(|start| {
+            let end = own.len().min(start + CHUNK_ROWS);
+            let segments = pass.layout.segments(own.start + start..own.start + end);
+            (start * stride..end * stride, segments)
+        })
         .collect();
+    let is_cut = pass.is_cut();
     let last = model.weights.layers.len() - 1;
     for index in 0..=last {
         let mut layer = LayerRows {
@@ -44,59 +49,41 @@ pub(crate) fn forward(
             chunk: &mut memory.chunk,
             scratch: &mut memory.scratch,
         };
-        let segments = |rows: &Range<usize>| {
-            let first = own.start;
-            pass.layout.segments(first + rows.start..first + rows.end)
-        };
-        if index == last {
-            for rows in &chunks {
-                let hidden = &hidden[rows.start * stride..rows.end * stride];
-                layer.keys_and_values(hidden, &segments(rows))?;
-            }
-            if pass.is_cut() {
-                member.wait()?;
-            }
-            for (end, row) in ends.iter().zip(last_rows.chunks_exact_mut(stride)) {
-                row.copy_from_slice(&hidden[end * stride..][..stride]);
-            }
-            let rows = CHUNK_ROWS;
-            for (ends, hidden) in ends.chunks(rows).zip(last_rows.chunks_mut(rows * stride)) {
-                let ends: Vec<Segment> = ends
-                    .iter()
-                    .enumerate()
-                    .flat_map(|(i, end)| {
-                        let segment = segments(&(*end..end + 1));
-                        segment
-                            .into_iter()
-                            .map(move |s| Segment { first_row: i, ..s })
-                    })
-                    .collect();
-                layer.rest(hidden, &ends)?;
-            }
-        } else if pass.is_cut() {
-            for rows in &chunks {
-                let hidden = &hidden[rows.start * stride..rows.end * stride];
-                layer.keys_and_values(hidden, &segments(rows))?;
-            }
-            member.wait()?;
-            for rows in &chunks {
-                let hidden = &mut hidden[rows.start * stride..rows.end * stride];
-                layer.rest(hidden, &segments(rows))?;
+        if !is_cut && index < last {
+            for (values, segments) in &chunks {
+                layer.all(&mut hidden[values.clone()], segments)?;
             }
         } else {
-            for rows in &chunks {
-                let hidden = &mut hidden[rows.start * stride..rows.end * stride];
-                layer.all(hidden, &segments(rows))?;
+            for (values, segments) in &chunks {
+                layer.keys_and_values(&hidden[values.clone()], segments)?;
+            }
+            if is_cut {
+                member.wait()?;
+            }
+            if index < last {
+                for (values, segments) in &chunks {
+                    layer.rest(&mut hidden[values.clone()], segments)?;
+                }
+            } else {
+                for (last, row) in last_rows.iter().zip(last_hidden.chunks_exact_mut(stride)) {
+                    row.copy_from_slice(&hidden[last.first_row * stride..][..stride]);
+                }
+                let hidden = last_hidden.chunks_mut(CHUNK_ROWS * stride);
+                for (last_rows, hidden) in last_rows.chunks(CHUNK_ROWS).zip(hidden) {
+                    let rows = last_rows.iter().enumerate();
+                    let segments: Vec<Segment> = rows
+                        .map(|(first_row, row)| Segment { first_row, ..*row })
+                        .collect();
+                    layer.rest(hidden, &segments)?;
+                }
             }
         }
         pass.keep(model, index);
     }
     let (norm, eps) = (&model.weights.norm, model.dims.rms_norm_eps);
-    let out = grow(&mut memory.out, ends.len() * width);
-    for (out, row) in out
-        .chunks_exact_mut(width)
-        .zip(last_rows.chunks_exact(stride))
-    {
+    let out = grow(&mut memory.out, last_rows.len() * width);
+    let last_hidden = last_hidden.chunks_exact(stride);
+    for (out, row) in out.chunks_exact_mut(width).zip(last_hidden) {
         rms_norm(model.isa, &row[..width], norm, eps, out)?;
     }
     Ok(())
@@ -180,15 +167,10 @@ impl LayerRows<'_> {
             data: &self.chunk.qkv,
             width,
         };
-        let heads = self.attention.model.dims.num_key_value_heads;
-        for segment in segments {
-            for head in 0..heads {
-                let scratch = &mut self.scratch.attention;
-                self.attention
-                    .store(segment, head, columns, &projected, scratch)?;
-            }
-        }
-        Ok(())
+        let heads = 0..self.attention.model.dims.num_key_value_heads;
+        let scratch = &mut self.scratch.attention;
+        self.attention
+            .store(segments, heads, columns, &projected, scratch)
     }
 
     fn attend(&mut self, segments: &[Segment], width: usize) -> Result<(), EngineError> {
@@ -197,23 +179,13 @@ impl LayerRows<'_> {
             data: &self.chunk.qkv,
             width,
         };
-        let group = dims.query_group();
         let rows: usize = segments.iter().map(|segment| segment.rows).sum();
         let stride = stride(dims.q_width);
-        let attended = grow(&mut self.chunk.attended, rows * stride);
-        for segment in segments {
-            let rows = &mut attended[segment.first_row * stride..];
-            for head in 0..dims.num_key_value_heads {
-                let rows = rows.chunks_exact_mut(stride).take(segment.rows);
-                let mut out: Vec<&mut [f32]> = rows
-                    .map(|row| &mut row[head * group..(head + 1) * group])
-                    .collect();
-                let scratch = &mut self.scratch.attention;
-                let attention = &self.attention;
-                attention.attend(segment, head, 0, &projected, &mut out, scratch)?;
-            }
-        }
-        Ok(())
+        let out = grow(&mut self.chunk.attended, rows * stride);
+        let heads = 0..dims.num_key_value_heads;
+        let scratch = &mut self.scratch.attention;
+        self.attention
+            .attend(segments, heads, &projected, out, stride, scratch)
     }
 
     /// Output projection and MLP, each added to `hidden`.

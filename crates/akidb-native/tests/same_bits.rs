@@ -3,6 +3,7 @@
 
 mod common;
 
+use akidb_backend::{Backend, TokenBatch};
 use akidb_kernels::Isa;
 use akidb_native::Engine;
 use akidb_onnx::decoder::EmbeddingTable;
@@ -108,4 +109,43 @@ fn after_a_text_that_overflowed() {
     assert!(rows[0].iter().any(|v| !v.is_finite()));
     assert_eq!(bits(&rows[1..]), bits(&fresh));
     assert_eq!(bits(&run(&engine, &[text])), bits(&fresh));
+}
+
+/// What texts start with is computed with the first batch, and then reused.
+#[test]
+fn with_a_prefix_kept_from_earlier_calls() {
+    let mut random = Random(8);
+    for (isa, engines) in engines() {
+        for prefix in [1, 20, 63, 64, 65, 130] {
+            let prefix = random.text(prefix, 97);
+            let texts: Vec<Vec<u32>> = [1, 2, 7, 40, 90, 300]
+                .map(|len| [prefix.clone(), random.text(len, 97)].concat())
+                .into();
+            let expected: Vec<Vec<f32>> = texts
+                .iter()
+                .map(|text| run(&engines[0], std::slice::from_ref(text)).remove(0))
+                .collect();
+            for engine in &engines {
+                let with_prefix = |texts: &[Vec<u32>]| {
+                    let batch: TokenBatch = texts.iter().collect();
+                    let batch = batch.with_shared_prefix(prefix.len()).unwrap();
+                    let mut out = vec![f32::NAN; texts.len() * engine.info().hidden_size];
+                    engine.forward(&batch, &mut out).unwrap();
+                    let rows = out.chunks(engine.info().hidden_size);
+                    rows.map(<[f32]>::to_vec).collect::<Vec<_>>()
+                };
+                for end in [texts.len(), 1, 2, 4] {
+                    let rows = with_prefix(&texts[..end]);
+                    assert_eq!(
+                        bits(&rows),
+                        bits(&expected[..end]),
+                        "{isa} {}",
+                        prefix.len()
+                    );
+                }
+                let (alone, of_last) = (&texts[texts.len() - 1..], &expected[texts.len() - 1..]);
+                assert_eq!(bits(&with_prefix(alone)), bits(of_last), "{isa}");
+            }
+        }
+    }
 }
