@@ -60,8 +60,14 @@ pub(crate) trait Product {
         out: &mut Tile<Self::Sum>,
     );
 
-    /// The elements that the sums of a row and a panel stand for.
-    fn elements(&self, row: usize, panel: usize, sums: &[[Self::Sum; LANES]; 2]) -> [Lanes; 2];
+    /// The elements that the sums of the rows of a block with a panel stand for.
+    fn elements(
+        &self,
+        rows: &Range<usize>,
+        panel: usize,
+        sums: &Tile<Self::Sum>,
+        out: &mut Tile<f32>,
+    );
 }
 
 /// Computes `panels` of a product; what goes wrong is reported as `op`'s.
@@ -135,24 +141,33 @@ impl<P: Product> Kernel for Gemm<'_, '_, '_, P> {
         let group = epilogue.panels();
         let mut sums: Tile<P::Sum> = [[[P::Sum::default(); LANES]; 2]; MAX_MR];
         let mut gates: Tile<f32> = [[[0.0; LANES]; 2]; MAX_MR];
+        let mut elements: Tile<f32> = [[[0.0; LANES]; 2]; MAX_MR];
         let mut first = start;
         while first < end {
             let column = (first - start) / group * NR;
             // All blocks take turns with the panels of one group, which stay in the cache. Each
             // asks for its share of the next group.
             for (index, rows) in blocks.iter().enumerate() {
+                // Rows of C are far apart: each would be a cache miss when its elements are there.
+                for c in c.iter().take(rows.end).skip(rows.start) {
+                    let c = c.get(column..).unwrap_or_default();
+                    for lanes in c.as_chunks::<LANES>().0.iter().take(2) {
+                        target.prefetch(lanes);
+                    }
+                }
                 for panel in first..first + group {
                     let next = next_share(product, panel + group, end, index, blocks.count());
                     product.multiply(target, &rows, panel, next, &mut sums);
-                    let is_gate = epilogue == Epilogue::SwiGlu && panel == first;
-                    for ((row, sums), gate) in rows.clone().zip(&sums).zip(&mut gates) {
-                        let elements = product.elements(row, panel, sums);
-                        if is_gate {
-                            *gate = elements;
-                        } else if let Some(c) = c.get_mut(row).and_then(|c| c.get_mut(column..)) {
-                            finish::<T>(epilogue, c, &elements, gate);
-                        }
+                    if panel + 1 < first + group {
+                        product.elements(&rows, panel, &sums, &mut gates);
+                    } else {
+                        product.elements(&rows, panel, &sums, &mut elements);
                     }
+                }
+                let c = c.iter_mut().take(rows.end).skip(rows.start);
+                for ((c, elements), gate) in c.zip(&elements).zip(&gates) {
+                    let c = c.get_mut(column..).unwrap_or_default();
+                    finish::<T>(epilogue, c, elements, gate);
                 }
             }
             first += group;

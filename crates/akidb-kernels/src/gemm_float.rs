@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use crate::arch::Target;
 use crate::gemm::{Epilogue, Product, run};
-use crate::lanes::Lanes;
 use crate::packed::{PanelRow, Panels};
 use crate::row_blocks::RowBlocks;
 use crate::tile::{Tile, multiply};
@@ -92,7 +91,7 @@ impl<W: WeightType<Sum = f32>> Product for Floats<'_, W> {
     }
 
     #[inline(always)]
-    fn elements(&self, _: usize, _: usize, sums: &[Lanes; 2]) -> [Lanes; 2] {
-        *sums
+    fn elements(&self, _: &Range<usize>, _: usize, sums: &Tile<f32>, out: &mut Tile<f32>) {
+        *out = *sums;
     }
 }

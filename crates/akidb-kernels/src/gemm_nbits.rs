@@ -2,20 +2,22 @@
 
 use std::ops::Range;
 
-use crate::arch::{Target, max_rows_nbits};
+use crate::arch::{Kernel, Target, max_rows_nbits};
 use crate::blocks::Blocks;
 use crate::gemm::{Epilogue, Product, run};
-use crate::lanes::{LANES, Lanes};
+use crate::lanes::LANES;
 use crate::nbits_format::NBitsCodes;
 use crate::packed_nbits::Line;
 use crate::row_blocks::RowBlocks;
 use crate::tile::Tile;
-use crate::tile_nbits::{Bytes, Levels, Nibbles, Panel, TileRows, multiply_nbits};
+use crate::tile_nbits::{
+    Bytes, Codes, Levels, Nibbles, Panel, TileRows, add_high_digits, multiply_nbits,
+};
 use crate::{PackedNBits, QuantizedRows, ShapeError};
 
 /// [`gemm`](crate::gemm()) of quantised operands: for each block an exact sum of integers, times
-/// the block's scale in f32, one block after the other along K; their sum is multiplied with the
-/// scale of the row.
+/// the block's scale in f32, one block after the other along K, then what outliers add, one after
+/// the other; their sum is multiplied with the scale of the row.
 ///
 /// # Errors
 /// As [`gemm`](crate::gemm()).
@@ -93,20 +95,59 @@ impl Product for NBits<'_> {
             }
             panel.next = &[];
         }
+        if self.a.have_high_digits(rows) {
+            self.a.isa().run(AddHighDigits {
+                product: self,
+                rows: rows.clone(),
+                panel,
+                out,
+            });
+        }
     }
 
     #[inline(always)]
-    fn elements(&self, row: usize, panel: usize, totals: &[Lanes; 2]) -> [Lanes; 2] {
-        let mut elements = [[0.0; LANES]; 2];
-        let (Some(a), factors) = (self.a.scale(row), self.b.factors(panel)) else {
-            return elements;
-        };
-        for (v, factors) in factors.iter().enumerate().take(2) {
-            for l in 0..LANES {
-                elements[v][l] = totals[v][l] * (a.scale * factors[l]);
+    fn elements(&self, rows: &Range<usize>, panel: usize, totals: &Tile<f32>, out: &mut Tile<f32>) {
+        let factors = self.b.factors(panel);
+        for ((a, totals), out) in self.a.scales(rows).iter().zip(totals).zip(out) {
+            for ((factors, totals), out) in factors.iter().zip(totals).zip(out) {
+                for l in 0..LANES {
+                    out[l] = totals[l] * (a.scale * factors[l]);
+                }
             }
         }
-        elements
+    }
+}
+
+/// Adds the products of the high digits of a block of rows to their totals. A kernel of its own,
+/// which keeps the code of the whole product small.
+struct AddHighDigits<'a> {
+    product: &'a NBits<'a>,
+    rows: Range<usize>,
+    panel: Panel<'a>,
+    out: &'a mut Tile<f32>,
+}
+
+impl AddHighDigits<'_> {
+    #[inline(always)]
+    fn with<T: Target, C: Codes<T>>(self, target: T, codes: C) {
+        for (row, totals) in self.rows.zip(self.out) {
+            let digits = self.product.a.high_digits(row);
+            if !digits.is_empty() {
+                add_high_digits(target, codes, digits, self.panel, totals);
+            }
+        }
+    }
+}
+
+impl Kernel for AddHighDigits<'_> {
+    #[inline(always)]
+    fn run<T: Target>(self, target: T) {
+        let b = self.product.b;
+        match b.format().codes {
+            NBitsCodes::Int4 => self.with(target, Nibbles),
+            NBitsCodes::Int8 => self.with(target, Bytes),
+            NBitsCodes::Levels(_) => self.with(target, Levels(target.load_table(b.levels()))),
+        }
     }
 }
 
@@ -114,6 +155,7 @@ impl Product for NBits<'_> {
 mod tests {
     use super::*;
     use crate::nbits_format::level_bytes;
+    use crate::outliers::reference::{quantize, rows_with_outliers};
     use crate::testing::{LENGTHS, bits, for_each_isa, random, random_bytes};
     use crate::{Isa, NBitsFormat, NR};
 
@@ -210,19 +252,15 @@ mod tests {
 
         /// The row of C for a row of A, and how large its terms are together.
         fn reference(&self, a: &[f32]) -> Vec<(f64, f64)> {
-            let largest = a.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
-            let inverse = 127.0 / largest;
-            let q: Vec<f64> = a
-                .iter()
-                .map(|x| f64::from((x * inverse).round_ties_even()))
-                .collect();
+            let (q, scale_of_row) = quantize(a);
+            let q: Vec<f64> = q.into_iter().map(|q| q as f64).collect();
             let k = a.len();
             let blocks = k.div_ceil(self.format.block_size);
             let column = |(column, codes): (usize, &[u8])| {
                 let (mut total, mut size) = (0.0, 0.0);
                 for (i, (q, code)) in q.iter().zip(codes).enumerate() {
                     let block = column * blocks + i / self.format.block_size;
-                    let scale = f64::from(largest) / 127.0 * f64::from(self.scales[block]);
+                    let scale = f64::from(scale_of_row) * f64::from(self.scales[block]);
                     total += q * self.value(*code, block) * scale;
                     size += (q * scale).abs() * f64::from(self.format.codes.middle());
                 }
@@ -244,11 +282,11 @@ mod tests {
         let shapes = LENGTHS
             .iter()
             .map(|&len| (len, 33, 40)) // rows
-            .chain(LENGTHS.iter().map(|&len| (5, len, 33))) // K
+            .chain(LENGTHS.iter().map(|&len| (8, len, 33))) // K
             .chain(LENGTHS.iter().map(|&len| (3, 49, len))) // columns
-            .chain([(14, 300, 70), (7, 256, 32), (13, 1025, 33), (1, 4097, 3)]);
+            .chain([(14, 300, 70), (7, 256, 32), (13, 1025, 33), (4, 4097, 3)]);
         for (index, (m, k, n)) in shapes.enumerate() {
-            let a = random(m as u64, m * k);
+            let a = rows_with_outliers(m as u64, m, k);
             let c0 = random(7, m * n);
             // Each shape meets a few formats, and each format shapes of every kind.
             for format in formats().into_iter().skip(index % 11).step_by(11) {
@@ -274,7 +312,7 @@ mod tests {
     #[test]
     fn bits_do_not_depend_on_rows_or_panels() {
         let (m, k, n) = (40, 77, 203);
-        let a = random(1, m * k);
+        let a = rows_with_outliers(1, m, k);
         let formats = formats().into_iter();
         for format in formats.filter(|format| [16, 64].contains(&format.block_size)) {
             let b = Weights::new(format, k, n).packed;

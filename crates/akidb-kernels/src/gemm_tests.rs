@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::bf16::to_bf16;
+use crate::outliers::reference::quantize;
 use crate::testing::{LENGTHS, aligned, bits, for_each_isa, random, random_bytes};
 use crate::{
     Bf16Rows, Epilogue, Int8Type, Isa, NR, PackedBf16, PackedF32, PackedInt8, PackedRows,
@@ -103,11 +104,9 @@ impl Packed {
             Self::F32(_) => a.iter().map(|x| f64::from(*x)).collect(),
             Self::Bf16(_) => a.iter().map(|x| f64::from(rounded(*x))).collect(),
             Self::Int8(_) => {
-                let largest = a.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
-                let steps = a.iter().map(|x| (x * (127.0 / largest)).round_ties_even());
-                steps
-                    .map(|q| f64::from(q) * f64::from(largest / 127.0))
-                    .collect()
+                let (steps, scale) = quantize(a);
+                let steps = steps.into_iter();
+                steps.map(|q| q as f64 * f64::from(scale)).collect()
             }
         }
     }

@@ -29,6 +29,7 @@ mod isa;
 mod key_values;
 mod lanes;
 mod nbits_format;
+mod outliers;
 mod packed;
 mod packed_bf16;
 mod packed_f32;

@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use crate::ShapeError;
 use crate::lanes::LANES;
+use crate::outliers::{DIGIT, MAX_OUTLIERS};
 use crate::packed::Panels;
 use crate::storage::Storage;
 use crate::weight_type::{Int8, WeightType};
@@ -12,8 +13,9 @@ use crate::weight_type::{Int8, WeightType};
 /// Weights along K in a word.
 pub(crate) const K_STEP: usize = Int8::STEP;
 
-/// Largest K: 255 · 127 · K fits into the i32 that a product is summed in.
-const MAX_K: usize = (i32::MAX / (255 * 127)) as usize;
+/// Largest K: 255 · 127 · K, with an outlier counting for 256 others, fits into the i32 that a
+/// product is summed in.
+const MAX_K: usize = (i32::MAX / (255 * 127)) as usize - DIGIT as usize * MAX_OUTLIERS;
 
 /// How the bytes of 8-bit weights and zero points count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +76,7 @@ impl PackedInt8 {
     /// A matrix of zeros with `k` rows and `n` columns, every scale 1 and every zero point 0.
     ///
     /// # Errors
-    /// When a size is zero, `k` is above 66 311 (a sum could overflow), or the matrix can't be
+    /// When a size is zero, `k` is above 62 215 (a sum could overflow), or the matrix can't be
     /// allocated.
     pub fn zeros(k: usize, n: usize, int8_type: Int8Type) -> Result<Self, ShapeError> {
         let op = "PackedInt8::zeros";
@@ -103,7 +105,7 @@ impl PackedInt8 {
     /// example of a mapped file. It can't be written.
     ///
     /// # Errors
-    /// When a size is zero, `k` is above 66 311, or bytes have another length or don't start at a
+    /// When a size is zero, `k` is above 62 215, or bytes have another length or don't start at a
     /// multiple of 64.
     pub fn from_bytes(
         k: usize,

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::arch::{Kernel, Target};
 use crate::lanes::{LANES, Lanes, load_partial};
+use crate::outliers::{DIGIT, HighDigit, MAX_OUTLIERS, Magnitudes, Outliers};
 use crate::row_blocks::{Group, Row, RowBlocks, count_rows, grow, row_of};
 use crate::{Isa, ShapeError};
 
@@ -12,17 +13,24 @@ use crate::{Isa, ShapeError};
 pub(crate) struct RowScale {
     /// Step between neighbouring i8.
     pub(crate) scale: f32,
-    /// Sum of the row's i8, which a zero point of the weights is multiplied with.
+    /// Sum of the row in steps, which a zero point of the weights is multiplied with.
     pub(crate) sum: i32,
+    /// Number of high digits.
+    high: usize,
 }
 
 /// Rows of `A[M, K]`, each quantised to i8 with a scale of its own, cut into blocks as tall as the
 /// tier's tile, each block `[K / 16][rows][16]`; the memory is kept from one use to the next.
 ///
-/// The scale is max|x| / 127, zero points are 0, and x · (127 / max|x|) is rounded to the nearest
-/// integer, ties to even: a row gives the same i8 on every tier. A row whose largest magnitude is
-/// below 1.5e-36 (127 times the smallest normal f32) counts as zeros. A row with an infinity or
-/// NaN has the scale NaN, and so are its products.
+/// Values above 5 times the mean magnitude of their row, the 16 largest ones if there are more,
+/// are outliers. The scale is top / 127, where top is the largest magnitude of the others (if that
+/// is less, 1/256 of the largest one of all, up to which outliers reach); zero points are 0, and
+/// x · (127 / top) is rounded to the nearest integer, ties to even: a row gives the same integers
+/// on every tier. They are i8, but those of outliers have a second digit.
+///
+/// A row whose largest magnitude is below 1.5e-36 (127 times the smallest normal f32) counts as
+/// zeros, and one below 3.8e-34 has no outliers. A row with an infinity or NaN has the scale NaN,
+/// and so are its products.
 #[derive(Debug, Clone)]
 pub struct QuantizedRows {
     blocks: RowBlocks,
@@ -30,6 +38,8 @@ pub struct QuantizedRows {
     /// what they mean, give too much, negated.
     offsets: Vec<i32>,
     scales: Vec<RowScale>,
+    /// Of each row, at the start.
+    high: Vec<[HighDigit; MAX_OUTLIERS]>,
 }
 
 impl QuantizedRows {
@@ -39,6 +49,7 @@ impl QuantizedRows {
             blocks: RowBlocks::new(isa, isa.max_rows().int8, LANES),
             offsets: Vec::new(),
             scales: Vec::new(),
+            high: Vec::new(),
         }
     }
 
@@ -67,10 +78,25 @@ impl QuantizedRows {
         &self.offsets[self.blocks.at(block)]
     }
 
-    /// What the values of a row mean.
+    /// What the values of rows mean.
     #[inline(always)]
-    pub(crate) fn scale(&self, row: usize) -> Option<&RowScale> {
-        self.scales.get(row)
+    pub(crate) fn scales(&self, rows: &Range<usize>) -> &[RowScale] {
+        self.scales.get(rows.clone()).unwrap_or_default()
+    }
+
+    /// Whether one of the rows has an outlier.
+    #[inline(always)]
+    pub(crate) fn have_high_digits(&self, rows: &Range<usize>) -> bool {
+        self.scales(rows).iter().any(|scale| scale.high > 0)
+    }
+
+    /// High digits of a row's outliers, in the order of K.
+    #[inline(always)]
+    pub(crate) fn high_digits(&self, row: usize) -> &[HighDigit] {
+        match (self.scales.get(row), self.high.get(row)) {
+            (Some(scale), Some(high)) => high.get(..scale.high).unwrap_or_default(),
+            _ => &[],
+        }
     }
 
     /// Takes the rows of `a`, `[any, k]` row-major.
@@ -101,11 +127,13 @@ impl QuantizedRows {
         let groups = rows.checked_mul(k.div_ceil(LANES)).ok_or(too_many)?;
         grow(&mut self.offsets, groups).map_err(|_| too_many)?;
         grow(&mut self.scales, rows).map_err(|_| too_many)?;
-        let (offsets, scales) = (&mut self.offsets, &mut self.scales);
+        grow(&mut self.high, rows).map_err(|_| too_many)?;
+        let (offsets, scales, high) = (&mut self.offsets, &mut self.scales, &mut self.high);
         let encode = |row: Row<'_>| {
             isa.run(Quantize {
                 offsets: &mut offsets[row.at.clone()],
                 scale: &mut scales[row.index],
+                high: &mut high[row.index],
                 row,
             });
         };
@@ -118,6 +146,7 @@ struct Quantize<'a> {
     /// Every `stride`-th is of this row.
     offsets: &'a mut [i32],
     scale: &'a mut RowScale,
+    high: &'a mut [HighDigit; MAX_OUTLIERS],
 }
 
 impl Kernel for Quantize<'_> {
@@ -129,15 +158,18 @@ impl Kernel for Quantize<'_> {
             stride,
             ..
         } = self.row;
-        // Magnitudes order as their bits do, with infinity and NaN on top.
-        let magnitudes = values.iter().map(|x| x.to_bits() & 0x7fff_ffff);
-        let largest = f32::from_bits(magnitudes.fold(0, u32::max));
+        let magnitudes = Magnitudes::of(values);
+        let largest = magnitudes.largest;
+        let mut outliers = None;
         let (scale, inverse) = if !largest.is_finite() {
             (f32::NAN, 0.0)
         } else if largest < 127.0 * f32::MIN_POSITIVE {
             (0.0, 0.0)
         } else {
-            (largest / 127.0, 127.0 / largest)
+            let found = Outliers::find(values, &magnitudes);
+            let top = found.top(largest);
+            outliers = Some(found).filter(Outliers::any);
+            (top / 127.0, 127.0 / top)
         };
         let mut sum = 0;
         let (full, rest) = values.as_chunks::<LANES>();
@@ -155,11 +187,18 @@ impl Kernel for Quantize<'_> {
             *offset = -128 * group_sum;
             sum += group_sum;
         }
-        *self.scale = RowScale { scale, sum };
+        let mut high = 0;
+        if let Some(outliers) = outliers {
+            let digits;
+            (high, digits) = outliers.high_digits(values, inverse, self.high);
+            sum += DIGIT * digits;
+        }
+        *self.scale = RowScale { scale, sum, high };
     }
 }
 
-/// `x · inverse` as i8 and their sum; zeros when `inverse` is zero, whatever `x` is.
+/// The low 8 bits of `x · inverse`, as i8, and their sum; zeros when `inverse` is zero, whatever
+/// `x` is.
 #[inline(always)]
 fn quantize(x: &Lanes, inverse: f32) -> (Group, i32) {
     // Adding 1.5·2^23 leaves the nearest integer in the low bits of the sum.
@@ -183,10 +222,11 @@ fn quantize(x: &Lanes, inverse: f32) -> (Group, i32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outliers::reference::{quantize, rows_with_outliers};
     use crate::testing::{LENGTHS, for_each_isa, random};
 
-    /// The i8 of a row, its scale and sum.
-    fn row(packed: &QuantizedRows, index: usize) -> (Vec<i8>, f32, i32) {
+    /// The integers of a row, its scale and sum.
+    fn row(packed: &QuantizedRows, index: usize) -> (Vec<i64>, f32, i32) {
         let mut blocks = packed.row_blocks().blocks().iter();
         let block = blocks.find(|block| block.contains(&index)).unwrap();
         let groups = packed.row_blocks().groups(&block).chunks(block.len());
@@ -194,20 +234,30 @@ mod tests {
         let values = words.flat_map(|word| word.to_ne_bytes().map(|byte| byte as i8));
         let offsets = packed.offsets(&block).chunks(block.len());
         let offsets = offsets.map(|offsets| offsets[index - block.start]);
-        let RowScale { scale, sum } = *packed.scale(index).unwrap();
-        let values: Vec<i8> = values.collect();
-        for (values, offset) in values.chunks(LANES).zip(offsets) {
+        let RowScale { scale, sum, .. } = packed.scales(&(index..index + 1))[0];
+        let low: Vec<i8> = values.collect();
+        for (values, offset) in low.chunks(LANES).zip(offsets) {
             let sum: i32 = values.iter().map(|q| i32::from(*q)).sum();
             assert_eq!(offset, -128 * sum);
+        }
+        let mut values: Vec<i64> = low.into_iter().map(i64::from).collect();
+        for high in packed.high_digits(index) {
+            let digits = high.digits.to_ne_bytes().into_iter();
+            for (value, digit) in values[4 * high.word..].iter_mut().zip(digits) {
+                *value += 256 * i64::from(digit as i8);
+            }
         }
         (values, scale, sum)
     }
 
     #[test]
     fn agrees_with_the_definition_at_every_edge() {
-        let shapes = LENGTHS.map(|rows| (rows, 17)).into_iter();
-        for (rows, k) in shapes.chain(LENGTHS.map(|k| (2, k))).chain([(0, 5)]) {
-            let a = random(rows as u64, rows * k);
+        let shapes = LENGTHS.map(|rows| (rows, 90)).into_iter();
+        for (rows, k) in shapes
+            .chain(LENGTHS.map(|k| (8, k)))
+            .chain([(0, 5), (8, 1000)])
+        {
+            let a = rows_with_outliers(rows as u64, rows, k);
             for_each_isa(|isa| {
                 let mut packed = QuantizedRows::new(isa);
                 // What an earlier use left behind doesn't matter.
@@ -215,16 +265,10 @@ mod tests {
                 packed.pack(&a, k).unwrap();
                 assert_eq!((packed.rows(), packed.k()), (rows, k));
                 for (index, x) in a.chunks(k).enumerate() {
-                    let largest = x.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
-                    let inverse = 127.0 / largest;
-                    let expected: Vec<i8> = (0..k.next_multiple_of(LANES))
-                        .map(|i| {
-                            x.get(i)
-                                .map_or(0, |x| (x * inverse).round_ties_even() as i8)
-                        })
-                        .collect();
-                    let sum = expected.iter().map(|q| i32::from(*q)).sum();
-                    let expected = (expected, largest / 127.0, sum);
+                    let (mut expected, scale) = quantize(x);
+                    let sum = expected.iter().sum::<i64>() as i32;
+                    expected.resize(k.next_multiple_of(LANES), 0);
+                    let expected = (expected, scale, sum);
                     assert_eq!(row(&packed, index), expected, "{isa} {rows}x{k}");
                 }
             });

@@ -7,6 +7,7 @@
 
 use crate::arch::{NBitsTarget, max_rows_nbits};
 use crate::lanes::{LANES, Lanes};
+use crate::outliers::{DIGIT, HighDigit};
 use crate::packed_nbits::{Layout, Line, ZERO_POINT_UNIT};
 use crate::row_blocks::{Group, WORDS};
 
@@ -241,6 +242,58 @@ fn tile<T: NBitsTarget, C: Codes<T>, const MR: usize, const V: usize>(
             *out = *done;
         }
     }
+}
+
+/// Adds the products of a row's high digits, one after the other, to its totals.
+#[inline(always)]
+pub(crate) fn add_high_digits<T: NBitsTarget, C: Codes<T>>(
+    target: T,
+    codes: C,
+    digits: &[HighDigit],
+    panel: Panel<'_>,
+    totals: &mut [Lanes; VECTORS],
+) {
+    let Panel { lines, layout, .. } = panel;
+    // Words of four along K in a unit.
+    const UNIT_WORDS: usize = 2 * WORDS;
+    let mut sums = [target.load(&totals[0]), target.load(&totals[1])];
+    for HighDigit { word, digits } in digits {
+        let (unit, word) = (word / UNIT_WORDS, word % UNIT_WORDS);
+        let (span, unit) = (unit / layout.units, unit % layout.units);
+        let (step, high) = (word % WORDS, word >= WORDS);
+        let block = usize::from(layout.blocks == 2 && high);
+        let lines = lines.get(span * layout.span()..).unwrap_or_default();
+        let (header, lines) = lines.split_at(layout.header.min(lines.len()));
+        let (Some(unit), Some(scales)) = (C::units(lines).get(unit), header.get(block)) else {
+            return;
+        };
+        let zero_points = header.get(layout.blocks + block);
+        let digit: i32 = digits
+            .to_ne_bytes()
+            .iter()
+            .map(|d| i32::from(*d as i8))
+            .sum();
+        // Takes back the 128 too much in each weight.
+        let offset = target.splat_sums(-128 * digit);
+        let steps = target.splat(DIGIT as f32);
+        let zero = target.splat(0.0);
+        for (v, sum) in sums.iter_mut().enumerate() {
+            let weights = if high {
+                codes.weights::<true>(target, unit, step, v)
+            } else {
+                codes.weights::<false>(target, unit, step, v)
+            };
+            let product = target.sums_to_f32(target.dot(weights, *digits, offset));
+            let scale = target.mul_add(load(target, scales, v), steps, zero);
+            if let Some(zero_points) = zero_points {
+                let factor = target.mul_add(scale, target.splat(ZERO_POINT_UNIT), zero);
+                let factor = target.mul_add(factor, load(target, zero_points, v), zero);
+                *sum = target.mul_add(target.sums_to_f32(offset), factor, *sum);
+            }
+            *sum = target.mul_add(product, scale, *sum);
+        }
+    }
+    *totals = sums.map(|sum| target.store(sum));
 }
 
 /// The sums of one block.

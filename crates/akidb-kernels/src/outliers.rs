@@ -1,0 +1,355 @@
+//! Activations that are much larger than the rest of their row.
+//!
+//! In trained decoders a few channels are tens of times as large as all others (Dettmers et al.,
+//! "LLM.int8()", 2022): steps of i8 that reach up to them leave the others no resolution. So they
+//! have no part in choosing a row's step, and take two digits instead, 256 · high + low. The low
+//! digits lie among the i8 of the row; the products add the few high ones, as exact integers.
+
+use crate::lanes::LANES;
+
+/// Most outliers of a row.
+pub(crate) const MAX_OUTLIERS: usize = 16;
+
+/// In a normal distribution 1 of 15 000 values is larger than this many means of the magnitudes.
+const THRESHOLD: f32 = 5.0;
+
+/// What a high digit counts in low ones.
+pub(crate) const DIGIT: i32 = 256;
+
+/// The largest row whose outliers are left alone, 127 · 256 times the smallest normal f32: steps
+/// stay normal numbers.
+const SMALL: f32 = 127.0 * DIGIT as f32 * f32::MIN_POSITIVE;
+
+/// Neighbours that are looked at together.
+const BLOCK: usize = 4 * LANES;
+
+/// The high digit of an outlier.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct HighDigit {
+    /// Number of the word, four neighbours along K, that the outlier is in.
+    pub(crate) word: usize,
+    /// That word, of i8, with all the others zero.
+    pub(crate) digits: i32,
+}
+
+impl HighDigit {
+    /// That of the value at `index`, -127 to 127.
+    fn new(index: usize, digit: i32) -> Self {
+        let mut bytes = [0; 4];
+        bytes[index % 4] = digit as u8;
+        Self {
+            word: index / 4,
+            digits: i32::from_ne_bytes(bytes),
+        }
+    }
+}
+
+/// Magnitudes order as their bits do, with infinity and NaN on top.
+#[inline(always)]
+fn magnitude(x: f32) -> u32 {
+    x.to_bits() & 0x7fff_ffff
+}
+
+/// Parts that a row is cut into: of each, every `PARTS`-th value.
+const PARTS: usize = 2 * LANES;
+
+/// How large the values of a row are.
+pub(crate) struct Magnitudes {
+    /// The largest of each part.
+    of_parts: [u32; PARTS],
+    /// The largest of all.
+    pub(crate) largest: f32,
+    /// Above it, a value is an outlier.
+    threshold: f32,
+}
+
+impl Magnitudes {
+    /// Those of `row`.
+    #[inline(always)]
+    pub(crate) fn of(row: &[f32]) -> Self {
+        let mut of_parts = [0; PARTS];
+        let mut sums = [0.0_f32; PARTS];
+        let (full, rest) = row.as_chunks::<PARTS>();
+        for x in full {
+            for l in 0..PARTS {
+                of_parts[l] = of_parts[l].max(magnitude(x[l]));
+                sums[l] += x[l].abs();
+            }
+        }
+        for (l, x) in rest.iter().enumerate() {
+            of_parts[l] = of_parts[l].max(magnitude(*x));
+            sums[l] += x.abs();
+        }
+        let mut half = [0.0; LANES];
+        for l in 0..LANES {
+            half[l] = sums[l] + sums[l + LANES];
+        }
+        let mean = crate::lanes::sum(&half) / row.len() as f32;
+        Self {
+            of_parts,
+            largest: f32::from_bits(of_parts.into_iter().fold(0, u32::max)),
+            threshold: THRESHOLD * mean,
+        }
+    }
+
+    /// A magnitude that all outliers exceed.
+    fn bar(&self) -> u32 {
+        let mut of_parts = self.of_parts;
+        let (_, nth, _) = of_parts.select_nth_unstable_by(MAX_OUTLIERS - 1, |a, b| b.cmp(a));
+        // So many values are as large as this one.
+        magnitude(self.threshold).max(nth.saturating_sub(1))
+    }
+}
+
+/// The outliers of a row: of the values above the threshold the largest ones, of equal ones the
+/// first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outliers {
+    /// Index and magnitude of each, the index rising.
+    found: [(usize, u32); MAX_OUTLIERS],
+    count: usize,
+    /// Magnitude that a further one must exceed.
+    bar: u32,
+    /// Largest magnitude of the other values.
+    rest: u32,
+}
+
+impl Outliers {
+    /// Those of `row`, whose largest magnitude is a finite number.
+    #[inline(always)]
+    pub(crate) fn find(row: &[f32], magnitudes: &Magnitudes) -> Self {
+        let mut outliers = Self {
+            found: [(0, 0); _],
+            count: 0,
+            bar: 0,
+            rest: 0,
+        };
+        let largest = magnitudes.largest;
+        if largest <= magnitudes.threshold || largest < SMALL {
+            outliers.rest = magnitude(largest);
+            return outliers;
+        }
+        outliers.bar = magnitudes.bar();
+        let (blocks, tail) = row.as_chunks::<BLOCK>();
+        for (block, values) in blocks.iter().enumerate() {
+            let parts = values.as_chunks::<LANES>().0;
+            let mut largest = [0; LANES];
+            for part in parts {
+                for l in 0..LANES {
+                    largest[l] = largest[l].max(magnitude(part[l]));
+                }
+            }
+            let largest = largest.into_iter().fold(0, u32::max);
+            if largest <= outliers.bar {
+                outliers.rest = outliers.rest.max(largest);
+                continue;
+            }
+            for (index, part) in parts.iter().enumerate() {
+                let largest = part.map(magnitude).into_iter().fold(0, u32::max);
+                if largest <= outliers.bar {
+                    outliers.rest = outliers.rest.max(largest);
+                } else {
+                    outliers.consider(block * BLOCK + index * LANES, part);
+                }
+            }
+        }
+        outliers.consider(blocks.len() * BLOCK, tail);
+        outliers
+    }
+
+    /// Whether there is one.
+    #[inline(always)]
+    pub(crate) fn any(&self) -> bool {
+        self.count > 0
+    }
+
+    /// Largest magnitude that steps of 127 need to reach, so that two digits reach the outliers.
+    #[inline(always)]
+    pub(crate) fn top(&self, largest: f32) -> f32 {
+        if self.count == 0 {
+            return largest;
+        }
+        f32::from_bits(self.rest).max(largest / DIGIT as f32)
+    }
+
+    /// Writes the high digits of `row`, whose steps are 1 / `inverse`, to the start of `out`; how
+    /// many there are and their sum.
+    #[inline(never)]
+    pub(crate) fn high_digits(
+        &self,
+        row: &[f32],
+        inverse: f32,
+        out: &mut [HighDigit; MAX_OUTLIERS],
+    ) -> (usize, i32) {
+        let (mut count, mut sum) = (0, 0);
+        for (index, _) in self.found.iter().take(self.count) {
+            let steps = row.get(*index).map_or(0.0, |x| x * inverse);
+            let steps = steps.round_ties_even() as i32;
+            // The low digit is -128 to 127.
+            let digit = (steps - i32::from(steps as i8)) / DIGIT;
+            if digit != 0 {
+                out[count] = HighDigit::new(*index, digit);
+                count += 1;
+                sum += digit;
+            }
+        }
+        (count, sum)
+    }
+
+    /// Takes what counts of the values from `start` on. Has no use for vectors, so that one
+    /// copy of it serves all tiers.
+    #[inline(never)]
+    fn consider(&mut self, start: usize, values: &[f32]) {
+        for (index, x) in (start..).zip(values) {
+            let new = (index, magnitude(*x));
+            if new.1 <= self.bar {
+                self.rest = self.rest.max(new.1);
+            } else if let Some(place) = self.found.get_mut(self.count) {
+                *place = new;
+                self.count += 1;
+                if self.count == MAX_OUTLIERS {
+                    self.bar = self.found[self.last_of_the_smallest()].1;
+                }
+            } else {
+                self.rest = self.rest.max(self.bar);
+                let leaving = self.last_of_the_smallest();
+                self.found.copy_within(leaving + 1.., leaving);
+                self.found[MAX_OUTLIERS - 1] = new;
+                self.bar = self.found[self.last_of_the_smallest()].1;
+            }
+        }
+    }
+
+    /// Of all places, which must be taken.
+    fn last_of_the_smallest(&self) -> usize {
+        let mut at = 0;
+        for (i, found) in self.found.iter().enumerate() {
+            if found.1 <= self.found[at].1 {
+                at = i;
+            }
+        }
+        at
+    }
+}
+
+/// A row in steps, found the slow way, and rows to try.
+#[cfg(test)]
+pub(crate) mod reference {
+    use super::*;
+    use crate::testing::random;
+
+    /// Rows, `[rows, k]`: of each four one without outliers, one with its first or last value as
+    /// one, one with many, and one with a huge value among zeros.
+    pub(crate) fn rows_with_outliers(seed: u64, rows: usize, k: usize) -> Vec<f32> {
+        let mut a = random(seed, rows * k);
+        for (index, row) in a.chunks_mut(k).enumerate() {
+            let end = if index % 8 < 4 { 0 } else { k - 1 };
+            match index % 4 {
+                1 => row[end] = -30.0,
+                2 => {
+                    for (at, x) in row.iter_mut().enumerate().skip(index % 7).step_by(9) {
+                        *x *= 20.0 + 7.0 * (at % 13) as f32;
+                    }
+                }
+                3 => {
+                    row.fill(0.0);
+                    row[(7 * index) % k] = 1e6;
+                }
+                _ => {}
+            }
+        }
+        a
+    }
+
+    /// Whole numbers, up to 127 in magnitude save for outliers, and the step.
+    pub(crate) fn quantize(row: &[f32]) -> (Vec<i64>, f32) {
+        let sum: f64 = row.iter().map(|x| f64::from(x.abs())).sum();
+        let threshold = f64::from(THRESHOLD) * sum / row.len() as f64;
+        let mut order: Vec<usize> = (0..row.len()).collect();
+        order.sort_by(|i, j| row[*j].abs().total_cmp(&row[*i].abs()).then(i.cmp(j)));
+        let above = order.iter().take(MAX_OUTLIERS);
+        let above = above.take_while(|i| f64::from(row[**i].abs()) > threshold);
+        let count = above.count();
+        let largest = row[order[0]].abs();
+        let rest = order.get(count).map_or(0.0, |i| row[*i].abs());
+        let top = if count == 0 || largest < SMALL {
+            largest
+        } else {
+            rest.max(largest / 256.0)
+        };
+        let inverse = 127.0 / top;
+        let steps = row.iter().map(|x| (x * inverse).round_ties_even() as i64);
+        (steps.collect(), top / 127.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::random;
+
+    fn outliers(row: &[f32]) -> (Vec<usize>, f32) {
+        let outliers = Outliers::find(row, &Magnitudes::of(row));
+        let found = outliers.found.iter().take(outliers.count);
+        let indices = found.map(|(index, _)| *index).collect();
+        (indices, f32::from_bits(outliers.rest))
+    }
+
+    #[test]
+    fn equal_values_have_none() {
+        for k in [1, 2, 5, 31, 64, 200, 3072] {
+            for x in [0.0, 1e-45, -0.3, 1e37, f32::MAX] {
+                assert_eq!(outliers(&vec![x; k]), (vec![], x.abs()), "{k} {x}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_single_one_is_found_anywhere() {
+        for k in [5, 16, 33, 64, 65, 200, 1024] {
+            for at in [0, 1, k / 2, k - 2, k - 1] {
+                let mut row = random(1, k);
+                row[at] = -1000.0;
+                let others = row.iter().filter(|x| **x > -2.0);
+                let rest = others.fold(0.0_f32, |m, x| m.max(x.abs()));
+                assert_eq!(outliers(&row), (vec![at], rest), "{k} {at}");
+            }
+        }
+        let mut zeros = [0.0; 100];
+        zeros[77] = 1e-6;
+        assert_eq!(outliers(&zeros), (vec![77], 0.0));
+        zeros[77] = 1e-35;
+        assert_eq!(outliers(&zeros), (vec![], 1e-35));
+    }
+
+    #[test]
+    fn the_largest_ones_are_kept_and_of_equal_ones_the_first() {
+        let mut row = vec![0.01; 1000];
+        let many = MAX_OUTLIERS + 9;
+        let at = |i: usize| 3 + 37 * i;
+        for i in 0..many {
+            row[at(i)] = -100.0;
+        }
+        let first: Vec<usize> = (0..MAX_OUTLIERS).map(at).collect();
+        assert_eq!(outliers(&row), (first, 100.0));
+        // Rising: the last ones; falling: the first ones.
+        for i in 0..many {
+            row[at(i)] = 100.0 + i as f32;
+        }
+        let last: Vec<usize> = (9..many).map(at).collect();
+        assert_eq!(outliers(&row), (last, 108.0));
+        for i in 0..many {
+            row[at(i)] = 200.0 - i as f32;
+        }
+        let first: Vec<usize> = (0..MAX_OUTLIERS).map(at).collect();
+        assert_eq!(outliers(&row), (first, 200.0 - MAX_OUTLIERS as f32));
+        // Of the smaller ones, which are equal, the first few stay between the larger ones.
+        for i in 0..many {
+            row[at(i)] = if i % 2 == 1 { 200.0 } else { 100.0 };
+        }
+        let mut mixed: Vec<usize> = (1..many).step_by(2).map(at).collect();
+        mixed.extend((0..many).step_by(2).take(MAX_OUTLIERS - many / 2).map(at));
+        mixed.sort_unstable();
+        assert_eq!(outliers(&row), (mixed, 100.0));
+    }
+}
