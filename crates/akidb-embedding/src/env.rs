@@ -32,8 +32,8 @@ pub const AKIDB_HOME: Variable = Variable {
 /// Forces a CPU tier.
 pub const AKIDB_ISA: Variable = Variable {
     name: "AKIDB_ISA",
-    doc: "CPU tier of the native engine: portable, avx2, avxvnni, avx512, avx512vnni or neon \
-          (default: the best this CPU has)",
+    doc: "CPU tier of the native engine: portable; on x86-64 avx2, avxvnni, avx512, avx512vnni or \
+          avx512bf16; on ARM neon, neondot or neoni8mm (default: the best this CPU has)",
 };
 
 /// How much is logged.
@@ -105,6 +105,14 @@ fn packed_weights_in(value: impl Fn(Variable) -> Option<OsString>) -> Option<Pat
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_tier_is_documented() {
+        let words: Vec<&str> = AKIDB_ISA.doc.split([' ', ',', ';']).collect();
+        for tier in akidb_kernels::Tier::ALL {
+            assert!(words.contains(&tier.as_str()), "{tier}");
+        }
+    }
 
     #[test]
     fn the_first_variable_that_is_set_says_where_packed_weights_are() {

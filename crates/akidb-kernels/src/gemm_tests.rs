@@ -298,6 +298,8 @@ fn tiers_that_differ_elsewhere_give_the_same_bits() {
         [Tier::AvxVnni, Tier::Avx2],
         [Tier::Avx512Vnni, Tier::Avx512],
         [Tier::Avx512Bf16, Tier::Avx512Vnni],
+        [Tier::NeonDot, Tier::Neon],
+        [Tier::NeonI8mm, Tier::NeonDot],
     ] {
         let (Some(with), Some(without)) = (Isa::new(with), Isa::new(without)) else {
             akidb_testing::skip(&format!("bits of {with}: this CPU lacks it"));

@@ -1,5 +1,7 @@
 //! Which instructions this CPU has, asked once.
 
+#[cfg(target_arch = "aarch64")]
+use std::arch::is_aarch64_feature_detected;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
@@ -22,11 +24,16 @@ pub enum Tier {
     Avx512Bf16,
     /// AArch64 with Advanced SIMD.
     Neon,
+    /// [`Tier::Neon`] with FEAT_DotProd, which int8 products use.
+    NeonDot,
+    /// [`Tier::NeonDot`] with FEAT_I8MM, which int8 products use, and FEAT_BF16, which bf16
+    /// products use.
+    NeonI8mm,
 }
 
 impl Tier {
     /// Every tier, slower before faster.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Portable,
         Self::Avx2,
         Self::AvxVnni,
@@ -34,10 +41,12 @@ impl Tier {
         Self::Avx512Vnni,
         Self::Avx512Bf16,
         Self::Neon,
+        Self::NeonDot,
+        Self::NeonI8mm,
     ];
 
     /// The name that [`FromStr`] reads: `portable`, `avx2`, `avxvnni`, `avx512`, `avx512vnni`,
-    /// `avx512bf16` or `neon`.
+    /// `avx512bf16`, `neon`, `neondot` or `neoni8mm`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Portable => "portable",
@@ -47,6 +56,8 @@ impl Tier {
             Self::Avx512Vnni => "avx512vnni",
             Self::Avx512Bf16 => "avx512bf16",
             Self::Neon => "neon",
+            Self::NeonDot => "neondot",
+            Self::NeonI8mm => "neoni8mm",
         }
     }
 
@@ -74,7 +85,15 @@ impl Tier {
                 Self::Avx512Vnni.is_available() && is_x86_feature_detected!("avx512bf16")
             }
             #[cfg(target_arch = "aarch64")]
-            Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
+            Self::Neon => is_aarch64_feature_detected!("neon"),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDot => Self::Neon.is_available() && is_aarch64_feature_detected!("dotprod"),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonI8mm => {
+                Self::NeonDot.is_available()
+                    && is_aarch64_feature_detected!("i8mm")
+                    && is_aarch64_feature_detected!("bf16")
+            }
             _ => false,
         }
     }
@@ -135,7 +154,7 @@ impl Isa {
     /// Whether the tier has instructions for bf16 products. Without them those are no faster than
     /// products in f32.
     pub fn has_bf16(self) -> bool {
-        self.0 == Tier::Avx512Bf16
+        matches!(self.0, Tier::Avx512Bf16 | Tier::NeonI8mm)
     }
 }
 
@@ -194,14 +213,19 @@ mod tests {
 
     #[test]
     fn tiers_of_another_architecture_are_unavailable() {
-        if cfg!(target_arch = "x86_64") {
-            assert_eq!(Isa::new(Tier::Neon), None);
-        } else {
-            assert_eq!(Isa::new(Tier::Avx2), None);
-            assert_eq!(Isa::new(Tier::AvxVnni), None);
-            assert_eq!(Isa::new(Tier::Avx512), None);
-            assert_eq!(Isa::new(Tier::Avx512Vnni), None);
-            assert_eq!(Isa::new(Tier::Avx512Bf16), None);
+        let x86 = [
+            Tier::Avx2,
+            Tier::AvxVnni,
+            Tier::Avx512,
+            Tier::Avx512Vnni,
+            Tier::Avx512Bf16,
+        ];
+        let arm = [Tier::Neon, Tier::NeonDot, Tier::NeonI8mm];
+        if !cfg!(target_arch = "x86_64") {
+            assert_eq!(x86.map(Isa::new), [None; 5]);
+        }
+        if !cfg!(target_arch = "aarch64") {
+            assert_eq!(arm.map(Isa::new), [None; 3]);
         }
     }
 }

@@ -16,7 +16,17 @@ mod avx512;
 mod nbits;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_bf16;
+#[cfg(target_arch = "aarch64")]
+mod neon_instructions;
+#[cfg(target_arch = "aarch64")]
+mod neon_int8;
+#[cfg(target_arch = "aarch64")]
+mod neon_nbits;
 mod portable;
+#[cfg(test)]
+mod tests;
 
 /// The instructions that a kernel's body may use.
 ///
@@ -102,7 +112,8 @@ pub(crate) trait Bf16Target: F32Target {
 
     /// Adds to each column's sum the products of its 2 bf16 with the 2 of `activations`, whose
     /// low half belongs to the first one: one after the other, in the same order for all columns.
-    /// bf16 dot instructions take subnormal numbers for zeros.
+    /// bf16 dot instructions take subnormal numbers for zeros; that of Arm first adds the two
+    /// products to each other, and rounds both sums to odd instead of to the nearest.
     fn dot_pairs(self, pairs: Self::Pairs, activations: u32, sums: Self::Vector) -> Self::Vector;
 }
 
@@ -139,6 +150,12 @@ impl Isa {
             // SAFETY: likewise for Advanced SIMD.
             #[cfg(target_arch = "aarch64")]
             Tier::Neon => unsafe { neon::run(kernel) },
+            // SAFETY: likewise for the same and FEAT_DotProd.
+            #[cfg(target_arch = "aarch64")]
+            Tier::NeonDot => unsafe { neon::run_dot(kernel) },
+            // SAFETY: likewise for the same, FEAT_I8MM and FEAT_BF16.
+            #[cfg(target_arch = "aarch64")]
+            Tier::NeonI8mm => unsafe { neon::run_i8mm(kernel) },
             // No `Isa` of another architecture's tier exists.
             _ => kernel.run(portable::Portable),
         }

@@ -19,8 +19,6 @@ use super::Int8Target;
 use super::avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 use super::avx512::Avx512;
-#[cfg(target_arch = "aarch64")]
-use super::neon::Neon;
 use super::portable::Portable;
 use crate::lanes::LANES;
 
@@ -112,33 +110,6 @@ impl NBitsTarget for Portable {
             sums[l] = a[l].wrapping_add(b[l]);
         }
         sums
-    }
-
-    #[inline(always)]
-    fn look_up<const HIGH: bool>(self, table: [u8; 16], codes: &[u8; 4 * LANES]) -> Self::Weights {
-        self.load_weights(&look_up::<HIGH>(table, codes))
-    }
-}
-
-/// What the compiler makes of plain loops.
-#[cfg(target_arch = "aarch64")]
-impl NBitsTarget for Neon {
-    const NBITS_VECTORS: &'static [usize] = &[0, 1, 1];
-    type Table = [u8; 16];
-
-    #[inline(always)]
-    fn load_table(self, bytes: &[u8; 16]) -> [u8; 16] {
-        *bytes
-    }
-
-    #[inline(always)]
-    fn splat_sums(self, x: i32) -> Self::Sums {
-        Portable.splat_sums(x)
-    }
-
-    #[inline(always)]
-    fn add_sums(self, a: Self::Sums, b: Self::Sums) -> Self::Sums {
-        Portable.add_sums(a, b)
     }
 
     #[inline(always)]
