@@ -180,6 +180,8 @@ struct Online<'a, 'o, O: Operand> {
 }
 
 impl<O: Operand> Kernel for Online<'_, '_, O> {
+    const BF16: bool = O::BF16;
+
     #[inline(always)]
     fn run<T: Target>(self, target: T) {
         let Self { mut call, factors } = self;

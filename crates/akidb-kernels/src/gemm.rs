@@ -34,6 +34,12 @@ impl Epilogue {
 
 /// Rows of A and packed panels of B.
 pub(crate) trait Product {
+    /// As [`Kernel::INT8`].
+    const INT8: bool;
+
+    /// As [`Kernel::BF16`].
+    const BF16: bool;
+
     /// One of the numbers that the inner loop sums up in.
     type Sum: Copy + Default;
 
@@ -129,6 +135,9 @@ struct Gemm<'a, 'c, 'r, P> {
 }
 
 impl<P: Product> Kernel for Gemm<'_, '_, '_, P> {
+    const INT8: bool = P::INT8;
+    const BF16: bool = P::BF16;
+
     #[inline(always)]
     fn run<T: Target>(self, target: T) {
         let Self {

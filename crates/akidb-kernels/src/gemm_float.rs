@@ -61,6 +61,8 @@ struct Floats<'a, W: WeightType> {
 }
 
 impl<W: WeightType<Sum = f32>> Product for Floats<'_, W> {
+    const INT8: bool = false;
+    const BF16: bool = W::BF16;
     type Sum = f32;
     type PanelRow = PanelRow<W::Vector>;
 

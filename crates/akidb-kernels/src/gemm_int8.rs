@@ -34,6 +34,8 @@ struct Integers<'a> {
 }
 
 impl Product for Integers<'_> {
+    const INT8: bool = true;
+    const BF16: bool = false;
     type Sum = i32;
     type PanelRow = PanelRow<<Int8 as WeightType>::Vector>;
 

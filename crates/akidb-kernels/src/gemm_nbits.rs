@@ -37,6 +37,8 @@ struct NBits<'a> {
 }
 
 impl Product for NBits<'_> {
+    const INT8: bool = true;
+    const BF16: bool = false;
     type Sum = f32;
     type PanelRow = Line;
 

@@ -14,6 +14,9 @@ pub(crate) trait WeightType {
     /// Weights in a word.
     const STEP: usize;
 
+    /// As [`Kernel::BF16`](crate::arch::Kernel::BF16).
+    const BF16: bool = false;
+
     /// A word of each of 16 columns, in memory.
     type Vector: Pod + PartialEq;
 
@@ -98,6 +101,7 @@ impl WeightType for F32 {
 impl WeightType for Bf16 {
     type Element = u16;
     const STEP: usize = 2;
+    const BF16: bool = true;
     type Vector = [u16; 2 * LANES];
     type Loaded<T: Target> = T::Pairs;
     type Sums<T: Target> = T::Vector;

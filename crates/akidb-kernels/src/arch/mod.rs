@@ -120,43 +120,49 @@ pub(crate) trait Bf16Target: F32Target {
 /// An operation with its arguments. `run` must be `#[inline(always)]`, and so must everything
 /// that it calls: only then is it compiled for the target's features.
 pub(crate) trait Kernel {
+    /// Whether it uses what a tier has for products of int8. A kernel without is compiled once for
+    /// the tiers that differ in nothing else.
+    const INT8: bool = false;
+
+    /// Likewise for products of bf16.
+    const BF16: bool = false;
+
     fn run<T: Target>(self, target: T);
 }
 
 impl Isa {
     /// Runs `kernel` with this tier's instructions.
-    pub(crate) fn run(self, kernel: impl Kernel) {
+    pub(crate) fn run<K: Kernel>(self, kernel: K) {
         #[cfg_attr(
             any(target_arch = "x86_64", target_arch = "aarch64"),
             expect(unsafe_code, reason = "an Isa proves the features that are asked for")
         )]
         match self.tier() {
-            Tier::Portable => kernel.run(portable::Portable),
-            // SAFETY: an `Isa` of this tier exists only where AVX2 and FMA were found.
+            // SAFETY: an `Isa` of this tier exists only where AVX2, FMA and AVX-VNNI were found.
             #[cfg(target_arch = "x86_64")]
-            Tier::Avx2 => unsafe { avx2::run(kernel) },
-            // SAFETY: likewise for AVX2, FMA and AVX-VNNI.
+            Tier::AvxVnni if K::INT8 => unsafe { avx2::run_vnni(kernel) },
+            // SAFETY: likewise for AVX2 and FMA.
             #[cfg(target_arch = "x86_64")]
-            Tier::AvxVnni => unsafe { avx2::run_vnni(kernel) },
-            // SAFETY: likewise for AVX-512 F, BW, VL and DQ, AVX2 and FMA.
+            Tier::Avx2 | Tier::AvxVnni => unsafe { avx2::run(kernel) },
+            // SAFETY: likewise for AVX-512 F, BW, VL, DQ, VNNI and BF16, AVX2 and FMA.
             #[cfg(target_arch = "x86_64")]
-            Tier::Avx512 => unsafe { avx512::run(kernel) },
-            // SAFETY: likewise for the same and AVX-512 VNNI.
+            Tier::Avx512Bf16 if K::BF16 => unsafe { avx512::run_bf16(kernel) },
+            // SAFETY: likewise for the same without BF16.
             #[cfg(target_arch = "x86_64")]
-            Tier::Avx512Vnni => unsafe { avx512::run_vnni(kernel) },
-            // SAFETY: likewise for the same and AVX-512 BF16.
+            Tier::Avx512Vnni | Tier::Avx512Bf16 if K::INT8 => unsafe { avx512::run_vnni(kernel) },
+            // SAFETY: likewise for the same without VNNI.
             #[cfg(target_arch = "x86_64")]
-            Tier::Avx512Bf16 => unsafe { avx512::run_bf16(kernel) },
+            Tier::Avx512 | Tier::Avx512Vnni | Tier::Avx512Bf16 => unsafe { avx512::run(kernel) },
+            // SAFETY: likewise for Advanced SIMD, FEAT_DotProd, FEAT_I8MM and FEAT_BF16.
+            #[cfg(target_arch = "aarch64")]
+            Tier::NeonI8mm if K::INT8 || K::BF16 => unsafe { neon::run_i8mm(kernel) },
+            // SAFETY: likewise for Advanced SIMD and FEAT_DotProd.
+            #[cfg(target_arch = "aarch64")]
+            Tier::NeonDot if K::INT8 => unsafe { neon::run_dot(kernel) },
             // SAFETY: likewise for Advanced SIMD.
             #[cfg(target_arch = "aarch64")]
-            Tier::Neon => unsafe { neon::run(kernel) },
-            // SAFETY: likewise for the same and FEAT_DotProd.
-            #[cfg(target_arch = "aarch64")]
-            Tier::NeonDot => unsafe { neon::run_dot(kernel) },
-            // SAFETY: likewise for the same, FEAT_I8MM and FEAT_BF16.
-            #[cfg(target_arch = "aarch64")]
-            Tier::NeonI8mm => unsafe { neon::run_i8mm(kernel) },
-            // No `Isa` of another architecture's tier exists.
+            Tier::Neon | Tier::NeonDot | Tier::NeonI8mm => unsafe { neon::run(kernel) },
+            // No `Isa` of another architecture's tier exists. One arm, for it is compiled in place.
             _ => kernel.run(portable::Portable),
         }
     }
@@ -178,6 +184,9 @@ pub(crate) struct MaxRows {
 }
 
 impl Kernel for &mut MaxRows {
+    const INT8: bool = true;
+    const BF16: bool = true;
+
     #[inline(always)]
     fn run<T: Target>(self, _: T) {
         self.f32 = T::VECTORS.len() - 1;

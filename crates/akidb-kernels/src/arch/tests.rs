@@ -10,6 +10,9 @@ macro_rules! on_every_tier {
     ($argument:ident: $arguments:ty, $value:expr, |$target:ident: $type:ident, $isa:ident| $body:block) => {{
         struct Check<'a>($arguments, &'a str);
         impl Kernel for Check<'_> {
+            const INT8: bool = true;
+            const BF16: bool = true;
+
             #[inline(always)]
             fn run<$type: Target>(self, $target: $type) {
                 let Check($argument, $isa) = self;

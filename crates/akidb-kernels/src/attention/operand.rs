@@ -19,6 +19,9 @@ pub(super) trait Operand {
     /// Neighbours along K that are multiplied at a time.
     const STEP: usize;
 
+    /// As [`Kernel::BF16`](crate::arch::Kernel::BF16).
+    const BF16: bool;
+
     /// `STEP` times 16 columns in memory.
     type Vector: Copy;
 
@@ -63,6 +66,7 @@ pub(super) struct Bf16;
 
 impl Operand for F32 {
     const STEP: usize = 1;
+    const BF16: bool = false;
     type Vector = Lanes;
     type Factor = f32;
     type Loaded<T: Target> = T::Vector;
@@ -102,6 +106,7 @@ impl Operand for F32 {
 
 impl Operand for Bf16 {
     const STEP: usize = 2;
+    const BF16: bool = true;
     type Vector = Pairs;
     type Factor = [u16; 2];
     type Loaded<T: Target> = T::Pairs;
