@@ -1,7 +1,7 @@
 //! Causal grouped-query attention with an online softmax (Milakov & Gimelshein, 2018;
 //! Rabe & Staats, 2021): memory grows with the number of queries, never with queries × keys.
 
-use crate::arch::{Kernel, Target};
+use crate::arch::{Kernel, Operands, Target};
 use crate::blocks::Blocks;
 use crate::exp::exp2_nonpositive;
 use crate::key_values::{KEY_TILE, Pairs, Row};
@@ -180,7 +180,7 @@ struct Online<'a, 'o, O: Operand> {
 }
 
 impl<O: Operand> Kernel for Online<'_, '_, O> {
-    const BF16: bool = O::BF16;
+    const BF16: bool = matches!(O::OPERANDS, Operands::Bf16);
 
     #[inline(always)]
     fn run<T: Target>(self, target: T) {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::arch::Target;
+use crate::arch::{Operands, Target};
 use crate::gemm::{Epilogue, Product, run};
 use crate::packed::{PanelRow, Panels};
 use crate::row_blocks::RowBlocks;
@@ -62,7 +62,7 @@ struct Floats<'a, W: WeightType> {
 
 impl<W: WeightType<Sum = f32>> Product for Floats<'_, W> {
     const INT8: bool = false;
-    const BF16: bool = W::BF16;
+    const BF16: bool = matches!(W::OPERANDS, Operands::Bf16);
     type Sum = f32;
     type PanelRow = PanelRow<W::Vector>;
 

@@ -29,7 +29,7 @@ pub(crate) fn multiply<T: Target, W: WeightType>(
     macro_rules! of_rows {
         ($($rows:literal)*) => {
             match rows {
-                $($rows if $rows < W::vectors::<T>().len() => {
+                $($rows if const { W::OPERANDS.vectors::<T>($rows) > 0 } => {
                     multiply_of_rows::<T, W, $rows>(target, a.as_chunks().0, panel, next, out)
                 })*
                 _ => debug_assert!(false, "no tile of {rows} rows"),
@@ -47,10 +47,7 @@ fn multiply_of_rows<T: Target, W: WeightType, const MR: usize>(
     next: &[PanelRow<W::Vector>],
     out: &mut Tile<W::Sum>,
 ) {
-    if W::vectors::<T>()
-        .get(MR)
-        .is_some_and(|vectors| *vectors >= 2)
-    {
+    if const { W::OPERANDS.vectors::<T>(MR) >= 2 } {
         tile::<T, W, MR, 2>(target, a, panel, 0, next, out);
     } else {
         tile::<T, W, MR, 1>(target, a, panel, 0, next, out);

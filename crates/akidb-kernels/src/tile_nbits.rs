@@ -142,7 +142,7 @@ pub(crate) fn multiply_nbits<T: NBitsTarget, C: Codes<T>>(
     macro_rules! of_rows {
         ($($rows:literal)*) => {
             match a.rows {
-                $($rows if $rows <= max_rows_nbits::<T>() => {
+                $($rows if const { $rows <= max_rows_nbits::<T>() } => {
                     multiply_of_rows::<T, C, $rows>(target, codes, a, panel, out)
                 })*
                 rows => debug_assert!(false, "no tile of {rows} rows"),
@@ -160,7 +160,7 @@ fn multiply_of_rows<T: NBitsTarget, C: Codes<T>, const MR: usize>(
     panel: Panel<'_>,
     out: &mut [[Lanes; VECTORS]],
 ) {
-    if T::NBITS_VECTORS.get(MR).copied().unwrap_or(1) >= 2 {
+    if const { MR <= max_rows_nbits::<T>() && T::NBITS_VECTORS[MR] >= 2 } {
         tile::<T, C, MR, 2>(target, codes, a, panel, 0, out);
     } else {
         tile::<T, C, MR, 1>(target, codes, a, panel, 0, out);

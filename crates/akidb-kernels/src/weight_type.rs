@@ -2,7 +2,7 @@
 
 use bytemuck::Pod;
 
-use crate::arch::Target;
+use crate::arch::{Operands, Target};
 use crate::lanes::{LANES, Lanes};
 
 /// Neighbours along K lie together in words of four bytes: one f32, two bf16 or four int8. A
@@ -14,8 +14,8 @@ pub(crate) trait WeightType {
     /// Weights in a word.
     const STEP: usize;
 
-    /// As [`Kernel::BF16`](crate::arch::Kernel::BF16).
-    const BF16: bool = false;
+    /// What is multiplied.
+    const OPERANDS: Operands;
 
     /// A word of each of 16 columns, in memory.
     type Vector: Pod + PartialEq;
@@ -28,10 +28,6 @@ pub(crate) trait WeightType {
 
     /// One of them.
     type Sum: Copy + Default;
-
-    /// How many vectors a row of an `MR`-row tile has, by `MR`: 1 is half a panel, more is a whole
-    /// one. The last entry is the tallest tile.
-    fn vectors<T: Target>() -> &'static [usize];
 
     /// Sums of nothing.
     fn zero<T: Target>(target: T) -> Self::Sums<T>;
@@ -66,15 +62,11 @@ pub(crate) struct Int8;
 impl WeightType for F32 {
     type Element = f32;
     const STEP: usize = 1;
+    const OPERANDS: Operands = Operands::F32;
     type Vector = Lanes;
     type Loaded<T: Target> = T::Vector;
     type Sums<T: Target> = T::Vector;
     type Sum = f32;
-
-    #[inline(always)]
-    fn vectors<T: Target>() -> &'static [usize] {
-        T::VECTORS
-    }
 
     #[inline(always)]
     fn zero<T: Target>(target: T) -> T::Vector {
@@ -101,16 +93,11 @@ impl WeightType for F32 {
 impl WeightType for Bf16 {
     type Element = u16;
     const STEP: usize = 2;
-    const BF16: bool = true;
+    const OPERANDS: Operands = Operands::Bf16;
     type Vector = [u16; 2 * LANES];
     type Loaded<T: Target> = T::Pairs;
     type Sums<T: Target> = T::Vector;
     type Sum = f32;
-
-    #[inline(always)]
-    fn vectors<T: Target>() -> &'static [usize] {
-        T::BF16_VECTORS
-    }
 
     #[inline(always)]
     fn zero<T: Target>(target: T) -> T::Vector {
@@ -136,15 +123,11 @@ impl WeightType for Bf16 {
 impl WeightType for Int8 {
     type Element = u8;
     const STEP: usize = 4;
+    const OPERANDS: Operands = Operands::Int8;
     type Vector = [u8; 4 * LANES];
     type Loaded<T: Target> = T::Weights;
     type Sums<T: Target> = T::Sums;
     type Sum = i32;
-
-    #[inline(always)]
-    fn vectors<T: Target>() -> &'static [usize] {
-        T::INT8_VECTORS
-    }
 
     #[inline(always)]
     fn zero<T: Target>(target: T) -> T::Sums {

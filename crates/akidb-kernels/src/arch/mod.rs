@@ -175,6 +175,40 @@ impl Isa {
     }
 }
 
+/// What a product multiplies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Operands {
+    F32,
+    Bf16,
+    Int8,
+}
+
+impl Operands {
+    /// How many 16-lane sums a row of a tile of `rows` rows has in flight: 1 is half a panel, 2 is
+    /// a whole one. 0 when there is no tile so tall. A constant, so that such a tile isn't compiled.
+    pub(crate) const fn vectors<T: Target>(self, rows: usize) -> usize {
+        let vectors = self.all_vectors::<T>();
+        if rows < vectors.len() {
+            vectors[rows]
+        } else {
+            0
+        }
+    }
+
+    /// Rows of the tallest tile.
+    pub(crate) const fn tallest<T: Target>(self) -> usize {
+        self.all_vectors::<T>().len() - 1
+    }
+
+    const fn all_vectors<T: Target>(self) -> &'static [usize] {
+        match self {
+            Self::F32 => T::VECTORS,
+            Self::Bf16 => T::BF16_VECTORS,
+            Self::Int8 => T::INT8_VECTORS,
+        }
+    }
+}
+
 /// Rows of the tallest tile, by the type of the weights.
 #[derive(Default)]
 pub(crate) struct MaxRows {
@@ -189,8 +223,8 @@ impl Kernel for &mut MaxRows {
 
     #[inline(always)]
     fn run<T: Target>(self, _: T) {
-        self.f32 = T::VECTORS.len() - 1;
-        self.int8 = T::INT8_VECTORS.len() - 1;
-        self.bf16 = T::BF16_VECTORS.len() - 1;
+        self.f32 = Operands::F32.tallest::<T>();
+        self.int8 = Operands::Int8.tallest::<T>();
+        self.bf16 = Operands::Bf16.tallest::<T>();
     }
 }

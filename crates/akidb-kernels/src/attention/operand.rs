@@ -1,7 +1,7 @@
 //! What differs between attention in f32 and in bf16.
 
 use crate::KeyValueTile;
-use crate::arch::Target;
+use crate::arch::{Operands, Target};
 use crate::bf16::to_bf16;
 use crate::key_values::{Pairs, Panels, Row};
 use crate::lanes::{LANES, Lanes};
@@ -19,8 +19,8 @@ pub(super) trait Operand {
     /// Neighbours along K that are multiplied at a time.
     const STEP: usize;
 
-    /// As [`Kernel::BF16`](crate::arch::Kernel::BF16).
-    const BF16: bool;
+    /// What is multiplied.
+    const OPERANDS: Operands;
 
     /// `STEP` times 16 columns in memory.
     type Vector: Copy;
@@ -30,9 +30,6 @@ pub(super) trait Operand {
 
     /// A vector in registers.
     type Loaded<T: Target>: Copy;
-
-    /// How many 16-lane sums a row of a tile has in flight, by the tile's rows.
-    fn vectors<T: Target>() -> &'static [usize];
 
     /// Panels of a tile of this type.
     fn panels(tile: &KeyValueTile) -> Option<&Panels<Self::Vector>>;
@@ -66,15 +63,10 @@ pub(super) struct Bf16;
 
 impl Operand for F32 {
     const STEP: usize = 1;
-    const BF16: bool = false;
+    const OPERANDS: Operands = Operands::F32;
     type Vector = Lanes;
     type Factor = f32;
     type Loaded<T: Target> = T::Vector;
-
-    #[inline(always)]
-    fn vectors<T: Target>() -> &'static [usize] {
-        T::VECTORS
-    }
 
     #[inline(always)]
     fn panels(tile: &KeyValueTile) -> Option<&Panels<Lanes>> {
@@ -106,15 +98,10 @@ impl Operand for F32 {
 
 impl Operand for Bf16 {
     const STEP: usize = 2;
-    const BF16: bool = true;
+    const OPERANDS: Operands = Operands::Bf16;
     type Vector = Pairs;
     type Factor = [u16; 2];
     type Loaded<T: Target> = T::Pairs;
-
-    #[inline(always)]
-    fn vectors<T: Target>() -> &'static [usize] {
-        T::BF16_VECTORS
-    }
 
     #[inline(always)]
     fn panels(tile: &KeyValueTile) -> Option<&Panels<Pairs>> {

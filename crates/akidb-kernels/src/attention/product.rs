@@ -30,8 +30,8 @@ pub(super) struct Values<'a, V> {
 
 /// Rows of the tallest tile, a multiple of two.
 #[inline(always)]
-pub(super) fn tallest<T: Target, O: Operand>() -> usize {
-    (O::vectors::<T>().len() - 1) / 2 * 2
+pub(super) const fn tallest<T: Target, O: Operand>() -> usize {
+    O::OPERANDS.tallest::<T>() / 2 * 2
 }
 
 /// Calls `$function::<_, _, HEIGHT>` for the height of a block, an even number.
@@ -41,7 +41,7 @@ macro_rules! of_height {
     };
     (@ $height:expr, $function:ident, $target:ty, $operand:ty, $arguments:tt, $($rows:literal)*) => {
         match $height {
-            $($rows if $rows <= tallest::<$target, $operand>() => {
+            $($rows if const { $rows <= tallest::<$target, $operand>() } => {
                 of_height!(@call $function, $target, $operand, $rows, $arguments)
             })*
             height => debug_assert!(false, "no tile of {height} rows"),
@@ -81,7 +81,7 @@ fn score_rows<T: Target, O: Operand, const MR: usize>(
     let panels = panels.flat_map(Panels::key_panels);
     let vectors = seen.div_ceil(LANES);
     for (keys, vector) in panels.zip((0..vectors).step_by(ROW)) {
-        if O::vectors::<T>()[MR] >= ROW && vector + ROW <= vectors {
+        if const { O::OPERANDS.vectors::<T>(MR) >= ROW } && vector + ROW <= vectors {
             score_tile::<T, O, MR, ROW>(target, queries, keys, vector, scores);
         } else {
             for vector in vector..vectors.min(vector + ROW) {
@@ -139,7 +139,7 @@ fn weigh_rows<T: Target, O: Operand, const MR: usize>(
 ) {
     let vectors = sums.len() / MR;
     for vector in (0..vectors).step_by(ROW) {
-        if O::vectors::<T>()[MR] >= ROW {
+        if const { O::OPERANDS.vectors::<T>(MR) >= ROW } {
             weigh_tile::<T, O, MR, ROW>(target, weights, values, vector, shrink, sums);
         } else {
             for vector in vector..vector + ROW {
