@@ -194,6 +194,8 @@ mod tests {
         /// `[n][blocks]`.
         scales: Vec<f32>,
         zero_points: Vec<f32>,
+        /// What the codes of [`NBitsCodes::Levels`] stand for.
+        levels: [f64; 16],
         packed: PackedNBits,
     }
 
@@ -228,11 +230,19 @@ mod tests {
                     .write_column(column, codes, &scales[range], zero_points)
                     .unwrap();
             }
+            let levels = match &format.codes {
+                NBitsCodes::Levels(levels) => {
+                    let unit = f64::from(format.codes.unit());
+                    level_bytes(levels).map(|byte| (f64::from(byte) - 128.0) * unit)
+                }
+                _ => [0.0; 16],
+            };
             Self {
                 format,
                 codes,
                 scales,
                 zero_points,
+                levels,
                 packed,
             }
         }
@@ -240,10 +250,7 @@ mod tests {
         /// What a code stands for in a block, without its scale.
         fn value(&self, code: u8, block: usize) -> f64 {
             match self.format.codes {
-                NBitsCodes::Levels(levels) => {
-                    let byte = f64::from(level_bytes(&levels)[usize::from(code)]);
-                    (byte - 128.0) * f64::from(self.format.codes.unit())
-                }
+                NBitsCodes::Levels(_) => self.levels[usize::from(code)],
                 _ if self.format.zero_points => {
                     f64::from(code) - f64::from(self.zero_points[block])
                 }
