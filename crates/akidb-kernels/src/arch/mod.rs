@@ -111,9 +111,10 @@ pub(crate) trait Bf16Target: F32Target {
     fn load_pairs(self, pairs: &[u16; 2 * LANES]) -> Self::Pairs;
 
     /// Adds to each column's sum the products of its 2 bf16 with the 2 of `activations`, whose
-    /// low half belongs to the first one: one after the other, in the same order for all columns.
-    /// bf16 dot instructions take subnormal numbers for zeros; that of Arm first adds the two
-    /// products to each other, and rounds both sums to odd instead of to the nearest.
+    /// low half belongs to the first one, in the same order for all columns. Without bf16
+    /// instructions the first product is added first, and all targets give the same bits. Those of
+    /// x86-64 add the second first; that of Arm adds the two to each other, then to the sum, and
+    /// rounds both times to odd instead of to the nearest. Both take subnormal numbers for zeros.
     fn dot_pairs(self, pairs: Self::Pairs, activations: u32, sums: Self::Vector) -> Self::Vector;
 }
 

@@ -1,7 +1,7 @@
 //! The instructions of every tier against plain arithmetic.
 
 use super::{Kernel, Target};
-use crate::bf16::to_bf16_pair;
+use crate::bf16::{to_bf16, to_bf16_pair};
 use crate::lanes::LANES;
 use crate::testing::{for_each_isa, random, random_bytes};
 
@@ -123,6 +123,54 @@ fn bf16_products_of_small_integers_are_exact() {
         let sums = target.dot_pairs(target.load_pairs(&words), to_bf16_pair(3.0, -7.0), sums);
         let expected = std::array::from_fn(|l| 1000.0 + 3.0 * pairs[l][0] - 7.0 * pairs[l][1]);
         assert_eq!(target.store(sums), expected, "{isa}");
+    });
+}
+
+/// The f32 next to `x`, with an odd last bit where `x` lies between two. `x` is in f32's range.
+fn to_odd(x: f64) -> f32 {
+    let nearest = x as f32;
+    let back = f64::from(nearest);
+    if back == x || nearest.to_bits() & 1 == 1 {
+        return nearest;
+    }
+    // The neighbour on the other side, which is odd.
+    if (back < x) == (x > 0.0) {
+        f32::from_bits(nearest.to_bits() + 1)
+    } else {
+        f32::from_bits(nearest.to_bits() - 1)
+    }
+}
+
+/// Products of bf16 are exact in f32, so fused or not makes no difference: only the order of the
+/// sums and their rounding do.
+#[test]
+fn bf16_products_are_rounded_as_the_instructions_do() {
+    let values = random(6, 4 * LANES);
+    on_every_tier!(values: &'a [f32], &values, |target: T, isa| {
+        let round = |x: f32| f32::from_bits(u32::from(to_bf16(x)) << 16);
+        let (pairs, factors) = values.split_at(2 * LANES);
+        let mut words = [0; 2 * LANES];
+        for (word, x) in words.iter_mut().zip(pairs) {
+            *word = to_bf16(*x);
+        }
+        let loaded = target.load_pairs(&words);
+        let mut sums = target.splat(0.7);
+        let mut expected = [0.7; LANES];
+        for factors in factors.as_chunks::<2>().0 {
+            sums = target.dot_pairs(loaded, to_bf16_pair(factors[0], factors[1]), sums);
+            for (sum, pair) in expected.iter_mut().zip(pairs.as_chunks::<2>().0) {
+                let [low, high] = [0, 1].map(|i| round(pair[i]) * round(factors[i]));
+                *sum = match isa {
+                    "neoni8mm" => {
+                        let both = to_odd(f64::from(low) + f64::from(high));
+                        to_odd(f64::from(*sum) + f64::from(both))
+                    }
+                    "avx512bf16" => low + (high + *sum),
+                    _ => high + (low + *sum),
+                };
+            }
+            assert_eq!(target.store(sums), expected, "{isa}");
+        }
     });
 }
 
