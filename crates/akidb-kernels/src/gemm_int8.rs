@@ -63,6 +63,15 @@ impl Product for Integers<'_> {
     ) {
         let (a, panel) = (self.a.row_blocks().groups(rows), self.panel(panel));
         multiply::<T, Int8>(target, rows.len(), a, panel, next, out);
+        if T::SHIFTED {
+            for (row, sums) in (0..rows.len()).zip(out.iter_mut()) {
+                let offsets = self.a.offsets(rows).iter().skip(row).step_by(rows.len());
+                let offset = offsets.fold(0_i32, |sum, offset| sum.wrapping_add(*offset));
+                for sum in sums.as_flattened_mut() {
+                    *sum = sum.wrapping_sub(offset);
+                }
+            }
+        }
         if self.a.have_high_digits(rows) {
             self.a.isa().run(AddHighDigits {
                 a: self.a,

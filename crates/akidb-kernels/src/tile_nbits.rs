@@ -207,6 +207,7 @@ fn tile<T: NBitsTarget, C: Codes<T>, const MR: usize, const V: usize>(
         if let Some(zero_points) = zero_points.first() {
             block.zero_points(target, &scales[0], zero_points, vector, &mut totals);
         }
+        block.shift(target);
         for unit in C::units(lines) {
             let Some(values) = values.next() else {
                 return;
@@ -223,6 +224,7 @@ fn tile<T: NBitsTarget, C: Codes<T>, const MR: usize, const V: usize>(
                 if let Some(zero_points) = zero_points.get(1) {
                     block.zero_points(target, &scales[1], zero_points, vector, &mut totals);
                 }
+                block.shift(target);
             }
             if let Some(values) = values.get(height..).and_then(|high| high.first_chunk()) {
                 block.add::<C, true>(target, codes, unit, values, vector);
@@ -345,6 +347,14 @@ impl<T: NBitsTarget, const MR: usize, const V: usize> Block<T, MR, V> {
         }
     }
 
+    /// Before the first group: nothing is to be taken back where the instructions do it.
+    #[inline(always)]
+    fn shift(&mut self, target: T) {
+        if T::SHIFTED {
+            self.sums = [[target.zero_sums(); V]; MR];
+        }
+    }
+
     /// Adds the products of one group.
     #[inline(always)]
     fn add<C: Codes<T>, const HIGH: bool>(
@@ -359,7 +369,8 @@ impl<T: NBitsTarget, const MR: usize, const V: usize> Block<T, MR, V> {
             for v in 0..V {
                 let weights = codes.weights::<HIGH>(target, unit, step, vector + v);
                 for r in 0..MR {
-                    self.sums[r][v] = target.dot(weights, values[r].0[step], self.sums[r][v]);
+                    let word = values[r].0[step];
+                    self.sums[r][v] = target.dot_shifted(weights, word, self.sums[r][v]);
                 }
             }
         }

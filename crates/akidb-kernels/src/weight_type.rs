@@ -55,7 +55,8 @@ pub(crate) struct F32;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bf16;
 
-/// Unsigned 8-bit weights with signed 8-bit rows, summed in i32.
+/// Unsigned 8-bit weights, 128 less where [`Int8Target::SHIFTED`](crate::arch::Int8Target::SHIFTED),
+/// with signed 8-bit rows, summed in i32.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Int8;
 
@@ -141,7 +142,7 @@ impl WeightType for Int8 {
 
     #[inline(always)]
     fn dot<T: Target>(target: T, weights: T::Weights, word: i32, sums: T::Sums) -> T::Sums {
-        target.dot(weights, word, sums)
+        target.dot_shifted(weights, word, sums)
     }
 
     #[inline(always)]

@@ -79,6 +79,10 @@ pub(crate) trait Int8Target: F32Target {
     /// As [`F32Target::VECTORS`].
     const INT8_VECTORS: &'static [usize];
 
+    /// Whether [`Self::dot_shifted`] takes 128 from each weight. Then the caller adds 128 · the sum
+    /// of the activations, which is the same for all columns.
+    const SHIFTED: bool = false;
+
     /// 64 weights in one or more registers: 16 columns of 4 along K.
     type Weights: Copy;
 
@@ -94,6 +98,12 @@ pub(crate) trait Int8Target: F32Target {
     /// Adds to each column's sum the products of its 4 weights with the 4 i8 of `activations`, in
     /// the order of memory. Exact; an overflow wraps around.
     fn dot(self, weights: Self::Weights, activations: i32, sums: Self::Sums) -> Self::Sums;
+
+    /// [`Self::dot`] with weights as the instructions want them.
+    #[inline(always)]
+    fn dot_shifted(self, weights: Self::Weights, activations: i32, sums: Self::Sums) -> Self::Sums {
+        self.dot(weights, activations, sums)
+    }
 
     /// Sums to memory.
     fn store_sums(self, sums: Self::Sums) -> [i32; LANES];

@@ -16,6 +16,9 @@ use super::neon::Neon;
 use super::neon_instructions::{sdot, usdot};
 use crate::lanes::LANES;
 
+/// As [`Int8Target::Sums`].
+pub(super) type Sums = [int32x4_t; 4];
+
 /// What differs between the products of the tiers.
 pub(super) trait Products: Copy {
     /// As [`Int8Target::INT8_VECTORS`].
@@ -24,11 +27,11 @@ pub(super) trait Products: Copy {
     /// As [`NBitsTarget::NBITS_VECTORS`](super::NBitsTarget::NBITS_VECTORS).
     const NBITS_VECTORS: &'static [usize];
 
+    /// As [`Int8Target::SHIFTED`].
+    const SHIFTED: bool = false;
+
     /// As [`Int8Target::Weights`].
     type Weights: Copy;
-
-    /// As [`Int8Target::Sums`].
-    type Sums: Copy;
 
     /// Bytes in the order in which [`Self::weights`] takes them.
     fn load(self, bytes: &[u8; 4 * LANES]) -> [uint8x16_t; 4];
@@ -36,17 +39,14 @@ pub(super) trait Products: Copy {
     /// What [`Self::dot`] takes.
     fn weights(self, bytes: [uint8x16_t; 4]) -> Self::Weights;
 
+    /// As [`Int8Target::dot_shifted`].
+    fn dot_shifted(self, weights: Self::Weights, activations: i32, sums: Sums) -> Sums;
+
     /// As [`Int8Target::dot`].
-    fn dot(self, weights: Self::Weights, activations: i32, sums: Self::Sums) -> Self::Sums;
-
-    /// `x` in all lanes.
-    fn splat(self, x: i32) -> Self::Sums;
-
-    /// `a + b`.
-    fn add(self, a: Self::Sums, b: Self::Sums) -> Self::Sums;
-
-    /// The sums themselves.
-    fn total(self, sums: Self::Sums) -> [int32x4_t; 4];
+    #[inline(always)]
+    fn dot(self, weights: Self::Weights, activations: i32, sums: Sums) -> Sums {
+        self.dot_shifted(weights, activations, sums)
+    }
 }
 
 /// Products of 16 bits, widened.
@@ -55,7 +55,6 @@ impl Products for Neon<false, false> {
     const NBITS_VECTORS: &'static [usize] = &[0, 2, 1];
     /// By place along K: 16 columns.
     type Weights = [[uint16x8_t; 2]; 4];
-    type Sums = [int32x4_t; 4];
 
     #[inline(always)]
     fn load(self, bytes: &[u8; 4 * LANES]) -> [uint8x16_t; 4] {
@@ -78,7 +77,7 @@ impl Products for Neon<false, false> {
     }
 
     #[inline(always)]
-    fn dot(self, weights: Self::Weights, activations: i32, sums: Self::Sums) -> Self::Sums {
+    fn dot_shifted(self, weights: Self::Weights, activations: i32, sums: Sums) -> Sums {
         let mut sums = sums;
         // SAFETY: as above.
         unsafe {
@@ -100,37 +99,14 @@ impl Products for Neon<false, false> {
         }
         sums
     }
-
-    #[inline(always)]
-    fn splat(self, x: i32) -> Self::Sums {
-        self.splat_i32(x)
-    }
-
-    #[inline(always)]
-    fn add(self, a: Self::Sums, b: Self::Sums) -> Self::Sums {
-        self.add_i32(a, b)
-    }
-
-    #[inline(always)]
-    fn total(self, sums: Self::Sums) -> [int32x4_t; 4] {
-        sums
-    }
 }
 
-/// Sums of products with signed weights, 128 below the unsigned ones.
-#[derive(Clone, Copy)]
-pub(super) struct SignedSums {
-    products: [int32x4_t; 4],
-    /// The sum of the activations, in each lane: 1/128 of what `products` lack.
-    activations: int32x4_t,
-}
-
+/// `sdot`, which takes signed weights.
 impl Products for Neon<true, false> {
-    const INT8_VECTORS: &'static [usize] = &[0, 2, 1, 1, 1];
-    const NBITS_VECTORS: &'static [usize] = &[0, 2, 1];
-    /// Signed.
+    const INT8_VECTORS: &'static [usize] = &[0, 2, 2, 2, 1, 1, 1];
+    const NBITS_VECTORS: &'static [usize] = &[0, 2, 1, 1];
+    const SHIFTED: bool = true;
     type Weights = [int8x16_t; 4];
-    type Sums = SignedSums;
 
     #[inline(always)]
     fn load(self, bytes: &[u8; 4 * LANES]) -> [uint8x16_t; 4] {
@@ -150,56 +126,35 @@ impl Products for Neon<true, false> {
     }
 
     #[inline(always)]
-    fn dot(self, weights: Self::Weights, activations: i32, sums: SignedSums) -> SignedSums {
-        let SignedSums {
-            products,
-            activations: total,
-        } = sums;
+    fn dot_shifted(self, weights: Self::Weights, activations: i32, sums: Sums) -> Sums {
         // SAFETY: `self` exists only where the CPU has FEAT_DotProd.
         unsafe {
             let a = vreinterpretq_s8_s32(vdupq_n_s32(activations));
-            SignedSums {
-                products: [
-                    sdot(products[0], weights[0], a),
-                    sdot(products[1], weights[1], a),
-                    sdot(products[2], weights[2], a),
-                    sdot(products[3], weights[3], a),
-                ],
-                activations: sdot(total, a, vdupq_n_s8(1)),
-            }
+            [
+                sdot(sums[0], weights[0], a),
+                sdot(sums[1], weights[1], a),
+                sdot(sums[2], weights[2], a),
+                sdot(sums[3], weights[3], a),
+            ]
         }
     }
 
     #[inline(always)]
-    fn splat(self, x: i32) -> SignedSums {
-        SignedSums {
-            products: self.splat_i32(x),
-            activations: self.splat_i32(0)[0],
-        }
-    }
-
-    #[inline(always)]
-    fn add(self, a: SignedSums, b: SignedSums) -> SignedSums {
-        SignedSums {
-            products: self.add_i32(a.products, b.products),
-            // SAFETY: `self` exists only where the CPU has Advanced SIMD.
-            activations: unsafe { vaddq_s32(a.activations, b.activations) },
-        }
-    }
-
-    #[inline(always)]
-    fn total(self, sums: SignedSums) -> [int32x4_t; 4] {
+    fn dot(self, weights: Self::Weights, activations: i32, sums: Sums) -> Sums {
         // SAFETY: as above.
-        let lacking = unsafe { vshlq_n_s32::<7>(sums.activations) };
-        self.add_i32(sums.products, [lacking; 4])
+        let lacking = unsafe {
+            let a = vreinterpretq_s8_s32(vdupq_n_s32(activations));
+            vshlq_n_s32::<7>(sdot(vdupq_n_s32(0), a, vdupq_n_s8(1)))
+        };
+        Products::dot_shifted(self, weights, activations, self.add(sums, [lacking; 4]))
     }
 }
 
+/// `usdot`.
 impl Products for Neon<true, true> {
     const INT8_VECTORS: &'static [usize] = &[0, 2, 2, 2, 1, 1, 1];
     const NBITS_VECTORS: &'static [usize] = &[0, 2, 1, 1];
     type Weights = [uint8x16_t; 4];
-    type Sums = [int32x4_t; 4];
 
     #[inline(always)]
     fn load(self, bytes: &[u8; 4 * LANES]) -> [uint8x16_t; 4] {
@@ -212,7 +167,7 @@ impl Products for Neon<true, true> {
     }
 
     #[inline(always)]
-    fn dot(self, weights: Self::Weights, activations: i32, sums: Self::Sums) -> Self::Sums {
+    fn dot_shifted(self, weights: Self::Weights, activations: i32, sums: Sums) -> Sums {
         // SAFETY: `self` exists only where the CPU has FEAT_I8MM.
         unsafe {
             let a = vreinterpretq_s8_s32(vdupq_n_s32(activations));
@@ -223,21 +178,6 @@ impl Products for Neon<true, true> {
                 usdot(sums[3], weights[3], a),
             ]
         }
-    }
-
-    #[inline(always)]
-    fn splat(self, x: i32) -> Self::Sums {
-        self.splat_i32(x)
-    }
-
-    #[inline(always)]
-    fn add(self, a: Self::Sums, b: Self::Sums) -> Self::Sums {
-        self.add_i32(a, b)
-    }
-
-    #[inline(always)]
-    fn total(self, sums: Self::Sums) -> [int32x4_t; 4] {
-        sums
     }
 }
 
@@ -257,14 +197,9 @@ impl<const DOT: bool, const I8MM: bool> Neon<DOT, I8MM> {
         }
     }
 
+    /// `a + b`.
     #[inline(always)]
-    fn splat_i32(self, x: i32) -> [int32x4_t; 4] {
-        // SAFETY: as above.
-        [unsafe { vdupq_n_s32(x) }; 4]
-    }
-
-    #[inline(always)]
-    fn add_i32(self, a: [int32x4_t; 4], b: [int32x4_t; 4]) -> [int32x4_t; 4] {
+    pub(super) fn add(self, a: Sums, b: Sums) -> Sums {
         // SAFETY: as above.
         unsafe {
             [
@@ -282,12 +217,14 @@ where
     Self: Products,
 {
     const INT8_VECTORS: &'static [usize] = <Self as Products>::INT8_VECTORS;
+    const SHIFTED: bool = <Self as Products>::SHIFTED;
     type Weights = <Self as Products>::Weights;
-    type Sums = <Self as Products>::Sums;
+    type Sums = Sums;
 
     #[inline(always)]
-    fn zero_sums(self) -> Self::Sums {
-        Products::splat(self, 0)
+    fn zero_sums(self) -> Sums {
+        // SAFETY: `self` exists only where the CPU has Advanced SIMD.
+        [unsafe { vdupq_n_s32(0) }; 4]
     }
 
     #[inline(always)]
@@ -296,17 +233,21 @@ where
     }
 
     #[inline(always)]
-    fn dot(self, weights: Self::Weights, activations: i32, sums: Self::Sums) -> Self::Sums {
+    fn dot(self, weights: Self::Weights, activations: i32, sums: Sums) -> Sums {
         Products::dot(self, weights, activations, sums)
     }
 
     #[inline(always)]
-    fn store_sums(self, sums: Self::Sums) -> [i32; LANES] {
+    fn dot_shifted(self, weights: Self::Weights, activations: i32, sums: Sums) -> Sums {
+        Products::dot_shifted(self, weights, activations, sums)
+    }
+
+    #[inline(always)]
+    fn store_sums(self, sums: Sums) -> [i32; LANES] {
         let mut lanes = [0; LANES];
         let (quarters, _) = lanes.as_chunks_mut::<4>();
-        for (quarter, sums) in quarters.iter_mut().zip(self.total(sums)) {
-            // SAFETY: `self` exists only where the CPU has Advanced SIMD; a quarter is 4 writable
-            // i32, at any alignment.
+        for (quarter, sums) in quarters.iter_mut().zip(sums) {
+            // SAFETY: as above; a quarter is 4 writable i32, at any alignment.
             unsafe { vst1q_s32(quarter.as_mut_ptr(), sums) };
         }
         lanes

@@ -5,12 +5,12 @@
 )]
 
 use std::arch::aarch64::{
-    uint8x16_t, vandq_u8, vcvtq_f32_s32, vdupq_n_u8, vget_low_s16, vld1q_s16, vld1q_u8,
-    vmovl_high_s16, vmovl_s16, vqtbl1q_u8, vshlq_n_u8, vshrq_n_u8,
+    uint8x16_t, vandq_u8, vcvtq_f32_s32, vdupq_n_s32, vdupq_n_u8, vget_low_s16, vld1q_s16,
+    vld1q_u8, vmovl_high_s16, vmovl_s16, vqtbl1q_u8, vshlq_n_u8, vshrq_n_u8,
 };
 
 use super::neon::Neon;
-use super::neon_int8::Products;
+use super::neon_int8::{Products, Sums};
 use super::{Int8Target, NBitsTarget};
 use crate::lanes::LANES;
 
@@ -29,17 +29,14 @@ where
     }
 
     #[inline(always)]
-    fn splat_sums(self, x: i32) -> <Self as Int8Target>::Sums {
-        Products::splat(self, x)
+    fn splat_sums(self, x: i32) -> Sums {
+        // SAFETY: as above.
+        [unsafe { vdupq_n_s32(x) }; 4]
     }
 
     #[inline(always)]
-    fn add_sums(
-        self,
-        a: <Self as Int8Target>::Sums,
-        b: <Self as Int8Target>::Sums,
-    ) -> <Self as Int8Target>::Sums {
-        Products::add(self, a, b)
+    fn add_sums(self, a: Sums, b: Sums) -> Sums {
+        self.add(a, b)
     }
 
     #[inline(always)]
@@ -91,8 +88,8 @@ where
     }
 
     #[inline(always)]
-    fn sums_to_f32(self, sums: <Self as Int8Target>::Sums) -> Self::Vector {
-        let [a, b, c, d] = self.total(sums);
+    fn sums_to_f32(self, sums: Sums) -> Self::Vector {
+        let [a, b, c, d] = sums;
         // SAFETY: as above.
         unsafe {
             [

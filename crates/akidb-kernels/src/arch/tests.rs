@@ -58,9 +58,13 @@ fn int8_products_are_exact_and_wrap_around() {
                 let mut sums = target.add_sums(target.splat_sums(start), target.zero_sums());
                 let mut expected = [start; LANES];
                 for a in ACTIVATIONS.map(|a| i32::from_ne_bytes(a.map(i8::cast_unsigned))) {
+                    let shifted = target.store_sums(target.dot_shifted(loaded, a, sums));
                     sums = target.dot(loaded, a, sums);
                     expected = dot(&weights, a, &expected);
                     assert_eq!(target.store_sums(sums), expected, "{isa}");
+                    let sum_of_a: i32 = a.to_ne_bytes().map(|a| i32::from(a as i8)).iter().sum();
+                    let lacking = if T::SHIFTED { 128 * sum_of_a } else { 0 };
+                    assert_eq!(shifted.map(|sum| sum.wrapping_add(lacking)), expected, "{isa}");
                 }
                 let twice = target.store_sums(target.add_sums(sums, sums));
                 assert_eq!(twice, expected.map(|x| x.wrapping_mul(2)), "{isa}");
