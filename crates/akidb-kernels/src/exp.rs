@@ -76,6 +76,7 @@ mod tests {
     use crate::testing::for_each_isa;
 
     struct Exp<'a> {
+        base: f64,
         x: &'a [f32],
         out: &'a mut [f32],
     }
@@ -85,28 +86,32 @@ mod tests {
             let (x, _) = self.x.as_chunks::<LANES>();
             let (out, _) = self.out.as_chunks_mut::<LANES>();
             for (x, out) in x.iter().zip(out) {
-                *out = exp_nonpositive::<T>(x);
+                *out = if self.base == 2.0 {
+                    exp2_nonpositive::<T>(x)
+                } else {
+                    exp_nonpositive::<T>(x)
+                };
             }
         }
     }
 
-    #[test]
-    fn within_two_ulp_of_f64() {
-        // Every 1001st float of the range, and its ends.
-        let mut x: Vec<f32> = (0..0x42ae_ac4f_u32)
+    /// Compares with f64 at every 1001st float down to `lowest`, and there.
+    fn check_within_two_ulp(base: f64, lowest: f32) {
+        let mut x: Vec<f32> = (0..lowest.abs().to_bits())
             .step_by(1001)
             .map(|bits| -f32::from_bits(bits))
             .collect();
-        x.resize(x.len().next_multiple_of(LANES), -87.336_5);
+        x.resize((x.len() + 1).next_multiple_of(LANES), lowest);
         let mut out = vec![0.0; x.len()];
         for_each_isa(|isa| {
             isa.run(Exp {
+                base,
                 x: &x,
                 out: &mut out,
             });
             let mut worst = 0.0_f64;
             for (x, out) in x.iter().zip(&out) {
-                let exact = f64::from(*x).exp();
+                let exact = base.powf(f64::from(*x));
                 let ulp = f64::from(f32::from_bits((exact as f32).to_bits() + 1) - exact as f32);
                 worst = worst.max((f64::from(*out) - exact).abs() / ulp);
             }
@@ -115,19 +120,49 @@ mod tests {
     }
 
     #[test]
+    fn exp_is_within_two_ulp_of_f64() {
+        check_within_two_ulp(std::f64::consts::E, -87.336_5);
+    }
+
+    #[test]
+    fn exp2_is_within_two_ulp_of_f64() {
+        check_within_two_ulp(2.0, -126.0);
+    }
+
+    #[test]
     fn edges() {
-        let mut x = [f32::NEG_INFINITY; LANES];
-        x[..6].copy_from_slice(&[0.0, -0.0, f32::NAN, -87.4, f32::MIN, -1e-45]);
+        for (base, below) in [(std::f64::consts::E, -87.4), (2.0, -126.001)] {
+            let mut x = [f32::NEG_INFINITY; LANES];
+            x[..6].copy_from_slice(&[0.0, -0.0, f32::NAN, below, f32::MIN, -1e-45]);
+            for_each_isa(|isa| {
+                let mut out = [9.0; LANES];
+                isa.run(Exp {
+                    base,
+                    x: &x,
+                    out: &mut out,
+                });
+                assert_eq!(out[..2], [1.0, 1.0], "{isa}");
+                assert!(out[2].is_nan(), "{isa}");
+                assert_eq!(out[3..6], [0.0, 0.0, 1.0], "{isa}");
+                assert_eq!(out[6..], [0.0; LANES - 6], "{isa}");
+            });
+        }
+    }
+
+    #[test]
+    fn powers_of_two_are_exact() {
+        let x: Vec<f32> = (0..128).map(|n| -(n as f32)).collect();
         for_each_isa(|isa| {
-            let mut out = [9.0; LANES];
+            let mut out = [9.0; 128];
             isa.run(Exp {
+                base: 2.0,
                 x: &x,
                 out: &mut out,
             });
-            assert_eq!(out[..2], [1.0, 1.0], "{isa}");
-            assert!(out[2].is_nan(), "{isa}");
-            assert_eq!(out[3..6], [0.0, 0.0, 1.0], "{isa}");
-            assert_eq!(out[6..], [0.0; LANES - 6], "{isa}");
+            for (x, out) in x.iter().zip(&out).take(127) {
+                assert_eq!(*out, x.exp2(), "{isa}");
+            }
+            assert_eq!(out[127], 0.0, "{isa}");
         });
     }
 }

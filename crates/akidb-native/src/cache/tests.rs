@@ -40,8 +40,16 @@ fn pool() -> Pool {
 
 /// Packed weights, from the cache or to it.
 fn pack(decoder: &Decoder, precision: Precision, cache: Option<&PackedCache>) -> Weights {
+    pack_for(Isa::detect(), decoder, precision, cache)
+}
+
+fn pack_for(
+    isa: Isa,
+    decoder: &Decoder,
+    precision: Precision,
+    cache: Option<&PackedCache>,
+) -> Weights {
     let dims = Dims::new(&decoder.config).unwrap();
-    let isa = Isa::detect();
     Weights::pack(decoder, &dims, precision, isa, &pool(), cache).unwrap()
 }
 
@@ -111,6 +119,32 @@ fn what_is_written_is_read_again() {
             modified
         );
     }
+}
+
+/// When this fails, add one to [`LAYOUT_VERSION`]: packs of before must not be read any more.
+#[test]
+fn packs_of_this_version_have_these_bytes() {
+    assert_eq!(LAYOUT_VERSION, 1);
+    let decoders = decoders();
+    let hashes = decoders.iter().map(|(decoder, precision)| {
+        let weights = pack_for("portable".parse().unwrap(), decoder, *precision, None);
+        let bytes = bytes(&weights);
+        let parts: Vec<&[u8]> = bytes.into_iter().flat_map(|(_, parts)| parts).collect();
+        format!("{:x}", XxHash3_128::oneshot(&parts.concat()))
+    });
+    let hashes: Vec<String> = hashes.collect();
+    assert_eq!(
+        hashes,
+        [
+            "2b2dd9a8385c25711779532a1becd3a9",
+            "47f48cf99deaaeda01d32bda123f00cf",
+            "989ed833bc44792af0ceb14a390fa05c",
+            "1e19c3d027bae293829914a044eb8576",
+            "75614f5a9d2d72b89cdc8eca8bd370c9",
+            "6aa677532f2432923511096e49a32537",
+            "d8b939654ddbf50360fe8b7977368a24"
+        ]
+    );
 }
 
 #[test]
