@@ -1,19 +1,18 @@
-//! The backend: a runner, and how texts are brought to it.
+//! The backend: a graph in RTen.
 
 use std::path::Path;
 
-use akidb_backend::{Backend, BackendError, BackendErrorKind, BackendInfo, TokenBatch};
+use akidb_backend::{Backend, BackendError, BackendInfo, TokenBatch};
+use akidb_graph::{Engine, GraphFacts, GraphModel};
 
-use crate::graph::GraphFacts;
-use crate::guard;
+use crate::bounds;
+use crate::guard::on_deep_stack;
 use crate::options::RtenOptions;
-use crate::plan;
-use crate::probe::{Batching, probe};
-use crate::runner::Runner;
+use crate::runner::RtenRunner;
 use crate::source::Source;
 
-/// RTen holds ids as i32.
-const MAX_VOCAB_SIZE: usize = i32::MAX as usize;
+/// RTen computes in f32.
+const TOLERANCE: f32 = 1e-4;
 
 /// An ONNX embedding model that RTen runs on the CPU.
 ///
@@ -30,9 +29,7 @@ const MAX_VOCAB_SIZE: usize = i32::MAX as usize;
 /// ```
 #[derive(Debug)]
 pub struct RtenModel {
-    runner: Runner,
-    batching: Batching,
-    info: BackendInfo,
+    model: GraphModel<RtenRunner>,
 }
 
 impl RtenModel {
@@ -61,113 +58,34 @@ impl RtenModel {
     }
 
     fn from_source(source: &Source, options: &RtenOptions) -> Result<Self, BackendError> {
-        let facts = GraphFacts::of(source.onnx())?;
-        let vocab_size = facts.vocab_size().unwrap_or(MAX_VOCAB_SIZE);
-        if options.pad_token_id as usize >= vocab_size {
-            return Err(BackendError::new(
-                BackendErrorKind::InvalidInput,
-                format!(
-                    "pad_token_id is {}, the vocabulary ends at {vocab_size}",
-                    options.pad_token_id
-                ),
-            ));
-        }
-        guard::catch_on_deep_stack("loading the model", || {
+        let onnx = source.onnx();
+        bounds::check(onnx)?;
+        let facts = GraphFacts::of(onnx);
+        let engine = Engine {
+            name: "RTen",
+            backend: "rten",
+            // The arithmetic of f16 graphs too.
+            precision: facts.quantized().unwrap_or("f32"),
+            device: "cpu".to_owned(),
+            tolerance: TOLERANCE,
+        };
+        let graph = options.graph();
+        on_deep_stack("loading the model", || {
             let model = source.load(options.prepack_weights)?;
-            let runner = Runner::new(model, source.onnx(), &facts, options)?;
-            let probed = probe(&runner, &facts)?;
-            if let Some(stated) = options.hidden_size
-                && stated != probed.width
-            {
-                return Err(BackendError::new(
-                    BackendErrorKind::InvalidModel,
-                    format!(
-                        "hidden_size is stated to be {stated}, the graph's output is {} wide",
-                        probed.width
-                    ),
-                ));
-            }
-            Ok(Self {
-                info: BackendInfo {
-                    backend: "rten",
-                    precision: facts.precision(),
-                    device: probed.batching.device().to_owned(),
-                    hidden_size: probed.width,
-                    vocab_size: facts.vocab_size(),
-                    max_tokens: options.max_tokens,
-                    pooling: options.pooling,
-                },
-                runner,
-                batching: probed.batching,
-            })
+            let runner = RtenRunner::new(model, onnx, options, &graph)?;
+            let model = GraphModel::new(runner, &facts, &graph, engine)?;
+            Ok(Self { model })
         })
-    }
-
-    fn check(&self, batch: &TokenBatch, out_len: usize) -> Result<(), BackendError> {
-        let invalid = |what| Err(BackendError::new(BackendErrorKind::InvalidInput, what));
-        let hidden_size = self.info.hidden_size;
-        if batch.len().checked_mul(hidden_size) != Some(out_len) {
-            return invalid(format!(
-                "out holds {out_len} values, {} texts of hidden_size {hidden_size} need {}",
-                batch.len(),
-                batch.len().saturating_mul(hidden_size)
-            ));
-        }
-        let vocab_size = self.info.vocab_size.unwrap_or(MAX_VOCAB_SIZE);
-        let max_tokens = self.info.max_tokens.unwrap_or(usize::MAX);
-        for (i, ids) in batch.iter().enumerate() {
-            if ids.is_empty() {
-                return invalid(format!("text {i} has no tokens"));
-            }
-            if ids.len() > max_tokens {
-                return invalid(format!(
-                    "text {i} has {} tokens, the model takes {max_tokens}",
-                    ids.len()
-                ));
-            }
-            if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab_size) {
-                return invalid(format!(
-                    "text {i} has token id {id}, the vocabulary ends at {vocab_size}"
-                ));
-            }
-        }
-        Ok(())
     }
 }
 
 impl Backend for RtenModel {
     fn info(&self) -> &BackendInfo {
-        &self.info
+        self.model.info()
     }
 
-    /// Texts of similar length run together, padded, at most 4096 tokens at a time and fewer if
-    /// the texts are long; a longer text runs alone. A text's row may differ in the last bits
-    /// with the texts beside it.
+    /// As [`GraphModel::forward`].
     fn forward(&self, batch: &TokenBatch, out: &mut [f32]) -> Result<(), BackendError> {
-        self.check(batch, out.len())?;
-        let width = self.info.hidden_size;
-        let (groups, mask) = match self.batching {
-            Batching::Padded { mask } => {
-                let lengths: Vec<usize> = batch.iter().map(<[u32]>::len).collect();
-                (plan::groups(&lengths), mask)
-            }
-            Batching::Pinned | Batching::Coupled => {
-                ((0..batch.len()).map(|i| vec![i]).collect(), 0)
-            }
-        };
-        for group in groups {
-            let texts: Vec<&[u32]> = group.iter().map(|&i| batch.text(i)).collect();
-            let rows = guard::catch("running the model", || self.runner.run(&texts, mask))?;
-            if rows.width != width {
-                return Err(BackendError::new(
-                    BackendErrorKind::Failed,
-                    format!("the graph's output is {} wide, it was {width}", rows.width),
-                ));
-            }
-            for (row, &i) in group.iter().enumerate() {
-                out[i * width..][..width].copy_from_slice(rows.row(row));
-            }
-        }
-        Ok(())
+        self.model.forward(batch, out)
     }
 }

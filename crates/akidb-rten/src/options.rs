@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 
 use akidb_backend::Pooling;
+use akidb_graph::GraphOptions;
 
 /// How to load and run a model.
 ///
@@ -32,6 +33,9 @@ pub struct RtenOptions {
     pub max_tokens: Option<usize>,
     /// The width that `config.json` states; a graph of another width is refused.
     pub hidden_size: Option<usize>,
+    /// Width of one key/value head by `config.json`, for graphs that don't tell the size of the
+    /// cache that they take.
+    pub head_dim: Option<usize>,
     /// Token id that fills up the shorter texts of a batch. Masked, so that any id of the
     /// vocabulary will do.
     pub pad_token_id: u32,
@@ -50,8 +54,20 @@ impl RtenOptions {
             threads: None,
             max_tokens: None,
             hidden_size: None,
+            head_dim: None,
             pad_token_id: 0,
             prepack_weights: false,
+        }
+    }
+
+    pub(crate) fn graph(&self) -> GraphOptions {
+        GraphOptions {
+            pooling: self.pooling,
+            output: self.output.clone(),
+            max_tokens: self.max_tokens,
+            hidden_size: self.hidden_size,
+            head_dim: self.head_dim,
+            pad_token_id: self.pad_token_id,
         }
     }
 }

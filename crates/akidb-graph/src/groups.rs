@@ -4,10 +4,10 @@ use std::cmp::Reverse;
 
 /// Most tokens of one run, padding included; a longer text runs alone. More tokens don't make a
 /// run faster, only larger.
-pub(crate) const MAX_PADDED_TOKENS: usize = 4096;
+const MAX_PADDED_TOKENS: usize = 4096;
 
 /// Most pairs of tokens that attend to each other in one run, padding included, a single text
-/// aside. RTen holds the attention scores of a whole run, so that long texts run in smaller groups.
+/// aside. Engines hold the attention scores of a whole run, so that long texts run in smaller groups.
 const MAX_TOKEN_PAIRS: usize = 1 << 21;
 
 /// Shortest text, in tokens, that may share a run with one of `longest` tokens.

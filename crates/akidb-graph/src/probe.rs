@@ -2,16 +2,14 @@
 
 use akidb_backend::{BackendError, BackendErrorKind};
 
-use crate::graph::GraphFacts;
-use crate::guard;
-use crate::runner::{Rows, Runner};
+use crate::facts::GraphFacts;
+use crate::guard::catch_panic;
+use crate::inputs::Padding;
+use crate::model::{Engine, Runner};
+use crate::rows::Rows;
 
 /// Ids that any vocabulary holds and that are no padding, which some graphs mask by id.
 const TEXTS: [&[u32]; 2] = [&[2], &[3, 5, 4]];
-
-/// Largest distance, relative to the row's length, between a text's row alone and beside another.
-/// f32 rounding makes about 1e-6, quantized activations more than 1e-3.
-const TOLERANCE: f32 = 1e-4;
 
 /// Whether texts may share a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,11 +24,13 @@ pub(crate) enum Batching {
 
 impl Batching {
     /// For [`akidb_backend::BackendInfo::device`].
-    pub(crate) fn device(self) -> &'static str {
+    pub(crate) fn describe(self, device: &str) -> String {
         match self {
-            Self::Padded { .. } => "cpu",
-            Self::Pinned => "cpu, one text at a time (the graph takes no batches)",
-            Self::Coupled => "cpu, one text at a time (batches change a text's vector)",
+            Self::Padded { .. } => device.to_owned(),
+            Self::Pinned => format!("{device}, one text at a time (the graph takes no batches)"),
+            Self::Coupled => {
+                format!("{device}, one text at a time (batches change a text's vector)")
+            }
         }
     }
 }
@@ -41,32 +41,41 @@ pub(crate) struct Probed {
 }
 
 /// Runs two short texts, each alone and then together.
-pub(crate) fn probe(runner: &Runner, facts: &GraphFacts) -> Result<Probed, BackendError> {
-    let [short, long] = TEXTS.map(|text| runner.run(&[text], 0).map_err(not_runnable));
+pub(crate) fn probe(
+    runner: &impl Runner,
+    facts: &GraphFacts,
+    engine: &Engine,
+    pad_token_id: u32,
+) -> Result<Probed, BackendError> {
+    let padding = |mask| Padding {
+        id: pad_token_id,
+        mask,
+    };
+    let [short, long] = TEXTS.map(|text| runner.run(&[text], padding(0)).map_err(not_runnable));
     let alone = [short?, long?];
-    let width = alone[0].width;
-    if alone[1].width != width {
+    let width = alone[0].width();
+    if alone[1].width() != width {
         return Err(BackendError::new(
             BackendErrorKind::UnsupportedModel,
             format!(
                 "the output's width depends on the text: {width} and {}",
-                alone[1].width
+                alone[1].width()
             ),
         ));
     }
     let batching = if facts.quantizes_activations() {
         Batching::Coupled
     } else {
-        // RTen refuses a `GroupQueryAttention` with a masked end, but such graphs are causal.
-        match together(runner, &alone, 0) {
+        // Some engines refuse a `GroupQueryAttention` with a masked end, but such graphs are causal.
+        match together(runner, &alone, engine, padding(0)) {
             padded @ Batching::Padded { .. } => padded,
-            Batching::Pinned | Batching::Coupled => together(runner, &alone, 1),
+            Batching::Pinned | Batching::Coupled => together(runner, &alone, engine, padding(1)),
         }
     };
     Ok(Probed { width, batching })
 }
 
-/// A graph that fails on three tokens is one that RTen can't run.
+/// A graph that fails on three tokens is one that the engine can't run.
 fn not_runnable(error: BackendError) -> BackendError {
     match error.kind() {
         BackendErrorKind::Failed => BackendError::new(
@@ -77,12 +86,18 @@ fn not_runnable(error: BackendError) -> BackendError {
     }
 }
 
-fn together(runner: &Runner, alone: &[Rows; 2], mask: u32) -> Batching {
-    match guard::catch("running two texts", || runner.run(&TEXTS, mask)) {
+fn together(
+    runner: &impl Runner,
+    alone: &[Rows; 2],
+    engine: &Engine,
+    padding: Padding,
+) -> Batching {
+    let run = || runner.run(&TEXTS, padding);
+    match catch_panic(engine.name, "running two texts", run) {
         Err(_) => Batching::Pinned,
         Ok(both) => {
-            if (0..2).all(|i| same(alone[i].row(0), both.row(i))) {
-                Batching::Padded { mask }
+            if (0..2).all(|i| same(alone[i].row(0), both.row(i), engine.tolerance)) {
+                Batching::Padded { mask: padding.mask }
             } else {
                 Batching::Coupled
             }
@@ -90,9 +105,9 @@ fn together(runner: &Runner, alone: &[Rows; 2], mask: u32) -> Batching {
     }
 }
 
-/// True when `beside` is `alone` within [`TOLERANCE`].
-fn same(alone: &[f32], beside: &[f32]) -> bool {
+/// True when `beside` is `alone` within `tolerance` of the row's length.
+fn same(alone: &[f32], beside: &[f32], tolerance: f32) -> bool {
     let norm = alone.iter().map(|x| x * x).sum::<f32>().sqrt();
     let differences = alone.iter().zip(beside).map(|(a, b)| (a - b) * (a - b));
-    alone.len() == beside.len() && differences.sum::<f32>().sqrt() <= TOLERANCE * norm
+    alone.len() == beside.len() && differences.sum::<f32>().sqrt() <= tolerance * norm
 }

@@ -1,0 +1,33 @@
+//! How texts are brought to an ONNX graph that an engine runs as a whole.
+//!
+//! An engine loads a graph and implements [`Runner`]: one batch of padded texts in, one pooled row
+//! a text out. This crate does what is the same for every engine: it finds out what the graph takes
+//! ([`Inputs`]) and which of its outputs is the embedding ([`output_name`]), pools ([`Rows`]), learns
+//! by a trial whether texts may share a run, and brings texts of similar length together
+//! ([`GraphModel`]).
+//!
+//! Not every graph may run several texts at once. Loading tries it and says what was found in
+//! [`BackendInfo::device`](akidb_backend::BackendInfo::device): graphs of a fixed batch size, and
+//! those in which a text's vector changes with its neighbours (one activation scale for a whole
+//! batch, as `DynamicQuantizeLinear` makes), run one text at a time.
+#![forbid(unsafe_code)]
+
+mod facts;
+mod groups;
+mod guard;
+mod inputs;
+mod model;
+mod options;
+mod output;
+mod past;
+mod pooling;
+mod probe;
+mod rows;
+
+pub use facts::GraphFacts;
+pub use guard::catch_panic;
+pub use inputs::{ElementType, Input, Inputs, Padding, Role};
+pub use model::{Engine, GraphModel, Runner};
+pub use options::GraphOptions;
+pub use output::output_name;
+pub use rows::Rows;

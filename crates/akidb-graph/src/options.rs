@@ -1,0 +1,40 @@
+//! What the caller knows of the model.
+
+use akidb_backend::Pooling;
+
+/// Facts that a graph doesn't tell, and limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GraphOptions {
+    /// How one row is made of a text's tokens (from `1_Pooling/config.json`). Without effect on a
+    /// graph that pools by itself.
+    pub pooling: Pooling,
+    /// Name of the graph output to take. `None` chooses: `sentence_embedding` if it is pooled,
+    /// else `last_hidden_state`, `hidden_states`, `token_embeddings`, else the first float output
+    /// of rank 3 that is not `present.*`.
+    pub output: Option<String>,
+    /// Longest text in tokens. Memory grows with the square of the length, so a model of unknown
+    /// limit should not be given texts of unknown length.
+    pub max_tokens: Option<usize>,
+    /// The width that `config.json` states; a graph of another width is refused.
+    pub hidden_size: Option<usize>,
+    /// Width of one key/value head by `config.json`, for graphs that don't tell the size of the
+    /// cache that they take.
+    pub head_dim: Option<usize>,
+    /// Token id that fills up the shorter texts of a batch. Masked, so that any id of the
+    /// vocabulary will do.
+    pub pad_token_id: u32,
+}
+
+impl GraphOptions {
+    /// `pooling`, nothing else stated, nothing limited, pad id 0.
+    pub fn new(pooling: Pooling) -> Self {
+        Self {
+            pooling,
+            output: None,
+            max_tokens: None,
+            hidden_size: None,
+            head_dim: None,
+            pad_token_id: 0,
+        }
+    }
+}

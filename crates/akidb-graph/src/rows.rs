@@ -1,0 +1,120 @@
+//! What one run gives.
+
+use akidb_backend::{BackendError, BackendErrorKind, Pooling};
+
+use crate::pooling::pool;
+
+/// Pooled rows, row-major `[texts, width]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rows {
+    data: Vec<f32>,
+    width: usize,
+}
+
+impl Rows {
+    /// Rows of `texts`, out of the values of the output called `name`: `[texts, width]`, pooled
+    /// already, or `[texts, tokens, width]` for as many tokens as the longest text has.
+    ///
+    /// # Errors
+    /// When the output has another shape.
+    pub fn of_output(
+        name: &str,
+        shape: &[usize],
+        data: &[f32],
+        texts: &[&[u32]],
+        pooling: Pooling,
+    ) -> Result<Self, BackendError> {
+        let length = texts.iter().map(|ids| ids.len()).max().unwrap_or(0);
+        let complete = Some(data.len()) == checked_product(shape);
+        match *shape {
+            [batch, width] if batch == texts.len() && width > 0 && complete => Ok(Self {
+                data: data.to_vec(),
+                width,
+            }),
+            [batch, tokens, width]
+                if batch == texts.len() && tokens == length && width > 0 && complete =>
+            {
+                let mut rows = vec![0.0; batch * width];
+                let states = data.chunks_exact(tokens * width);
+                for ((row, states), ids) in rows.chunks_exact_mut(width).zip(states).zip(texts) {
+                    pool(&states[..ids.len() * width], pooling, row);
+                }
+                Ok(Self { data: rows, width })
+            }
+            _ => Err(BackendError::new(
+                BackendErrorKind::UnsupportedModel,
+                format!(
+                    "output {name:?} has shape {shape:?} for {} texts of at most {length} tokens; \
+                     expected [texts, hidden_size] or [texts, tokens, hidden_size]",
+                    texts.len()
+                ),
+            )),
+        }
+    }
+
+    /// Width of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The row of text `index`; empty when there is no such text.
+    pub fn row(&self, index: usize) -> &[f32] {
+        let start = index.saturating_mul(self.width);
+        let end = start.saturating_add(self.width);
+        self.data.get(start..end).unwrap_or_default()
+    }
+}
+
+fn checked_product(shape: &[usize]) -> Option<usize> {
+    shape
+        .iter()
+        .try_fold(1usize, |n, size| n.checked_mul(*size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXTS: [&[u32]; 2] = [&[1, 2, 3], &[4]];
+
+    fn rows(shape: &[usize], data: &[f32]) -> Result<Rows, BackendError> {
+        Rows::of_output("out", shape, data, &TEXTS, Pooling::LastToken)
+    }
+
+    #[test]
+    fn padding_is_left_out() {
+        let data: Vec<f32> = (0..12u8).map(f32::from).collect();
+        let rows = rows(&[2, 3, 2], &data).unwrap();
+        assert_eq!(
+            (rows.row(0), rows.row(1)),
+            (&[4.0, 5.0][..], &[6.0, 7.0][..])
+        );
+        assert_eq!((rows.width(), rows.row(2)), (2, &[][..]));
+        assert_eq!(rows.row(usize::MAX), [0.0; 0]);
+    }
+
+    #[test]
+    fn what_is_pooled_stays() {
+        let rows = rows(&[2, 2], &[1.0, 2.0, 3.0, 4.0]).unwrap();
+        assert_eq!(rows.row(1), [3.0, 4.0]);
+    }
+
+    #[test]
+    fn other_shapes_are_refused() {
+        let data = [0.0; 12];
+        for shape in [
+            &[1, 3, 2][..],
+            &[2, 4, 2],
+            &[2, 0],
+            &[2, 3, 0],
+            &[12],
+            &[2, 3, 2, 1],
+            &[2, 3, 4],
+            &[2, usize::MAX],
+        ] {
+            let error = rows(shape, &data).unwrap_err();
+            assert_eq!(error.kind(), BackendErrorKind::UnsupportedModel);
+            assert!(error.to_string().contains("\"out\" has shape"), "{error}");
+        }
+    }
+}
