@@ -16,5 +16,5 @@ pub use golden::{
     Golden, HiddenGolden, Pair, TokenGolden, akidb_mini_goldens, hidden_goldens, pairs,
     tiny_text_goldens, token_goldens,
 };
-pub use path::{builtin_model_dir, fixture, qwen3_tokenizer};
+pub use path::{builtin_model_dir, fixture, minilm, python_environment, qwen3_tokenizer};
 pub use skip::skip;

@@ -47,6 +47,20 @@ pub fn qwen3_tokenizer() -> Option<PathBuf> {
     path.is_file().then_some(path)
 }
 
+/// The Python environment under `target/` whose `onnxruntime` package has a library, if
+/// `scripts/fetch_onnxruntime.sh` has made it.
+pub fn python_environment() -> Option<PathBuf> {
+    let path = workspace_dir().join("target/python");
+    path.is_dir().then_some(path)
+}
+
+/// The model directory of all-MiniLM-L6-v2 under `target/` (`f32`, `int8`), if
+/// `scripts/fetch_minilm.py` has made it.
+pub fn minilm() -> Option<PathBuf> {
+    let path = workspace_dir().join("target/all-MiniLM-L6-v2");
+    path.join("onnx/model.onnx").is_file().then_some(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,73 @@
+//! How a model is run.
+
+use std::num::NonZeroUsize;
+
+use akidb_backend::Pooling;
+use akidb_graph::GraphOptions;
+use serde::{Deserialize, Serialize};
+
+use crate::provider::ProviderChoice;
+
+/// How to load and run a model.
+///
+/// ```
+/// use akidb_backend::Pooling;
+/// use akidb_onnxruntime::{OnnxRuntimeOptions, Provider, ProviderChoice};
+///
+/// let options = OnnxRuntimeOptions {
+///     provider: ProviderChoice::Named(Provider::Cpu),
+///     ..OnnxRuntimeOptions::new(Pooling::Mean)
+/// };
+/// assert!(!options.session.arena);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct OnnxRuntimeOptions {
+    /// What the caller knows of the model.
+    pub graph: GraphOptions,
+    /// What runs it.
+    pub provider: ProviderChoice,
+    /// Threads of one run; `None` takes the processor's physical cores.
+    pub threads: Option<NonZeroUsize>,
+    /// Settings of ONNX Runtime itself.
+    pub session: SessionOptions,
+}
+
+impl OnnxRuntimeOptions {
+    /// `pooling`, and the default of everything else.
+    pub fn new(pooling: Pooling) -> Self {
+        Self {
+            graph: GraphOptions::new(pooling),
+            provider: ProviderChoice::Auto,
+            threads: None,
+            session: SessionOptions::default(),
+        }
+    }
+}
+
+/// Settings of an ONNX Runtime session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SessionOptions {
+    /// Keep the memory of past runs for the next ones. It grows to what the largest mix of lengths
+    /// has needed and never shrinks, for a few percent of speed: off by default.
+    pub arena: bool,
+    /// Plan memory anew for each shape and keep the plans. Of use where all texts have one length.
+    pub memory_pattern: bool,
+    /// How much ONNX Runtime rewrites the graph.
+    pub optimization: Optimization,
+}
+
+/// How much ONNX Runtime rewrites a graph before it runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Optimization {
+    /// Not at all.
+    Disabled,
+    /// Constants folded, nodes without effect left out.
+    Basic,
+    /// Fused operators too.
+    Extended,
+    /// All there is.
+    #[default]
+    All,
+}

@@ -1,0 +1,79 @@
+//! A session: a graph in ONNX Runtime, on one provider.
+
+use akidb_backend::{BackendError, BackendErrorKind};
+use ort::ErrorCode;
+use ort::ep;
+use ort::session::Session;
+use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
+
+use crate::error::OnnxRuntimeError;
+use crate::library::Library;
+use crate::options::{OnnxRuntimeOptions, Optimization};
+use crate::provider::{Provider, register};
+use crate::source::{Place, Source};
+
+/// Loads `source` to be run by `provider`.
+pub(crate) fn load(
+    library: &Library,
+    source: &Source,
+    options: &OnnxRuntimeOptions,
+    provider: &Provider,
+) -> Result<Session, OnnxRuntimeError> {
+    let builder = builder(library, options).map_err(|error| {
+        BackendError::new(
+            BackendErrorKind::Failed,
+            format!("ONNX Runtime can't make a session: {error}"),
+        )
+    })?;
+    let mut builder = register(builder, provider, library)?;
+    let loaded = match &source.place {
+        Place::File(path) => builder.commit_from_file(path),
+        Place::Static(bytes) => builder.commit_from_memory(bytes),
+    };
+    loaded.map_err(|error| match error.code() {
+        ErrorCode::ExecutionProviderFailure | ErrorCode::EngineError => {
+            OnnxRuntimeError::ProviderFailed {
+                provider: provider.name(),
+                message: error.to_string(),
+            }
+        }
+        _ => load_error(source, &error).into(),
+    })
+}
+
+fn builder(library: &Library, options: &OnnxRuntimeOptions) -> ort::Result<SessionBuilder> {
+    let settings = options.session;
+    let arena = ep::CPU::default().with_arena_allocator(settings.arena);
+    let mut builder = Session::builder(&library.environment)?
+        // Nothing but what is asked for: ONNX Runtime would choose a device by itself.
+        .with_auto_device(AutoDevicePolicy::PreferCPU)?
+        .with_execution_providers([arena.build().error_on_failure()])?
+        .with_memory_pattern(settings.memory_pattern)?
+        .with_optimization_level(match settings.optimization {
+            Optimization::Disabled => GraphOptimizationLevel::Disable,
+            Optimization::Basic => GraphOptimizationLevel::Level1,
+            Optimization::Extended => GraphOptimizationLevel::Level2,
+            Optimization::All => GraphOptimizationLevel::All,
+        })?;
+    if let Some(threads) = options.threads {
+        builder = builder.with_intra_threads(threads.get())?;
+    }
+    Ok(builder)
+}
+
+/// The file is known to be well-formed: what fails now is the graph, but for what only ONNX Runtime
+/// reads.
+fn load_error(source: &Source, error: &ort::Error) -> BackendError {
+    let kind = match error.code() {
+        ErrorCode::InvalidProtobuf | ErrorCode::NoSuchFile => BackendErrorKind::InvalidModel,
+        _ => BackendErrorKind::UnsupportedModel,
+    };
+    let file = match &source.place {
+        Place::File(path) => format!("{}: ", path.display()),
+        Place::Static(_) => String::new(),
+    };
+    BackendError::new(
+        kind,
+        format!("{file}ONNX Runtime can't load the graph: {error}"),
+    )
+}
