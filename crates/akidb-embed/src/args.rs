@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, ValueEnum};
 
+use akidb_embedding::onnxruntime::OnnxRuntimeError;
 use akidb_embedding::{
     BackendChoice, EmbedError, EmbedOptions, Embedder, EmbedderBuilder, Encoding, OnLong,
     Precision, Prompt,
@@ -10,6 +11,7 @@ use akidb_embedding::{
 use crate::commands::Command;
 use crate::error::CliError;
 use crate::message::message;
+use crate::onnxruntime_args::OnnxRuntimeArgs;
 
 /// Text to vectors with Qwen3-Embedding and other ONNX models.
 #[derive(Debug, Parser)]
@@ -52,16 +54,22 @@ pub(crate) struct ModelArgs {
     /// Number of threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+
+    #[command(flatten)]
+    onnxruntime: OnnxRuntimeArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Backend {
-    /// The native engine where it knows the model, else RTen
+    /// The native engine where it knows the model, else ONNX Runtime where its library is found, else
+    /// RTen
     Auto,
     /// The native engine
     Native,
     /// RTen, for any ONNX embedding model
     Rten,
+    /// ONNX Runtime, for any ONNX embedding model, with the library that is installed
+    Onnxruntime,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -101,7 +109,9 @@ impl ModelArgs {
             Backend::Auto => BackendChoice::Auto,
             Backend::Native => BackendChoice::Native,
             Backend::Rten => BackendChoice::Rten,
+            Backend::Onnxruntime => BackendChoice::OnnxRuntime,
         });
+        builder = self.onnxruntime.apply(builder)?;
         if let Some(model) = &self.model {
             builder = builder.model(model);
         }
@@ -231,5 +241,8 @@ pub(crate) fn is_usage(error: &EmbedError) -> bool {
             | EmbedError::ModelNotNamed { .. }
             | EmbedError::UnknownVariant { .. }
             | EmbedError::NoWeights { .. }
+            | EmbedError::OnnxRuntime(
+                OnnxRuntimeError::UnknownProvider { .. } | OnnxRuntimeError::ProviderOption { .. }
+            )
     )
 }

@@ -6,6 +6,7 @@ mod commands;
 mod error;
 mod input;
 mod message;
+mod onnxruntime_args;
 mod output;
 mod progress;
 mod text;

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use crate::env;
 use crate::error::EmbedError;
 use crate::model::{ModelFiles, Settings, Source, Weights};
+use crate::onnxruntime::{self, OnnxRuntimeChoice};
 use crate::sources::{external_files, shards, with};
 
 pub use akidb_native::Precision;
@@ -22,13 +23,18 @@ pub use akidb_native::Precision;
 /// What runs a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BackendChoice {
-    /// The native engine where it knows the model, else RTen; the answer says why.
+    /// The native engine where it knows the model. Else ONNX Runtime, the faster of the other two,
+    /// where a library of it is found and can load the model, else RTen. A
+    /// [provider](crate::EmbedderBuilder::provider) that is named means ONNX Runtime. The answer
+    /// says what ran and why.
     #[default]
     Auto,
     /// The native engine or an error.
     Native,
     /// RTen or an error.
     Rten,
+    /// ONNX Runtime or an error.
+    OnnxRuntime,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -39,6 +45,7 @@ pub(crate) struct BackendOptions {
     pub(crate) no_prefix_cache: bool,
     /// Directory of packed weights, if any; without an answer, the one that the environment names.
     pub(crate) packed_cache: Option<Option<PathBuf>>,
+    pub(crate) onnxruntime: OnnxRuntimeChoice,
 }
 
 /// A backend with a model in it.
@@ -46,6 +53,15 @@ pub(crate) struct Loaded {
     pub(crate) backend: Box<dyn Backend>,
     /// Why it is not the preferred one.
     pub(crate) fallback: Option<String>,
+}
+
+impl Loaded {
+    fn preferred(backend: Box<dyn Backend>) -> Self {
+        Self {
+            backend,
+            fallback: None,
+        }
+    }
 }
 
 /// Loads a model into the backend that `options` choose.
@@ -68,38 +84,78 @@ pub(crate) fn load(
         })?),
         None => None,
     };
-    match options.backend {
-        BackendChoice::Rten => Ok(Loaded {
-            backend: rten(weights, settings, options)?.map_err(|source| EmbedError::Backend {
+    let choice = match (options.backend, options.onnxruntime.names_a_provider()) {
+        (BackendChoice::Auto, true) => BackendChoice::OnnxRuntime,
+        (BackendChoice::Native | BackendChoice::Rten, true) => {
+            return Err(EmbedError::Unsupported(
+                "a provider is a part of ONNX Runtime: the chosen backend has none".to_owned(),
+            ));
+        }
+        (choice, _) => choice,
+    };
+    match choice {
+        BackendChoice::Rten => {
+            let backend = rten(weights, settings, options)?;
+            let backend = backend.map_err(|source| EmbedError::Backend {
                 backend: "rten",
                 source,
-            })?,
-            fallback: None,
-        }),
-        BackendChoice::Native => Ok(Loaded {
-            backend: native(files, weights, settings, options, isa)?.map_err(|reason| {
-                EmbedError::Backend {
-                    backend: "native",
-                    source: BackendError::new(BackendErrorKind::UnsupportedModel, reason),
-                }
-            })?,
-            fallback: None,
-        }),
+            })?;
+            Ok(Loaded::preferred(backend))
+        }
+        BackendChoice::Native => {
+            let backend = native(files, weights, settings, options, isa)?;
+            let backend = backend.map_err(|reason| EmbedError::Backend {
+                backend: "native",
+                source: BackendError::new(BackendErrorKind::UnsupportedModel, reason),
+            })?;
+            Ok(Loaded::preferred(backend))
+        }
+        BackendChoice::OnnxRuntime => {
+            let model = onnxruntime::load(weights, settings, options)?;
+            Ok(Loaded {
+                fallback: model.fallback().map(str::to_owned),
+                backend: Box::new(model),
+            })
+        }
         BackendChoice::Auto => match native(files, weights, settings, options, isa)? {
-            Ok(backend) => Ok(Loaded {
-                backend,
-                fallback: None,
-            }),
-            Err(native) => match rten(weights, settings, options)? {
-                Ok(backend) => Ok(Loaded {
-                    backend,
-                    fallback: Some(format!(
-                        "the native engine can't run this model ({native}): RTen does"
-                    )),
-                }),
-                Err(source) => Err(EmbedError::NoBackend { native, source }),
-            },
+            Ok(backend) => Ok(Loaded::preferred(backend)),
+            Err(reason) => graph_engine(weights, settings, options, reason),
         },
+    }
+}
+
+/// ONNX Runtime or RTen for a model that the native engine can't run, by `native`.
+fn graph_engine(
+    weights: &Weights,
+    settings: &Settings,
+    options: &BackendOptions,
+    native: String,
+) -> Result<Loaded, EmbedError> {
+    let why = format!("the native engine can't run this model ({native})");
+    let onnxruntime = match onnxruntime::load_if_possible(weights, settings, options)? {
+        Ok(model) => {
+            let provider = model.fallback().map(|reason| format!("; {reason}"));
+            let provider = provider.unwrap_or_default();
+            return Ok(Loaded {
+                fallback: Some(format!("{why}: ONNX Runtime does{provider}")),
+                backend: Box::new(model),
+            });
+        }
+        Err(reason) => reason,
+    };
+    match rten(weights, settings, options)? {
+        Ok(backend) => Ok(Loaded {
+            fallback: Some(match &onnxruntime {
+                Some(reason) => format!("{why}, nor can ONNX Runtime ({reason}): RTen does"),
+                None => format!("{why}: RTen does"),
+            }),
+            backend,
+        }),
+        Err(source) => Err(EmbedError::NoBackend {
+            native,
+            onnxruntime,
+            source,
+        }),
     }
 }
 
@@ -184,9 +240,9 @@ fn decoder(
     }
 }
 
-/// Longest text that RTen is given. It holds all attention scores of a layer at once: 1 GB for 16
-/// heads at this length, four times that at twice the length.
-const RTEN_MAX_TOKENS: usize = 4096;
+/// Longest text that RTen and ONNX Runtime are given. They hold all attention scores of a layer at
+/// once: 1 GB for 16 heads at this length, four times that at twice the length.
+pub(crate) const GRAPH_MAX_TOKENS: usize = 4096;
 
 /// RTen, or why it can't load a model that another backend may run.
 fn rten(
@@ -196,8 +252,9 @@ fn rten(
 ) -> Result<Result<Box<dyn Backend>, BackendError>, EmbedError> {
     let rten = RtenOptions {
         threads: options.threads.and_then(NonZeroUsize::new),
-        max_tokens: settings.max_tokens.map(|n| n.min(RTEN_MAX_TOKENS)),
+        max_tokens: settings.max_tokens.map(|n| n.min(GRAPH_MAX_TOKENS)),
         hidden_size: settings.hidden_size,
+        head_dim: settings.head_dim,
         // Short texts run several times faster, for a second copy of the weights.
         prepack_weights: true,
         ..RtenOptions::new(settings.pooling)

@@ -5,6 +5,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use akidb_onnxruntime::LibrarySearch;
+
 /// One environment variable.
 #[derive(Debug, Clone, Copy)]
 pub struct Variable {
@@ -42,6 +44,35 @@ pub const AKIDB_LOG: Variable = Variable {
     doc: "Log level on stderr: off, error, warn, info, debug or trace (default: warn)",
 };
 
+/// ONNX Runtime's library.
+pub const ORT_DYLIB_PATH: Variable = Variable {
+    name: "ORT_DYLIB_PATH",
+    doc: "ONNX Runtime's library, or the directory that holds it (default: looked for beside the \
+          program, in the system's directories and in the active Python environment)",
+};
+
+/// Where the system's loader looks for libraries.
+pub const LD_LIBRARY_PATH: Variable = Variable {
+    name: if cfg!(target_os = "macos") {
+        "DYLD_LIBRARY_PATH"
+    } else {
+        "LD_LIBRARY_PATH"
+    },
+    doc: "Further directories in which ONNX Runtime's library is looked for",
+};
+
+/// The active Python environment.
+pub const VIRTUAL_ENV: Variable = Variable {
+    name: "VIRTUAL_ENV",
+    doc: "Python environment whose onnxruntime package has ONNX Runtime's library",
+};
+
+/// The active conda environment.
+pub const CONDA_PREFIX: Variable = Variable {
+    name: "CONDA_PREFIX",
+    doc: "Conda environment whose onnxruntime package has ONNX Runtime's library",
+};
+
 /// Where AKIDB_HOME is unset.
 pub const XDG_DATA_HOME: Variable = Variable {
     name: "XDG_DATA_HOME",
@@ -66,6 +97,10 @@ pub const ALL: &[Variable] = &[
     AKIDB_HOME,
     AKIDB_ISA,
     AKIDB_LOG,
+    ORT_DYLIB_PATH,
+    LD_LIBRARY_PATH,
+    VIRTUAL_ENV,
+    CONDA_PREFIX,
     XDG_CACHE_HOME,
     XDG_DATA_HOME,
     HOME,
@@ -81,6 +116,19 @@ impl Variable {
     pub(crate) fn path(&self) -> Option<PathBuf> {
         let value = std::env::var_os(self.name)?;
         (!value.is_empty()).then(|| value.into())
+    }
+}
+
+/// Where ONNX Runtime's library may be; `named` is where the caller says that it is.
+pub(crate) fn onnxruntime_search(named: Option<PathBuf>) -> LibrarySearch {
+    let directories = std::env::var_os(LD_LIBRARY_PATH.name).unwrap_or_default();
+    let environments = [VIRTUAL_ENV, CONDA_PREFIX].into_iter();
+    LibrarySearch {
+        library: named.or_else(|| ORT_DYLIB_PATH.path()),
+        directories: std::env::split_paths(&directories)
+            .filter(|path| path.is_absolute())
+            .collect(),
+        python_environments: environments.filter_map(|v| v.path()).collect(),
     }
 }
 

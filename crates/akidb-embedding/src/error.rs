@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use akidb_backend::BackendError;
+use akidb_onnxruntime::OnnxRuntimeError;
 
 /// Why a model could not be loaded or a text not embedded.
 #[derive(Debug, thiserror::Error)]
@@ -81,11 +82,16 @@ pub enum EmbedError {
         /// Why.
         source: BackendError,
     },
-    /// Neither the native engine nor RTen can run the model.
+    /// ONNX Runtime's library or a provider of it can't be used.
+    #[error("ONNX Runtime can't be used")]
+    OnnxRuntime(#[source] OnnxRuntimeError),
+    /// No backend can run the model.
     #[error("no backend can run this model")]
     NoBackend {
         /// Why the native engine can't.
         native: String,
+        /// Why ONNX Runtime can't, where it was tried.
+        onnxruntime: Option<String>,
         /// Why RTen can't.
         source: BackendError,
     },
@@ -210,7 +216,20 @@ impl EmbedError {
                 "a model directory needs model.onnx, onnx/model*.onnx or model.safetensors"
                     .to_owned()
             }
-            Self::NoBackend { native, .. } => format!("the native engine can't either: {native}"),
+            Self::NoBackend {
+                native,
+                onnxruntime,
+                ..
+            } => match onnxruntime {
+                Some(reason) => format!(
+                    "the native engine can't either: {native}; nor can ONNX Runtime: {reason}"
+                ),
+                None => format!(
+                    "the native engine can't either: {native}; with an ONNX Runtime library \
+                     (pip install onnxruntime) there is one backend more"
+                ),
+            },
+            Self::OnnxRuntime(error) => return error.hint(),
             Self::Model(_) => {
                 "akidb-embed inspect shows what is in the file; fetch it again if it is damaged"
                     .to_owned()

@@ -14,6 +14,7 @@ mod embedder;
 pub mod env;
 mod error;
 mod model;
+pub mod onnxruntime;
 mod options;
 mod prompt;
 mod provider;

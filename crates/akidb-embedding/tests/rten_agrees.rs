@@ -1,12 +1,12 @@
 //! Two engines that share no code agree on the same files.
 #![allow(clippy::unwrap_used, reason = "a test's helper fails by panicking")]
 
-use std::path::Path;
+mod common;
 
 use akidb_embedding::{BackendChoice, EmbedError, EmbedOptions, Embedder, Precision};
-use akidb_onnx::proto::{ModelProto, NodeProto};
 use akidb_testing::{akidb_mini_goldens, cosine, fixture};
-use prost::Message;
+
+use common::in_an_unknown_form;
 
 fn load(model: &str, backend: BackendChoice) -> Result<Embedder, EmbedError> {
     let builder = Embedder::builder().model(model).backend(backend);
@@ -48,46 +48,15 @@ fn on_other_head_counts_with_inline_and_external_weights() {
     }
 }
 
-/// A copy of `tiny` whose embeddings are negated twice on their way: the same model, in a form
-/// that no exporter writes.
-fn in_an_unknown_form(dir: &Path) {
-    let from = fixture("tiny");
-    for file in ["config.json", "tokenizer.json", "1_Pooling/config.json"] {
-        std::fs::create_dir_all(dir.join("1_Pooling")).unwrap();
-        std::fs::copy(from.join(file), dir.join(file)).unwrap();
-    }
-    let bytes = std::fs::read(from.join("onnx/model.onnx")).unwrap();
-    let mut model = ModelProto::decode(bytes.as_slice()).unwrap();
-    let nodes = &mut model.graph.as_mut().unwrap().node;
-    let lookup = nodes
-        .iter()
-        .position(|n| n.op_type() == "Gather" && n.input[0].contains("embed_tokens"))
-        .unwrap();
-    let embeddings = std::mem::replace(&mut nodes[lookup].output[0], "looked_up".to_owned());
-    for (i, (input, output)) in [("looked_up", "negated"), ("negated", &embeddings)]
-        .into_iter()
-        .enumerate()
-    {
-        let negate = NodeProto {
-            op_type: Some("Neg".to_owned()),
-            name: Some(format!("negate_{i}")),
-            input: vec![input.to_owned()],
-            output: vec![output.to_owned()],
-            ..NodeProto::default()
-        };
-        nodes.insert(lookup + 1 + i, negate);
-    }
-    std::fs::write(dir.join("model.onnx"), model.encode_to_vec()).unwrap();
-}
-
 #[test]
-fn a_graph_that_the_native_engine_does_not_know_runs_on_rten_and_says_so() {
+fn a_graph_that_the_native_engine_does_not_know_runs_elsewhere_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
     in_an_unknown_form(dir.path());
     let model = dir.path().to_str().unwrap();
     let auto = load(model, BackendChoice::Auto).unwrap();
     let provenance = auto.provenance(&EmbedOptions::default()).unwrap();
-    assert_eq!(provenance.backend, "rten");
+    // The other where this machine has a library of it.
+    assert!(["rten", "onnxruntime"].contains(&&*provenance.backend));
     let reason = provenance.fallback.unwrap();
     assert!(reason.contains("Neg"), "{reason}");
 

@@ -18,7 +18,7 @@ pub enum OnnxRuntimeError {
         unusable: Vec<LibraryError>,
     },
     /// The library that was named can't be used.
-    #[error("the ONNX Runtime library can't be used")]
+    #[error(transparent)]
     Library(#[from] LibraryError),
     /// There is no such provider.
     #[error("there is no provider {name:?}")]

@@ -112,7 +112,7 @@ fn run_by(
         name: NAME,
         backend: "onnxruntime",
         precision: facts.quantized().unwrap_or(float),
-        device: provider.name().to_owned(),
+        device: provider.device(),
         tolerance: tolerance(&facts, provider),
     };
     let loaded = catch_panic(NAME, "loading the model", || {

@@ -69,6 +69,11 @@ pub fn tiny_text_goldens() -> Vec<Golden> {
     read("tiny-texts.jsonl")
 }
 
+/// 20 of the texts through all-MiniLM-L6-v2, cut to 256 tokens; vectors have 384 values.
+pub fn minilm_goldens() -> Vec<Golden> {
+    read("all-minilm-l6-v2.jsonl")
+}
+
 /// 24 id sequences of 1 to 512 tokens through `tiny`, `tiny-f16` or `tiny-bf16`; vectors have 28 values.
 pub fn hidden_goldens(fixture: &str) -> Vec<HiddenGolden> {
     read(&format!("{fixture}.jsonl"))
@@ -111,6 +116,15 @@ mod tests {
             hello.map(|g| &g.ids[..]),
             Some(&[9707, 11, 1879, 0, 16381][..])
         );
+    }
+
+    #[test]
+    fn minilm() {
+        let goldens = minilm_goldens();
+        assert_eq!(goldens.len(), 20);
+        assert!(goldens.iter().all(|g| g.vector.len() == 384));
+        assert!(goldens.iter().all(|g| g.ids.first() == Some(&101)));
+        assert!(goldens.iter().any(|g| g.truncated && g.ids.len() == 256));
     }
 
     #[test]

@@ -13,8 +13,8 @@ mod skip;
 
 pub use compare::{cosine, max_abs_diff};
 pub use golden::{
-    Golden, HiddenGolden, Pair, TokenGolden, akidb_mini_goldens, hidden_goldens, pairs,
-    tiny_text_goldens, token_goldens,
+    Golden, HiddenGolden, Pair, TokenGolden, akidb_mini_goldens, hidden_goldens, minilm_goldens,
+    pairs, tiny_text_goldens, token_goldens,
 };
-pub use path::{builtin_model_dir, fixture, minilm, python_environment, qwen3_tokenizer};
+pub use path::{builtin_model_dir, fixture, minilm, onnxruntime_library, qwen3_tokenizer};
 pub use skip::skip;

@@ -47,15 +47,21 @@ pub fn qwen3_tokenizer() -> Option<PathBuf> {
     path.is_file().then_some(path)
 }
 
-/// The Python environment under `target/` whose `onnxruntime` package has a library, if
-/// `scripts/fetch_onnxruntime.sh` has made it.
-pub fn python_environment() -> Option<PathBuf> {
-    let path = workspace_dir().join("target/python");
-    path.is_dir().then_some(path)
+/// The directory of ONNX Runtime's library: the one that `ORT_DYLIB_PATH` names, or that of the Python
+/// package under `target/`, if `scripts/fetch_onnxruntime.sh` has put it there.
+pub fn onnxruntime_library() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("ORT_DYLIB_PATH") {
+        return Some(path.into());
+    }
+    let pythons = workspace_dir().join("target/python/lib").read_dir().ok()?;
+    pythons
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .map(|python| python.join("site-packages/onnxruntime/capi"))
+        .find(|path| path.is_dir())
 }
 
 /// The model directory of all-MiniLM-L6-v2 under `target/` (`f32`, `int8`), if
-/// `scripts/fetch_minilm.py` has made it.
+/// `scripts/fetch_minilm.sh` has made it.
 pub fn minilm() -> Option<PathBuf> {
     let path = workspace_dir().join("target/all-MiniLM-L6-v2");
     path.join("onnx/model.onnx").is_file().then_some(path)

@@ -26,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) eos_token_ids: Vec<u32>,
     pub(crate) vocab_size: Option<usize>,
     pub(crate) hidden_size: Option<usize>,
+    /// Width of an attention head.
+    pub(crate) head_dim: Option<usize>,
     /// Longest text in tokens: the smallest of the limits that the files state.
     pub(crate) max_tokens: Option<usize>,
     /// Dimensions that vectors may be cut to, where the model names them.
@@ -40,6 +42,8 @@ struct Config {
     eos_token_id: Option<OneOrMany>,
     vocab_size: Option<usize>,
     hidden_size: Option<usize>,
+    head_dim: Option<usize>,
+    num_attention_heads: Option<usize>,
     max_position_embeddings: Option<usize>,
     matryoshka_dimensions: Option<Vec<usize>>,
 }
@@ -107,6 +111,9 @@ impl Settings {
             },
             vocab_size: config.vocab_size,
             hidden_size: config.hidden_size,
+            head_dim: config
+                .head_dim
+                .or_else(|| config.hidden_size?.checked_div(config.num_attention_heads?)),
             max_tokens,
             matryoshka_dimensions: config.matryoshka_dimensions,
         })
@@ -212,6 +219,7 @@ mod tests {
         assert_eq!(s.pooling, Pooling::LastToken);
         assert_eq!(s.eos_token_ids, [16381]);
         assert_eq!((s.vocab_size, s.max_tokens), (Some(16384), Some(2048)));
+        assert_eq!(s.head_dim, Some(64));
         assert!(s.prompts.by_name["query"].starts_with("Instruct: "));
     }
 

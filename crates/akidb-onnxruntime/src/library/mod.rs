@@ -20,6 +20,8 @@ pub use search::LibrarySearch;
 #[derive(Debug)]
 pub struct Library {
     path: PathBuf,
+    /// The same without links: its name may have the version.
+    file: PathBuf,
     build: String,
     pub(crate) environment: Environment,
     pub(crate) plugins: Plugins,
@@ -62,9 +64,9 @@ impl Library {
         let branch = self.build.split("git-branch=rel-").nth(1);
         let version = branch.and_then(|rest| rest.split([',', ' ']).next());
         version.or_else(|| {
-            let name = self.path.file_name()?.to_str()?;
-            name.find(|c: char| c.is_ascii_digit())
-                .map(|at| name[at..].trim_end_matches(".dylib"))
+            let name = self.file.file_name()?.to_str()?;
+            let at = name.find(|c: char| c.is_ascii_digit())?;
+            Some(name.get(at..)?.trim_end_matches(".dylib"))
         })
     }
 
@@ -113,6 +115,7 @@ fn open(path: &Path) -> Result<&'static Library, LibraryError> {
     let build = ort::info().to_owned();
     tracing::info!(path = %absolute.display(), build, "ONNX Runtime opened");
     Ok(OPENED.get_or_init(|| Library {
+        file: absolute.canonicalize().unwrap_or_else(|_| absolute.clone()),
         path: absolute,
         build,
         environment,
@@ -162,7 +165,11 @@ fn start(path: &Path) -> Result<Environment, LibraryProblem> {
 
 fn load_problem(error: LoadDynamicError) -> LibraryProblem {
     match error {
-        LoadDynamicError::Dlopen { error, .. } => LibraryProblem::Open(error.to_string()),
+        LoadDynamicError::Dlopen { error, .. } => {
+            // The cause has what the system's loader says.
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            LibraryProblem::Open(cause.unwrap_or_else(|| error.to_string()))
+        }
         LoadDynamicError::BadVersion { version_str, .. } => LibraryProblem::TooOld {
             version: version_str,
         },

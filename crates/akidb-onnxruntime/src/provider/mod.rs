@@ -119,6 +119,14 @@ impl Provider {
             Self::Plugin(_) => "plugin",
         }
     }
+
+    /// What a model runs on, for the answer.
+    pub(crate) fn device(&self) -> String {
+        match self {
+            Self::Plugin(plugin) => format!("plugin {}", plugin.short_name()),
+            other => other.name().to_owned(),
+        }
+    }
 }
 
 impl ProviderChoice {
@@ -263,5 +271,6 @@ mod tests {
         assert_eq!(plugin.device, Some(DeviceFilter::Gpu));
         assert_eq!(plugin.options["num"], "1");
         assert_eq!(plugin.options.len(), 1);
+        assert_eq!(Provider::Plugin(plugin).device(), "plugin x");
     }
 }

@@ -21,6 +21,16 @@ pub(crate) struct Plugins {
     opened: Mutex<Vec<(PathBuf, Vec<String>)>>,
 }
 
+impl PluginOptions {
+    /// The library's name, such as `onnxruntime_ggml`.
+    pub(crate) fn short_name(&self) -> String {
+        let stem = self.library.file_stem().unwrap_or_default();
+        let stem = stem.to_string_lossy();
+        let name = stem.strip_prefix("lib").unwrap_or(&stem);
+        name.chars().take(40).collect()
+    }
+}
+
 /// Opens the plugin, unless it is open, and adds its devices to a session.
 pub(super) fn register(
     builder: SessionBuilder,
@@ -71,15 +81,23 @@ fn open(options: &PluginOptions, library: &Library) -> Result<Vec<String>, Strin
     }
     let environment = &library.environment;
     let before = providers(environment);
-    // Any name will do that no other plugin has.
-    let name = format!("plugin-{}", opened.len());
     environment
-        .register_ep_library(name, &path)
+        .register_ep_library(registration(options, opened.len()), &path)
         .map_err(|error| error.to_string())?;
     let mut added = providers(environment);
     added.retain(|name| !before.contains(name));
     opened.push((path, added.clone()));
     Ok(added)
+}
+
+/// The name that the plugin is opened under, which some give to their provider: the library's.
+fn registration(options: &PluginOptions, index: usize) -> String {
+    let name = options.short_name();
+    match index {
+        0 => name,
+        // No two plugins may have one name.
+        _ => format!("{name}-{index}"),
+    }
 }
 
 fn providers(environment: &Environment) -> Vec<String> {

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's helper fails by panicking")]
 #![allow(dead_code, reason = "each test file uses its own part")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use akidb_backend::{Backend, BackendError, Pooling, TokenBatch};
 use akidb_onnxruntime::{
@@ -10,24 +10,17 @@ use akidb_onnxruntime::{
     Provider, ProviderChoice,
 };
 
-pub(crate) fn search() -> LibrarySearch {
-    LibrarySearch {
-        library: std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from),
-        directories: Vec::new(),
-        python_environments: akidb_testing::python_environment().into_iter().collect(),
-    }
-}
-
 /// The library, or `None` and a line that says that the test is skipped.
 pub(crate) fn library() -> Option<&'static Library> {
-    match Library::find(&search()) {
-        Ok(library) => Some(library),
-        Err(OnnxRuntimeError::NoLibrary { unusable }) if unusable.is_empty() => {
-            akidb_testing::skip("no ONNX Runtime library (scripts/fetch_onnxruntime.sh gets one)");
-            None
-        }
-        Err(error) => panic!("{error}: {:?}", std::error::Error::source(&error)),
-    }
+    let Some(library) = akidb_testing::onnxruntime_library() else {
+        akidb_testing::skip("no ONNX Runtime library (scripts/fetch_onnxruntime.sh gets one)");
+        return None;
+    };
+    let search = LibrarySearch {
+        library: Some(library),
+        ..LibrarySearch::default()
+    };
+    Some(Library::find(&search).unwrap())
 }
 
 /// Options for the CPU, with the head width that the fixtures' config.json states.

@@ -1,0 +1,95 @@
+//! Arguments for ONNX Runtime.
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, ValueEnum};
+
+use akidb_embedding::onnxruntime::{
+    OnnxRuntimeError, Optimization, Provider, ProviderChoice, SessionOptions,
+};
+use akidb_embedding::{EmbedError, EmbedderBuilder};
+
+use crate::error::CliError;
+
+/// Which ONNX Runtime, and what runs a model inside it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "ONNX Runtime")]
+pub(crate) struct OnnxRuntimeArgs {
+    /// ONNX Runtime's library, or the directory that holds it [default: ORT_DYLIB_PATH, else looked
+    /// for in the system and in the active Python environment]
+    #[arg(long, value_name = "PATH")]
+    ort_library: Option<PathBuf>,
+
+    /// What runs the model inside ONNX Runtime; one that is named means --backend onnxruntime
+    /// [default: CoreML on a Mac, CUDA where the library has it, else the CPU]
+    #[arg(long, value_name = "NAME", value_parser = providers())]
+    provider: Option<String>,
+
+    /// An option of the provider, under its name in ONNX Runtime; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", requires = "provider", value_parser = key_and_value)]
+    provider_option: Vec<(String, String)>,
+
+    /// Keep the memory of past runs for the next: a little faster, and never given back
+    #[arg(long)]
+    ort_arena: bool,
+
+    /// Keep a plan of the memory for each shape, for texts that have one length
+    #[arg(long)]
+    ort_memory_pattern: bool,
+
+    /// How much ONNX Runtime rewrites the graph
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Level::All)]
+    ort_optimization: Level,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Level {
+    /// Not at all
+    Disabled,
+    /// Fold constants
+    Basic,
+    /// Fuse operators too
+    Extended,
+    /// All there is
+    All,
+}
+
+fn providers() -> PossibleValuesParser {
+    PossibleValuesParser::new(["auto"].into_iter().chain(Provider::NAMES))
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("it must be KEY=VALUE".to_owned()),
+    }
+}
+
+impl OnnxRuntimeArgs {
+    pub(crate) fn apply(&self, builder: EmbedderBuilder) -> Result<EmbedderBuilder, CliError> {
+        let mut builder = builder.onnxruntime_session(SessionOptions {
+            arena: self.ort_arena,
+            memory_pattern: self.ort_memory_pattern,
+            optimization: match self.ort_optimization {
+                Level::Disabled => Optimization::Disabled,
+                Level::Basic => Optimization::Basic,
+                Level::Extended => Optimization::Extended,
+                Level::All => Optimization::All,
+            },
+        });
+        if let Some(library) = &self.ort_library {
+            builder = builder.onnxruntime_library(library);
+        }
+        Ok(builder.provider(self.choice().map_err(EmbedError::OnnxRuntime)?))
+    }
+
+    fn choice(&self) -> Result<ProviderChoice, OnnxRuntimeError> {
+        let options = self.provider_option.iter().cloned();
+        match self.provider.as_deref() {
+            None => Ok(ProviderChoice::Auto),
+            Some("auto") if self.provider_option.is_empty() => Ok(ProviderChoice::Auto),
+            Some(name) => Provider::new(name, options).map(ProviderChoice::Named),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The ONNX Runtime backend: which library, which provider, which settings.
+//!
+//! ```no_run
+//! use akidb_embedding::{BackendChoice, Embedder};
+//! use akidb_embedding::onnxruntime::{Provider, ProviderChoice};
+//!
+//! let provider = Provider::new("coreml", [("ml_compute_units", "cpu_and_neural_engine")])?;
+//! let embedder = Embedder::builder()
+//!     .model("path/to/model")
+//!     .backend(BackendChoice::OnnxRuntime)
+//!     .provider(ProviderChoice::Named(provider))
+//!     .build()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use akidb_backend::{BackendError, BackendErrorKind};
+
+use crate::backend::{BackendOptions, GRAPH_MAX_TOKENS};
+use crate::env;
+use crate::error::EmbedError;
+use crate::model::{Settings, Source, Weights};
+
+pub use akidb_onnxruntime::{
+    ArenaExtendStrategy, CoreMlOptions, CudaOptions, CudnnConvAlgoSearch, DeviceFilter,
+    DirectMlOptions, Library, LibraryError, LibraryProblem, MlComputeUnits, ModelFormat,
+    OnnxRuntimeError, OpenVinoOptions, Optimization, PerformancePreference, PluginOptions,
+    Provider, ProviderChoice, SessionOptions, SpecializationStrategy, TensorRtOptions,
+    XnnpackOptions,
+};
+use akidb_onnxruntime::{GraphOptions, OnnxRuntimeModel, OnnxRuntimeOptions};
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OnnxRuntimeChoice {
+    pub(crate) library: Option<PathBuf>,
+    pub(crate) provider: ProviderChoice,
+    pub(crate) session: SessionOptions,
+}
+
+impl OnnxRuntimeChoice {
+    pub(crate) fn names_a_provider(&self) -> bool {
+        self.provider != ProviderChoice::Auto
+    }
+}
+
+/// The library that a model would be run with: `named`, else as
+/// [`EmbedderBuilder::onnxruntime_library`](crate::EmbedderBuilder::onnxruntime_library) says.
+///
+/// # Errors
+/// When there is none that can be used.
+pub fn library(named: Option<PathBuf>) -> Result<&'static Library, OnnxRuntimeError> {
+    Library::find(&env::onnxruntime_search(named))
+}
+
+/// The model in ONNX Runtime.
+pub(crate) fn load(
+    weights: &Weights,
+    settings: &Settings,
+    options: &BackendOptions,
+) -> Result<OnnxRuntimeModel, EmbedError> {
+    run(weights, settings, options).map_err(failed)
+}
+
+/// The model in ONNX Runtime, or why another backend is to run it: `None` when there is no library.
+pub(crate) fn load_if_possible(
+    weights: &Weights,
+    settings: &Settings,
+    options: &BackendOptions,
+) -> Result<Result<OnnxRuntimeModel, Option<String>>, EmbedError> {
+    match run(weights, settings, options) {
+        Ok(model) => Ok(Ok(model)),
+        Err(OnnxRuntimeError::NoLibrary { unusable }) if unusable.is_empty() => Ok(Err(None)),
+        Err(error @ OnnxRuntimeError::NoLibrary { .. }) => Ok(Err(Some(error.to_string()))),
+        Err(OnnxRuntimeError::Model(e)) if e.kind() == BackendErrorKind::UnsupportedModel => {
+            Ok(Err(Some(e.to_string())))
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn failed(error: OnnxRuntimeError) -> EmbedError {
+    match error {
+        OnnxRuntimeError::Model(source) => EmbedError::Backend {
+            backend: "onnxruntime",
+            source,
+        },
+        other => EmbedError::OnnxRuntime(other),
+    }
+}
+
+fn run(
+    weights: &Weights,
+    settings: &Settings,
+    options: &BackendOptions,
+) -> Result<OnnxRuntimeModel, OnnxRuntimeError> {
+    let choice = &options.onnxruntime;
+    let model = OnnxRuntimeOptions {
+        graph: GraphOptions {
+            max_tokens: settings.max_tokens.map(|n| n.min(GRAPH_MAX_TOKENS)),
+            hidden_size: settings.hidden_size,
+            head_dim: settings.head_dim,
+            ..GraphOptions::new(settings.pooling)
+        },
+        provider: choice.provider.clone(),
+        threads: options.threads.and_then(NonZeroUsize::new),
+        session: choice.session,
+    };
+    match &weights.source {
+        Source::Safetensors(_) => Err(OnnxRuntimeError::Model(BackendError::new(
+            BackendErrorKind::UnsupportedModel,
+            "ONNX Runtime runs ONNX files, not safetensors",
+        ))),
+        Source::Onnx(path) => {
+            OnnxRuntimeModel::load(library(choice.library.clone())?, path, &model)
+        }
+        Source::OnnxBytes(bytes) => {
+            OnnxRuntimeModel::from_static(library(choice.library.clone())?, bytes, &model)
+        }
+    }
+}
