@@ -1,5 +1,7 @@
 //! Arguments that several commands share.
 
+use std::path::Path;
+
 use clap::{Args, Parser, ValueEnum};
 
 use akidb_embedding::onnxruntime::OnnxRuntimeError;
@@ -93,6 +95,16 @@ impl ModelArgs {
             || std::thread::available_parallelism().map_or(1, usize::from),
             usize::from,
         )
+    }
+
+    /// Whether the user named a model.
+    pub(crate) fn names_a_model(&self) -> bool {
+        self.model.is_some()
+    }
+
+    /// ONNX Runtime's library, where the user named it.
+    pub(crate) fn onnxruntime_library(&self) -> Option<&Path> {
+        self.onnxruntime.library()
     }
 
     /// Loads the model, and says which one it is where the user didn't.

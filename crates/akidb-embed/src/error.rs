@@ -28,6 +28,8 @@ pub(crate) enum CliError {
     Line { place: String, source: LineError },
     #[error("{to} can't be written")]
     Write { to: String, source: std::io::Error },
+    #[error("no backend runs this model: {0}")]
+    NoBackendRuns(String),
     #[error("{failed} of {of} texts could not be embedded")]
     SomeTexts { failed: usize, of: usize },
 }
@@ -100,7 +102,9 @@ impl CliError {
             Self::SomeTexts { .. } => {
                 Some("the lines before this one say why, by the texts' index".to_owned())
             }
-            Self::Inspect(_) | Self::Read { .. } | Self::Write { .. } => None,
+            Self::Inspect(_) | Self::Read { .. } | Self::Write { .. } | Self::NoBackendRuns(_) => {
+                None
+            }
         }
     }
 }

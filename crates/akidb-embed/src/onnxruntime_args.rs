@@ -1,6 +1,6 @@
 //! Arguments for ONNX Runtime.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
@@ -67,6 +67,10 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 }
 
 impl OnnxRuntimeArgs {
+    pub(crate) fn library(&self) -> Option<&Path> {
+        self.ort_library.as_deref()
+    }
+
     pub(crate) fn apply(&self, builder: EmbedderBuilder) -> Result<EmbedderBuilder, CliError> {
         let mut builder = builder.onnxruntime_session(SessionOptions {
             arena: self.ort_arena,

@@ -76,14 +76,7 @@ pub(crate) fn load(
             "0 threads can't run anything".to_owned(),
         ));
     }
-    let isa = match env::AKIDB_ISA.get() {
-        Some(value) => Some(value.parse::<Isa>().map_err(|e| EmbedError::Environment {
-            name: env::AKIDB_ISA.name,
-            value,
-            why: e.to_string(),
-        })?),
-        None => None,
-    };
+    let isa = forced_isa()?;
     let choice = match (options.backend, options.onnxruntime.names_a_provider()) {
         (BackendChoice::Auto, true) => BackendChoice::OnnxRuntime,
         (BackendChoice::Native | BackendChoice::Rten, true) => {
@@ -121,6 +114,21 @@ pub(crate) fn load(
             Ok(backend) => Ok(Loaded::preferred(backend)),
             Err(reason) => graph_engine(weights, settings, options, reason),
         },
+    }
+}
+
+/// The CPU tier that the environment names.
+pub(crate) fn forced_isa() -> Result<Option<Isa>, EmbedError> {
+    let Some(value) = env::AKIDB_ISA.get() else {
+        return Ok(None);
+    };
+    match value.parse::<Isa>() {
+        Ok(isa) => Ok(Some(isa)),
+        Err(e) => Err(EmbedError::Environment {
+            name: env::AKIDB_ISA.name,
+            value,
+            why: e.to_string(),
+        }),
     }
 }
 

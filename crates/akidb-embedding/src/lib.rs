@@ -9,6 +9,7 @@
 
 mod backend;
 mod builder;
+pub mod diagnostics;
 mod distinct;
 mod embedder;
 pub mod env;

@@ -76,7 +76,11 @@ impl OnnxRuntimeModel {
         let interface = Interface::of(&source.onnx, &options.graph)?;
         let mut candidates = options.provider.candidates(library);
         let last = candidates.pop().unwrap_or(Provider::Cpu);
-        let mut failures = Vec::new();
+        let missing = options.provider.missing(library);
+        let mut failures: Vec<String> = missing
+            .map(|name| format!("{name}: not in the library"))
+            .into_iter()
+            .collect();
         for provider in &candidates {
             match run_by(library, source, options, provider, interface.clone()) {
                 Ok(model) => return Ok(Self::new(model, provider, &failures)),

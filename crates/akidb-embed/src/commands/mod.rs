@@ -1,6 +1,7 @@
 //! One file a command.
 
 mod bench;
+mod doctor;
 mod embed;
 mod inspect;
 mod similarity;
@@ -18,6 +19,8 @@ pub(crate) enum Command {
     Similarity(similarity::SimilarityArgs),
     /// Measure how fast a model runs here
     Bench(bench::BenchArgs),
+    /// Show what this machine has, and how fast each backend runs a model here
+    Doctor(doctor::DoctorArgs),
     /// Show what is inside a model
     Inspect(inspect::InspectArgs),
 }
@@ -28,6 +31,7 @@ pub(crate) fn run(command: Command) -> Result<(), CliError> {
         Command::Embed(args) => embed::run(&args),
         Command::Similarity(args) => similarity::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Inspect(args) => inspect::run(&args),
     }
 }

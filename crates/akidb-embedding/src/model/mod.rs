@@ -8,6 +8,6 @@ mod variants;
 
 pub use builtin::BUILTIN_MODEL;
 pub(crate) use files::ModelFiles;
-pub(crate) use resolve::resolve;
+pub(crate) use resolve::{all, resolve};
 pub(crate) use settings::Settings;
 pub(crate) use variants::{Source, Weights};

@@ -14,6 +14,13 @@ pub(crate) fn resolve(model: Option<&str>) -> Result<ModelFiles, EmbedError> {
     resolve_in(model, home().as_deref())
 }
 
+/// Every model that a name is enough for: the built-in one, then those that are installed.
+pub(crate) fn all() -> Result<Vec<ModelFiles>, EmbedError> {
+    let mut models = vec![ModelFiles::builtin()];
+    models.extend(installed(home().as_deref())?);
+    Ok(models)
+}
+
 fn resolve_in(model: Option<&str>, home: Option<&Path>) -> Result<ModelFiles, EmbedError> {
     let Some(model) = model else {
         let mut installed = installed(home)?;

@@ -46,8 +46,8 @@ pub enum Provider {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ProviderChoice {
     /// The first of these that the library has and that can be started: CoreML on a Mac (all
-    /// processors, ML Program), CUDA, DirectML on Windows, else the CPU. What was there and could
-    /// not be started is told.
+    /// processors, ML Program), CUDA, DirectML on Windows, else the CPU. A Mac's library without
+    /// CoreML is told, and what was there and could not be started.
     #[default]
     Auto,
     /// This one or an error.
@@ -140,6 +140,12 @@ impl ProviderChoice {
                 .filter(|provider| available.contains(&provider.name()))
                 .collect(),
         }
+    }
+
+    /// The provider that this system's libraries have and that `library` lacks.
+    pub(crate) fn missing(&self, library: &Library) -> Option<&'static str> {
+        let expected = cfg!(target_os = "macos") && *self == Self::Auto;
+        (expected && !library.providers().contains(&"coreml")).then_some("coreml")
     }
 }
 

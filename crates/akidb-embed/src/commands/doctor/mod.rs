@@ -1,0 +1,59 @@
+//! `doctor`: what this machine has, and what runs a model on it.
+
+mod machine;
+mod model;
+mod render;
+
+use std::io::Write;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::args::ModelArgs;
+use crate::error::CliError;
+use machine::Machine;
+use model::ModelReport;
+
+#[derive(Debug, Args)]
+#[command(after_help = "With --model, each backend that can run it is timed.")]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// Print one JSON object, to be kept or attached to a report
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    machine: Machine,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<ModelReport>,
+}
+
+pub(crate) fn run(args: &DoctorArgs) -> Result<(), CliError> {
+    let machine = Machine::examine(args.model.onnxruntime_library())?;
+    let model = match args.model.names_a_model() {
+        true => Some(ModelReport::make(&args.model)),
+        false => None,
+    };
+    let report = Report { machine, model };
+    let text = if args.json {
+        let mut json = serde_json::to_string_pretty(&report).unwrap_or_default();
+        json.push('\n');
+        json
+    } else {
+        render::text(&report)
+    };
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .map_err(|source| CliError::Write {
+            to: "standard output".to_owned(),
+            source,
+        })?;
+    match report.model.and_then(|model| model.error) {
+        Some(error) => Err(CliError::NoBackendRuns(error)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,75 @@
+//! `doctor` as a user meets it.
+#![allow(clippy::unwrap_used, reason = "a test's helper fails by panicking")]
+
+mod common;
+
+use common::{akidb, json};
+
+#[test]
+fn the_machine_without_a_model() {
+    let out = akidb(&["doctor"]);
+    assert_eq!((out.code, &*out.stderr), (0, ""));
+    for word in [
+        "program",
+        "cpu",
+        "native",
+        "rten",
+        "onnxruntime",
+        "akidb-mini (built in)",
+    ] {
+        assert!(
+            out.stdout.contains(word),
+            "{word:?} is missing in:\n{}",
+            out.stdout
+        );
+    }
+}
+
+#[test]
+fn a_model_on_each_backend() {
+    let tiny = akidb_testing::fixture("tiny");
+    let library = akidb_testing::onnxruntime_library();
+    let library = library.unwrap_or_else(|| "nowhere.so".into());
+    let args = ["doctor", "--json", "-m", tiny.to_str().unwrap()];
+    let out = akidb(&[&args[..], &["--ort-library", library.to_str().unwrap()]].concat());
+    assert_eq!((out.code, &*out.stderr), (0, ""));
+    let report = json(&out.stdout);
+    assert_eq!(report["model"]["auto"]["backend"], "native");
+    let backends = report["model"]["backends"].as_array().unwrap();
+    assert_eq!(backends.len(), 3);
+    for backend in &backends[..2] {
+        assert!(backend["one_text_ms"].as_f64().unwrap() > 0.0, "{backend}");
+    }
+    let onnxruntime = &report["machine"]["onnxruntime"];
+    if onnxruntime["state"] == "found" {
+        assert!(
+            onnxruntime["providers"]
+                .as_array()
+                .unwrap()
+                .contains(&"cpu".into())
+        );
+        assert!(backends[2]["one_text_ms"].as_f64().unwrap() > 0.0);
+    } else {
+        akidb_testing::skip("no ONNX Runtime library (scripts/fetch_onnxruntime.sh gets one)");
+        assert!(onnxruntime["why"].as_str().unwrap().contains("nowhere.so"));
+        assert!(backends[2]["why"].as_str().unwrap().contains("nowhere.so"));
+    }
+}
+
+#[test]
+fn a_model_that_no_backend_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let tiny = akidb_testing::fixture("tiny");
+    for file in ["config.json", "tokenizer.json"] {
+        std::fs::copy(tiny.join(file), dir.path().join(file)).unwrap();
+    }
+    std::fs::write(dir.path().join("model.onnx"), "nonsense").unwrap();
+    let out = akidb(&["doctor", "-m", dir.path().to_str().unwrap()]);
+    assert_eq!(out.code, 1);
+    assert!(out.stdout.contains("can't: "), "{}", out.stdout);
+    assert!(
+        out.stderr.starts_with("error: no backend runs this model"),
+        "{}",
+        out.stderr
+    );
+}
