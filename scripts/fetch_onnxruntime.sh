@@ -1,6 +1,6 @@
 #!/bin/sh
-# Puts ONNX Runtime's library into a Python environment in DIR, out of PyPI's package, for the tests
-# that run on it. Without Python it says so and succeeds.
+# Puts ONNX Runtime's library, and a plugin with a provider, into a Python environment in DIR, out of
+# PyPI's packages, for the tests that run on them. Without Python it says so and succeeds.
 # Usage: fetch_onnxruntime.sh [DIR]      DIR defaults to target/python
 set -eu
 
@@ -19,5 +19,7 @@ fi
 
 python3 -m venv "$dir"
 # The library alone: the Python code around it, which needs further packages, is not run.
-"$dir/bin/pip" install --quiet --no-deps --disable-pip-version-check "$package"
+pip() { "$dir/bin/pip" install --quiet --no-deps --disable-pip-version-check "$@"; }
+pip "$package"
+pip onnxruntime-ggml==0.2.0 || echo "onnxruntime: there is no plugin for this system"
 echo "onnxruntime: $package put into $dir"

@@ -30,9 +30,9 @@ pub(crate) struct OnnxRuntimeArgs {
     #[arg(long, value_name = "KEY=VALUE", requires = "provider", value_parser = key_and_value)]
     provider_option: Vec<(String, String)>,
 
-    /// Keep the memory of past runs for the next: a little faster, and never given back
+    /// Give the memory of each run back after it
     #[arg(long)]
-    ort_arena: bool,
+    ort_no_arena: bool,
 
     /// Keep a plan of the memory for each shape, for texts that have one length
     #[arg(long)]
@@ -73,7 +73,7 @@ impl OnnxRuntimeArgs {
 
     pub(crate) fn apply(&self, builder: EmbedderBuilder) -> Result<EmbedderBuilder, CliError> {
         let mut builder = builder.onnxruntime_session(SessionOptions {
-            arena: self.ort_arena,
+            arena: !self.ort_no_arena,
             memory_pattern: self.ort_memory_pattern,
             optimization: match self.ort_optimization {
                 Level::Disabled => Optimization::Disabled,

@@ -57,7 +57,7 @@ fn settings_are_taken() {
         &library,
         "--backend",
         "onnxruntime",
-        "--ort-arena",
+        "--ort-no-arena",
         "--ort-memory-pattern",
         "--ort-optimization",
         "basic",

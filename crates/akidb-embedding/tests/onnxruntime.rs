@@ -1,7 +1,7 @@
 //! ONNX Runtime behind the facade: what is chosen, what is said of it, and what can't be.
 #![allow(clippy::unwrap_used, reason = "a test's helper fails by panicking")]
 
-mod common;
+mod unknown_form;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use akidb_onnx::proto::ModelProto;
 use akidb_testing::{cosine, fixture};
 use prost::Message;
 
-use common::in_an_unknown_form;
+use unknown_form::in_an_unknown_form;
 
 const TEXTS: [&str; 3] = ["a", "the quick brown fox", ""];
 

@@ -1,12 +1,12 @@
 //! Two engines that share no code agree on the same files.
 #![allow(clippy::unwrap_used, reason = "a test's helper fails by panicking")]
 
-mod common;
+mod unknown_form;
 
 use akidb_embedding::{BackendChoice, EmbedError, EmbedOptions, Embedder, Precision};
 use akidb_testing::{akidb_mini_goldens, cosine, fixture};
 
-use common::in_an_unknown_form;
+use unknown_form::in_an_unknown_form;
 
 fn load(model: &str, backend: BackendChoice) -> Result<Embedder, EmbedError> {
     let builder = Embedder::builder().model(model).backend(backend);

@@ -18,7 +18,7 @@ use crate::provider::ProviderChoice;
 ///     provider: ProviderChoice::Named(Provider::Cpu),
 ///     ..OnnxRuntimeOptions::new(Pooling::Mean)
 /// };
-/// assert!(!options.session.arena);
+/// assert!(options.session.arena);
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct OnnxRuntimeOptions {
@@ -45,16 +45,28 @@ impl OnnxRuntimeOptions {
 }
 
 /// Settings of an ONNX Runtime session.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SessionOptions {
-    /// Keep the memory of past runs for the next ones. It grows to what the largest mix of lengths
-    /// has needed and never shrinks, for a few percent of speed: off by default.
+    /// Keep the memory of past runs for the next ones: what the largest run has needed, which
+    /// `akidb-graph` bounds. On by default: quicker, and without it the system's allocator ends up with
+    /// more.
     pub arena: bool,
-    /// Plan memory anew for each shape and keep the plans. Of use where all texts have one length.
+    /// Keep a plan of the memory for each shape. Off by default: of use where all texts have one
+    /// length.
     pub memory_pattern: bool,
     /// How much ONNX Runtime rewrites the graph.
     pub optimization: Optimization,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self {
+            arena: true,
+            memory_pattern: false,
+            optimization: Optimization::All,
+        }
+    }
 }
 
 /// How much ONNX Runtime rewrites a graph before it runs.

@@ -1,5 +1,5 @@
 //! What can't be run is refused with an error that says why, and the process goes on.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 mod common;
 

@@ -108,15 +108,11 @@ fn file_name(path: &Path) -> String {
 mod tests {
     use super::*;
 
-    fn touch(path: &Path) {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, "").unwrap();
-    }
-
     #[test]
     fn the_unversioned_name_then_the_newest() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(in_directory(dir.path()), None);
+        let touch = |path: &Path| std::fs::write(path, "").unwrap();
         for name in [
             "libonnxruntime_providers_shared.so",
             "libonnxruntime.so.1.9.0",
@@ -140,8 +136,10 @@ mod tests {
         let package = "lib/python3.11/site-packages/onnxruntime/capi/libonnxruntime.so.1.32.0";
         let python = dir.path().join("venv").join(package);
         let plain = dir.path().join("lib/libonnxruntime.so");
-        touch(&python);
-        touch(&plain);
+        for path in [&python, &plain] {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
         let search = LibrarySearch {
             library: None,
             directories: vec![dir.path().join("lib")],
