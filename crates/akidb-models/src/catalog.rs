@@ -1,0 +1,179 @@
+//! Models that are known by name.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::hex::Commit;
+use crate::name::RepoPath;
+
+/// The catalog of this program.
+const COMPILED_IN: &str = include_str!("catalog.json");
+
+/// Its extension, in the store's home.
+const EXTENSION: &str = "catalog.json";
+
+/// Known models. `{home}/catalog.json`, of the same form as the compiled-in catalog, adds models and
+/// replaces those with the same id.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Catalog {
+    models: Vec<CatalogEntry>,
+}
+
+/// What is known of a model before it is here. What is fetched goes by the hub's own listing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CatalogEntry {
+    /// The repository, or the built-in model's id.
+    pub id: String,
+    /// Short names, in lower case.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// The commit that is fetched unless another one is asked for.
+    pub revision: Option<Commit>,
+    /// As the hub names it.
+    pub license: Option<String>,
+    /// Values of a vector.
+    pub dimension: Option<usize>,
+    /// Fewest values that vectors may be cut to.
+    pub least_dimension: Option<usize>,
+    /// Longest text in tokens.
+    pub max_tokens: Option<usize>,
+    /// What is put before a query.
+    pub query_prompt: Option<String>,
+    /// Settings and tokenizer, which every variant needs.
+    #[serde(default)]
+    pub files: Vec<RepoPath>,
+    /// Its weights.
+    #[serde(default)]
+    pub variants: Vec<CatalogVariant>,
+}
+
+/// Weights of a known model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CatalogVariant {
+    /// `f32`, `fp16`, `int8` …, or `safetensors`.
+    pub name: String,
+    /// About how many bytes its own files have.
+    pub size: u64,
+    /// Its own files.
+    #[serde(default)]
+    pub files: Vec<RepoPath>,
+}
+
+impl Catalog {
+    /// The compiled-in catalog with the extension in `home`.
+    pub(crate) fn load(home: Option<&Path>) -> Result<Self, Error> {
+        let mut catalog = Self::parse(COMPILED_IN.as_bytes(), "the compiled-in catalog")?;
+        let Some(path) = home.map(|home| home.join(EXTENSION)) else {
+            return Ok(catalog);
+        };
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(catalog);
+            }
+            Err(e) => return Err(Error::read(&path)(e)),
+        };
+        let extension = Self::parse(&bytes, &path.display().to_string())?;
+        for entry in &extension.models {
+            catalog.models.retain(|known| known.id != entry.id);
+        }
+        // First, so that its short names win.
+        catalog.models.splice(0..0, extension.models);
+        Ok(catalog)
+    }
+
+    fn parse(bytes: &[u8], what: &str) -> Result<Self, Error> {
+        serde_json::from_slice(bytes).map_err(|source| Error::Json {
+            what: what.to_owned(),
+            source,
+        })
+    }
+
+    /// All models.
+    pub fn models(&self) -> &[CatalogEntry] {
+        &self.models
+    }
+
+    /// The model of that id or short name.
+    pub fn get(&self, name: &str) -> Option<&CatalogEntry> {
+        let by_id = self.models.iter().find(|m| m.id == name);
+        let short = name.to_lowercase();
+        by_id.or_else(|| self.models.iter().find(|m| m.aliases.contains(&short)))
+    }
+
+    /// The id of the model of that id or short name.
+    pub fn repository(&self, name: &str) -> Option<&str> {
+        self.get(name).map(|entry| entry.id.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::ModelId;
+    use crate::store::BUILTIN_MODEL;
+    use crate::variants::Layout;
+
+    #[test]
+    fn the_compiled_in_catalog_is_sound() {
+        let catalog = Catalog::load(None).unwrap();
+        for entry in catalog.models() {
+            assert!(entry.id.parse::<ModelId>().is_ok(), "{}", entry.id);
+            assert_eq!(catalog.get(&entry.id), Some(entry));
+            for alias in &entry.aliases {
+                assert_eq!(catalog.get(alias), Some(entry), "{alias}");
+                assert_eq!(*alias, alias.to_lowercase());
+            }
+            assert!(entry.dimension.is_some() && entry.license.is_some());
+            if entry.id == BUILTIN_MODEL {
+                continue;
+            }
+            assert!(entry.revision.is_some(), "{} is not pinned", entry.id);
+            // The rules that sort a repository's files agree with what is written here.
+            let of_variants = entry.variants.iter().flat_map(|v| &v.files);
+            let layout = Layout::of(entry.files.iter().chain(of_variants));
+            assert_eq!(layout.common.len(), entry.files.len(), "{}", entry.id);
+            for variant in &entry.variants {
+                let found = layout.variant(&variant.name).unwrap();
+                assert_eq!(found.files, variant.files, "{} {}", entry.id, variant.name);
+            }
+        }
+        let short = catalog.repository("Qwen3-Embedding-0.6B").unwrap();
+        assert_eq!(short, "onnx-community/Qwen3-Embedding-0.6B-ONNX");
+    }
+
+    #[test]
+    fn a_users_file_adds_and_replaces() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("catalog.json");
+        let json = r#"{"models": [
+            {"id": "me/mine", "aliases": ["all-minilm-l6-v2"], "dimension": 8},
+            {"id": "Qwen/Qwen3-Embedding-4B", "revision": "00112233445566778899aabbccddeeff00112233"}
+        ]}"#;
+        fs::write(&path, json).unwrap();
+        let catalog = Catalog::load(Some(home.path())).unwrap();
+        assert_eq!(catalog.repository("all-minilm-l6-v2"), Some("me/mine"));
+        assert_eq!(
+            catalog.get("Qwen/Qwen3-Embedding-4B").unwrap().dimension,
+            None
+        );
+        assert!(
+            catalog
+                .get("Qwen/Qwen3-Embedding-8B")
+                .unwrap()
+                .dimension
+                .is_some()
+        );
+
+        fs::write(&path, r#"{"models": [{"id": "me/mine", "dimensoin": 8}]}"#).unwrap();
+        let error = Catalog::load(Some(home.path())).unwrap_err().to_string();
+        assert!(error.contains("catalog.json is not valid"), "{error}");
+    }
+}

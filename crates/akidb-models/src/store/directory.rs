@@ -1,0 +1,94 @@
+//! Looking through directories.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{Installed, Origin};
+use crate::error::Error;
+use crate::manifest::Manifest;
+use crate::name::{RepoPath, SNAPSHOTS};
+
+/// Most files that are looked at in one model: no model has nearly as many.
+const MAX_FILES: usize = 10_000;
+
+/// The models under `models`, as `name` or `owner/name`.
+pub(super) fn scan(models: &Path) -> Result<Vec<Installed>, Error> {
+    let mut found = Vec::new();
+    for (name, dir) in subdirectories(models)? {
+        if let Some(model) = model(name.clone(), &dir)? {
+            found.push(model);
+        }
+        for (inner, dir) in subdirectories(&dir)? {
+            if inner != SNAPSHOTS
+                && let Some(model) = model(format!("{name}/{inner}"), &dir)?
+            {
+                found.push(model);
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn model(id: String, dir: &Path) -> Result<Option<Installed>, Error> {
+    if let Some(manifest) = Manifest::read(dir)? {
+        return Ok(Some(Installed {
+            id: manifest.id.to_string(),
+            root: manifest.root(dir),
+            revision: Some(manifest.revision.to_string()),
+            origin: Origin::Store(Box::new(manifest)),
+        }));
+    }
+    let by_hand = || Installed {
+        id,
+        root: dir.to_owned(),
+        revision: None,
+        origin: Origin::Directory,
+    };
+    Ok(dir.join("config.json").is_file().then(by_hand))
+}
+
+/// Subdirectories by name, without hidden ones.
+pub(super) fn subdirectories(dir: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
+    if !dir.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).map_err(Error::read(dir))? {
+        let entry = entry.map_err(Error::read(dir))?;
+        let (name, path) = (
+            entry.file_name().to_string_lossy().into_owned(),
+            entry.path(),
+        );
+        if !name.starts_with('.') && path.is_dir() {
+            found.push((name, path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The files of a model with their sizes: at its root and in the directories there.
+pub(crate) fn files(root: &Path) -> Result<BTreeMap<RepoPath, u64>, Error> {
+    let mut found = BTreeMap::new();
+    let mut add = |dir: &Path, prefix: &str| -> Result<(), Error> {
+        for entry in fs::read_dir(dir).map_err(Error::read(dir))? {
+            let entry = entry.map_err(Error::read(dir))?;
+            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            // A name that no repository can have is no file of a model.
+            let Ok(path) = name.parse::<RepoPath>() else {
+                continue;
+            };
+            let metadata = fs::metadata(entry.path()).map_err(Error::read(&entry.path()))?;
+            if metadata.is_file() && found.len() < MAX_FILES {
+                found.insert(path, metadata.len());
+            }
+        }
+        Ok(())
+    };
+    add(root, "")?;
+    for (name, dir) in subdirectories(root)? {
+        add(&dir, &format!("{name}/"))?;
+    }
+    Ok(found)
+}

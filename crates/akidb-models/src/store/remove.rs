@@ -1,0 +1,241 @@
+//! Deleting what the store installed, and nothing else.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::publish::delete;
+use super::{Installed, LAST_USED, Lock, Origin, Store};
+use crate::error::Error;
+use crate::manifest::{MANIFEST, Manifest};
+use crate::name::{ModelId, RepoPath};
+use crate::variants::canonical_variant;
+
+/// What is to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removal {
+    /// The whole model.
+    All,
+    /// One variant.
+    Variant(String),
+    /// All variants but one.
+    Keep(String),
+}
+
+/// What goes, or went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removed {
+    /// The model.
+    pub id: ModelId,
+    /// Its variants that go.
+    pub variants: Vec<String>,
+    /// Whether nothing of it stays.
+    pub whole: bool,
+    /// The files that go.
+    pub files: Vec<PathBuf>,
+    /// Bytes that this frees.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// What [`remove`](Self::remove) would delete.
+    ///
+    /// # Errors
+    /// When the model isn't installed, the store didn't install it, or it has no such variant.
+    pub fn removal(&self, name: &str, what: &Removal) -> Result<Removed, Error> {
+        let id = self.catalog().repository(name).unwrap_or(name);
+        let found = self
+            .installed()?
+            .into_iter()
+            .find(|m| m.id == id || m.id == name);
+        let not_ours = |model: Installed| Error::NotOurs {
+            id: model.id,
+            path: model.root,
+        };
+        if let Some(model) = found {
+            return match &model.origin {
+                Origin::Store(manifest) => self.plan(manifest, what),
+                Origin::Directory | Origin::HubCache => Err(not_ours(model)),
+            };
+        }
+        if let Some(model) = self.hub_cached().into_iter().find(|m| m.id == id) {
+            return Err(not_ours(model));
+        }
+        // An interrupted download leaves bytes, but no model.
+        if let Ok(id) = id.parse::<ModelId>()
+            && *what == Removal::All
+        {
+            let (files, bytes) = unfinished(&self.partial(&id)?)?;
+            if !files.is_empty() {
+                return Ok(Removed {
+                    id,
+                    variants: Vec::new(),
+                    whole: true,
+                    files,
+                    bytes,
+                });
+            }
+        }
+        Err(Error::NotInstalled {
+            id: name.to_owned(),
+        })
+    }
+
+    fn plan(&self, manifest: &Manifest, what: &Removal) -> Result<Removed, Error> {
+        let wanted = match what {
+            Removal::All => None,
+            Removal::Variant(name) | Removal::Keep(name) => Some(canonical_variant(name)),
+        };
+        if let Some(wanted) = wanted
+            && manifest.variant(wanted).is_none()
+        {
+            return Err(Error::UnknownVariant {
+                id: manifest.id.to_string(),
+                variant: wanted.to_owned(),
+                known: manifest.variants.iter().map(|v| v.name.clone()).collect(),
+            });
+        }
+        let goes = |name: &str| match what {
+            Removal::All => true,
+            Removal::Variant(_) => Some(name) == wanted,
+            Removal::Keep(_) => Some(name) != wanted,
+        };
+        let names = manifest.variants.iter().map(|v| v.name.clone());
+        let variants: Vec<_> = names.filter(|v| goes(v)).collect();
+        let directory = self.directory(&manifest.id)?;
+        let root = manifest.root(&directory);
+        let paths = leaving(manifest, &variants);
+        let mut files: Vec<_> = paths.iter().map(|p| p.under(&root)).collect();
+        let sizes = paths
+            .iter()
+            .filter_map(|p| manifest.file(p))
+            .map(|f| f.size);
+        let mut bytes = sizes.fold(0, u64::saturating_add);
+        let whole = variants.len() == manifest.variants.len();
+        if whole {
+            let (parts, size) = unfinished(&self.partial(&manifest.id)?)?;
+            files.extend(parts);
+            bytes = bytes.saturating_add(size);
+        }
+        Ok(Removed {
+            id: manifest.id.clone(),
+            variants,
+            whole,
+            files,
+            bytes,
+        })
+    }
+
+    /// Deletes a model, or some of its variants. Weights go first: what is left of an interrupted
+    /// removal doesn't load, and removing it again completes it.
+    ///
+    /// # Errors
+    /// As [`removal`](Self::removal), and when a file can't be deleted.
+    pub fn remove(&self, name: &str, what: &Removal) -> Result<Removed, Error> {
+        let id = self.removal(name, what)?.id;
+        let _lock = Lock::of(self, &id, || {})?;
+        // Another process may have changed it before the lock was there.
+        let removed = self.removal(name, what)?;
+        let directory = self.directory(&id)?;
+        if let Some(mut manifest) = self.manifest(&id)? {
+            let root = manifest.root(&directory);
+            let leaving = leaving(&manifest, &removed.variants);
+            for path in &leaving {
+                delete(path, &root, &directory)?;
+            }
+            if !removed.whole {
+                manifest.files.retain(|f| !leaving.contains(&f.path));
+                manifest
+                    .variants
+                    .retain(|v| !removed.variants.contains(&v.name));
+                manifest.write(&directory)?;
+                return Ok(removed);
+            }
+        }
+        let partial = self.partial(&id)?;
+        if partial.is_dir() {
+            fs::remove_dir_all(&partial).map_err(Error::write(&partial))?;
+        }
+        for name in [MANIFEST, LAST_USED] {
+            let path = directory.join(name);
+            if path.exists() {
+                fs::remove_file(&path).map_err(Error::write(&path))?;
+            }
+        }
+        // Its own directory and its owner's, unless something else is in there.
+        if fs::remove_dir(&directory).is_ok()
+            && let Some(owner) = directory.parent()
+            && owner != self.models()?
+        {
+            let _ = fs::remove_dir(owner);
+        }
+        Ok(removed)
+    }
+
+    /// The ids of models that the store installed and that were neither loaded nor installed within
+    /// `period`.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub fn unused(&self, period: Duration) -> Result<Vec<ModelId>, Error> {
+        let now = SystemTime::now();
+        // A time in the future says that a clock was wrong, not that the model is unused.
+        let recent = |time: SystemTime| now.duration_since(time).map_or(true, |age| age < period);
+        let unused = |model: &Installed| {
+            let manifest = model.manifest()?;
+            let installed = UNIX_EPOCH.checked_add(Duration::from_secs(manifest.installed));
+            let recent = installed.is_none_or(recent) || model.last_used().is_some_and(recent);
+            (!recent).then(|| manifest.id.clone())
+        };
+        Ok(self.installed()?.iter().filter_map(unused).collect())
+    }
+}
+
+/// The files that no variant needs when these are gone, first those that a program opens.
+fn leaving(manifest: &Manifest, variants: &[String]) -> Vec<RepoPath> {
+    let (go, stay): (Vec<_>, Vec<_>) = manifest
+        .variants
+        .iter()
+        .partition(|v| variants.contains(&v.name));
+    let needed = |path: &RepoPath| stay.iter().any(|v| v.files.contains(path));
+    let opened = go.iter().filter_map(|v| v.files.last());
+    let others = go.iter().flat_map(|v| &v.files);
+    let common = manifest.files.iter().map(|f| &f.path);
+    let of_a_variant = |path: &RepoPath| manifest.variants.iter().any(|v| v.files.contains(path));
+    let common = common.filter(|path| stay.is_empty() && !of_a_variant(path));
+    let mut paths: Vec<RepoPath> = Vec::new();
+    for path in opened.chain(others).chain(common) {
+        if !needed(path) && !paths.contains(path) {
+            paths.push(path.clone());
+        }
+    }
+    paths
+}
+
+/// Downloads that are not complete, and the bytes that they take.
+fn unfinished(partial: &Path) -> Result<(Vec<PathBuf>, u64), Error> {
+    let mut files = Vec::new();
+    let mut bytes = 0_u64;
+    let Ok(entries) = fs::read_dir(partial) else {
+        return Ok((files, bytes));
+    };
+    for entry in entries {
+        let entry = entry.map_err(Error::read(partial))?;
+        let metadata = entry.metadata().map_err(Error::read(&entry.path()))?;
+        bytes = bytes.saturating_add(allocated(&metadata));
+        files.push(entry.path());
+    }
+    Ok((files, bytes))
+}
+
+/// Bytes on the disk: a file that is being fetched has holes.
+#[cfg(unix)]
+fn allocated(metadata: &fs::Metadata) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    metadata.blocks().saturating_mul(512)
+}
+
+#[cfg(not(unix))]
+fn allocated(metadata: &fs::Metadata) -> u64 {
+    metadata.len()
+}
