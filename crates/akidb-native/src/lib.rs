@@ -24,5 +24,5 @@ mod split_rows;
 mod weights;
 mod workspace;
 
-pub use cache::{PackedCache, SourceFile};
+pub use cache::{PackedCache, SourceFile, packs_made_of};
 pub use engine::{Engine, EngineOptions, Precision};

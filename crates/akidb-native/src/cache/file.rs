@@ -64,8 +64,8 @@ pub(super) enum CacheError {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Header {
-    identity: String,
+pub(super) struct Header {
+    pub(super) identity: String,
     weights: Vec<WeightEntry>,
 }
 
@@ -203,7 +203,7 @@ impl CachedPack {
 }
 
 /// The header, and the parts after it.
-fn split(file: &Bytes) -> Result<(Header, Bytes), CacheError> {
+pub(super) fn split(file: &Bytes) -> Result<(Header, Bytes), CacheError> {
     // A copy: a mapped file could change between the check and the use.
     let prefix = file
         .first_chunk::<PREFIX>()

@@ -2,6 +2,7 @@
 
 mod file;
 mod kind;
+mod packs;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use crate::engine::Precision;
 use crate::pool::Pool;
 use crate::product::Weight;
 
+pub use packs::packs_made_of;
 pub use source::SourceFile;
 
 /// Counts the orders in which weights have lain in a pack: one more with every change of what the

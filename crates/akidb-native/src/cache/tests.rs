@@ -376,3 +376,25 @@ fn what_crashed_processes_left_is_removed() {
     let names = ["b.tmp-1-x.akidbpack", "c.akidbpack", "d.tmp-1-x"];
     assert_eq!(files, names.map(|name| packed.join(name)));
 }
+
+#[test]
+fn packs_are_found_by_the_files_that_they_are_made_of() {
+    let cache = Cache::new();
+    let (decoder, precision) = decoders().swap_remove(0);
+    pack(&decoder, precision, Some(&cache.get()));
+    let directory = cache.dir.path().join("packed");
+    let source = cache.dir.path().join("source").canonicalize().unwrap();
+    fs::write(directory.join("notes.txt"), "no pack").unwrap();
+    fs::write(directory.join("x.akidbpack"), "no pack either").unwrap();
+    let found = packs_made_of(&directory, &[source.clone()]);
+    let [(path, bytes)] = found.as_slice() else {
+        panic!("{found:?}");
+    };
+    assert_eq!(*bytes, fs::metadata(path).unwrap().len());
+    // A file that is gone, and others.
+    fs::remove_file(&source).unwrap();
+    assert_eq!(packs_made_of(&directory, &[source.clone()]), found);
+    let other = source.with_file_name("sourc");
+    assert!(packs_made_of(&directory, &[other]).is_empty());
+    assert!(packs_made_of(&cache.dir.path().join("none"), &[source]).is_empty());
+}
