@@ -31,7 +31,11 @@ fn main() -> Result<(), Error> {
     // What is there is of no use afterwards.
     let _ = std::fs::remove_dir_all(home);
     let bytes = pulled?.fetched as f64;
-    println!("{:.0} MB in {seconds:.2} s: {:.0} MB/s", bytes / 1e6, bytes / 1e6 / seconds);
+    println!(
+        "{:.0} MB in {seconds:.2} s: {:.0} MB/s",
+        bytes / 1e6,
+        bytes / 1e6 / seconds
+    );
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     if let Some(peak) = status.lines().find(|line| line.starts_with("VmHWM")) {
         println!("memory: {}", peak.trim_start_matches("VmHWM:").trim());

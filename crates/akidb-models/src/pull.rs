@@ -233,6 +233,11 @@ impl Hub {
         }
         let wanted = match (&request.variant, store.catalog().get(id.as_str())) {
             (Some(name), _) => canonical_variant(name).to_owned(),
+            (None, _) if self.options.offline => {
+                let names: Vec<_> = model.variants.iter().map(|v| v.name.as_str()).collect();
+                let chosen = request.machine.choose(&names);
+                chosen.map(|(name, _)| name.to_owned()).unwrap_or_default()
+            }
             (None, Some(entry)) if !entry.variants.is_empty() => of_catalog(entry, request),
             _ => return Ok(None),
         };
