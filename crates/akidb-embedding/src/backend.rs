@@ -37,6 +37,11 @@ pub enum BackendChoice {
     OnnxRuntime,
 }
 
+/// Whether this CPU multiplies bf16 faster than f32, so that f16 files need no quantisation.
+pub fn has_bf16() -> bool {
+    Isa::detect().has_bf16()
+}
+
 #[derive(Debug, Clone, Default)]
 pub(crate) struct BackendOptions {
     pub(crate) backend: BackendChoice,

@@ -31,6 +31,44 @@ pub const AKIDB_HOME: Variable = Variable {
           (default: $XDG_DATA_HOME/akidb or ~/.local/share/akidb)",
 };
 
+/// Where models are fetched from.
+pub const HF_ENDPOINT: Variable = Variable {
+    name: "HF_ENDPOINT",
+    doc: "Address of the hub that models are fetched from (default: https://huggingface.co)",
+};
+
+/// Secret for private and gated models.
+pub const HF_TOKEN: Variable = Variable {
+    name: "HF_TOKEN",
+    doc: "Token for private and gated models (default: the one in $HF_HOME/token)",
+};
+
+/// No network.
+pub const HF_HUB_OFFLINE: Variable = Variable {
+    name: "HF_HUB_OFFLINE",
+    doc: "1: models are not fetched, only those on this machine are used",
+};
+
+/// Other programs' models.
+pub const HF_HUB_CACHE: Variable = Variable {
+    name: "HF_HUB_CACHE",
+    doc: "Hugging Face cache, whose models are used in place (default: $HF_HOME/hub)",
+};
+
+/// Base of the two above.
+pub const HF_HOME: Variable = Variable {
+    name: "HF_HOME",
+    doc: "Directory of the Hugging Face tools \
+          (default: $XDG_CACHE_HOME/huggingface or ~/.cache/huggingface)",
+};
+
+/// How the hub is reached.
+pub const HTTPS_PROXY: Variable = Variable {
+    name: "HTTPS_PROXY",
+    doc: "Proxy that models are fetched through; also ALL_PROXY and HTTP_PROXY, except for the hosts \
+          in NO_PROXY",
+};
+
 /// Forces a CPU tier.
 pub const AKIDB_ISA: Variable = Variable {
     name: "AKIDB_ISA",
@@ -82,7 +120,7 @@ pub const XDG_DATA_HOME: Variable = Variable {
 /// Where AKIDB_CACHE_DIR and AKIDB_HOME are unset.
 pub const XDG_CACHE_HOME: Variable = Variable {
     name: "XDG_CACHE_HOME",
-    doc: "Base of the default AKIDB_CACHE_DIR",
+    doc: "Base of the default AKIDB_CACHE_DIR and HF_HOME",
 };
 
 /// Where the others are unset.
@@ -101,6 +139,12 @@ pub const ALL: &[Variable] = &[
     LD_LIBRARY_PATH,
     VIRTUAL_ENV,
     CONDA_PREFIX,
+    HF_ENDPOINT,
+    HF_HOME,
+    HF_HUB_CACHE,
+    HF_HUB_OFFLINE,
+    HF_TOKEN,
+    HTTPS_PROXY,
     XDG_CACHE_HOME,
     XDG_DATA_HOME,
     HOME,
@@ -130,6 +174,33 @@ pub(crate) fn onnxruntime_search(named: Option<PathBuf>) -> LibrarySearch {
             .collect(),
         python_environments: environments.filter_map(|v| v.path()).collect(),
     }
+}
+
+/// The directory that holds `models/` and caches; `None` when nothing says where.
+pub fn home() -> Option<PathBuf> {
+    AKIDB_HOME
+        .path()
+        .or_else(|| XDG_DATA_HOME.path().map(|data| data.join("akidb")))
+        .or_else(|| HOME.path().map(|home| home.join(".local/share/akidb")))
+}
+
+/// The directory of the Hugging Face tools.
+fn hugging_face() -> Option<PathBuf> {
+    HF_HOME
+        .path()
+        .or_else(|| XDG_CACHE_HOME.path().map(|cache| cache.join("huggingface")))
+        .or_else(|| HOME.path().map(|home| home.join(".cache/huggingface")))
+}
+
+/// The Hugging Face cache.
+pub fn hub_cache() -> Option<PathBuf> {
+    let default = || hugging_face().map(|home| home.join("hub"));
+    HF_HUB_CACHE.path().or_else(default)
+}
+
+/// The file in which the Hugging Face tools keep a token.
+pub fn token_file() -> Option<PathBuf> {
+    hugging_face().map(|home| home.join("token"))
 }
 
 /// The directory of packed weights; `None` when there is to be none.

@@ -16,7 +16,12 @@ pub enum EmbedError {
         model: String,
         /// Ids that would work.
         known: Vec<String>,
+        /// Whether it can be fetched by this name.
+        in_catalog: bool,
     },
+    /// An installed model can't be used.
+    #[error(transparent)]
+    Store(#[from] akidb_models::Error),
     /// Several models are installed and none was named.
     #[error("several models are installed: {}", installed.join(", "))]
     ModelNotNamed {
@@ -121,12 +126,6 @@ pub enum EmbedError {
         /// What is wrong with it.
         why: String,
     },
-    /// An installed model has the built-in model's name.
-    #[error("{} has the name of the built-in model", directory.display())]
-    ModelNameTaken {
-        /// Where it is installed.
-        directory: PathBuf,
-    },
     /// The wanted precision or backend doesn't exist for this model.
     #[error("{0}")]
     Unsupported(String),
@@ -205,6 +204,12 @@ impl EmbedError {
     /// What the caller can do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::ModelNotFound {
+                model,
+                in_catalog: true,
+                ..
+            } => format!("akidb-embed models pull {model} fetches it"),
+            Self::Store(error) => return error.hint(),
             Self::ModelNotFound { known, .. } => {
                 format!(
                     "name a model directory, an .onnx file, or one of: {}",
@@ -239,7 +244,6 @@ impl EmbedError {
             Self::MissingFile { .. } => {
                 "a model directory needs the files of its Hugging Face repository".to_owned()
             }
-            Self::ModelNameTaken { .. } => "rename the directory".to_owned(),
             Self::NoInstruction => {
                 "leave the instruction out, or use a model that takes one".to_owned()
             }

@@ -17,6 +17,7 @@ mod error;
 mod model;
 pub mod onnxruntime;
 mod options;
+mod packed;
 mod prompt;
 mod provider;
 mod response;
@@ -24,12 +25,13 @@ mod sources;
 mod tokenizer;
 mod vectors;
 
-pub use backend::{BackendChoice, Precision};
+pub use backend::{BackendChoice, Precision, has_bf16};
 pub use builder::EmbedderBuilder;
 pub use embedder::Embedder;
 pub use error::EmbedError;
-pub use model::BUILTIN_MODEL;
+pub use model::{BUILTIN_MODEL, model_store};
 pub use options::{EmbedOptions, Input, OnLong};
+pub use packed::packed_weights_of;
 pub use prompt::Prompt;
 pub use provider::{
     BatchEmbeddingRequest, BatchEmbeddingResponse, EmbeddingError, EmbeddingProvider,

@@ -1,7 +1,6 @@
 //! The model that is part of the binary.
 
-/// Id of the built-in model.
-pub const BUILTIN_MODEL: &str = "akidb-mini";
+pub use akidb_models::BUILTIN_MODEL;
 
 /// Where its weights lie among its files.
 pub(super) const WEIGHTS: &str = "onnx/model_fp16.onnx";

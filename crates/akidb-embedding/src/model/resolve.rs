@@ -2,33 +2,50 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use akidb_models::{Installed, Store};
+
 use super::builtin::BUILTIN_MODEL;
 use super::files::ModelFiles;
 use crate::env;
 use crate::error::EmbedError;
 
-/// Finds a model: a catalog id, a model directory, a weights file, or an installed model's id.
+/// The store of models that the environment names.
+///
+/// # Errors
+/// When its catalog can't be read.
+pub fn model_store() -> Result<Store, EmbedError> {
+    Ok(Store::open(env::home(), env::hub_cache())?)
+}
+
+/// Finds a model: a model directory, a weights file, or a model of the store by its id or short name.
 ///
 /// Without a name: the one installed model, or the built-in one when none is installed.
 pub(crate) fn resolve(model: Option<&str>) -> Result<ModelFiles, EmbedError> {
-    resolve_in(model, home().as_deref())
+    resolve_in(model, model_store)
 }
 
 /// Every model that a name is enough for: the built-in one, then those that are installed.
 pub(crate) fn all() -> Result<Vec<ModelFiles>, EmbedError> {
+    let store = model_store()?;
     let mut models = vec![ModelFiles::builtin()];
-    models.extend(installed(home().as_deref())?);
+    for installed in store.installed()? {
+        models.push(named(&store, &installed.id)?);
+    }
     Ok(models)
 }
 
-fn resolve_in(model: Option<&str>, home: Option<&Path>) -> Result<ModelFiles, EmbedError> {
+fn resolve_in(
+    model: Option<&str>,
+    store: impl FnOnce() -> Result<Store, EmbedError>,
+) -> Result<ModelFiles, EmbedError> {
     let Some(model) = model else {
-        let mut installed = installed(home)?;
-        return match installed.len() {
-            0 => Ok(ModelFiles::builtin()),
-            1 => Ok(installed.remove(0)),
-            _ => Err(EmbedError::ModelNotNamed {
-                installed: installed.into_iter().map(|f| f.id).collect(),
+        let store = store()?;
+        let installed = store.installed()?;
+        return match installed.as_slice() {
+            [] => Ok(ModelFiles::builtin()),
+            [only] => named(&store, &only.id),
+            several => Err(EmbedError::ModelNotNamed {
+                installed: several.iter().map(|m| m.id.clone()).collect(),
             }),
         };
     };
@@ -43,70 +60,26 @@ fn resolve_in(model: Option<&str>, home: Option<&Path>) -> Result<ModelFiles, Em
         let root = root_of(path);
         return Ok(ModelFiles::at(name_of(&root), root, Some(path.to_owned())));
     }
-    let installed = installed(home)?;
-    if let Some(files) = installed.iter().find(|f| f.id == model) {
-        return Ok(files.clone());
+    named(&store()?, model)
+}
+
+fn named(store: &Store, model: &str) -> Result<ModelFiles, EmbedError> {
+    if let Some(found) = store.find(model)? {
+        found.mark_used();
+        return Ok(files(found));
     }
-    let known = std::iter::once(BUILTIN_MODEL.to_owned())
-        .chain(installed.into_iter().map(|f| f.id))
-        .collect();
+    let installed = store.installed()?.into_iter().map(|m| m.id);
     Err(EmbedError::ModelNotFound {
         model: model.to_owned(),
-        known,
+        known: std::iter::once(BUILTIN_MODEL.to_owned())
+            .chain(installed)
+            .collect(),
+        in_catalog: store.catalog().get(model).is_some(),
     })
 }
 
-/// The directory that holds `models/` and caches.
-fn home() -> Option<PathBuf> {
-    env::AKIDB_HOME
-        .path()
-        .or_else(|| env::XDG_DATA_HOME.path().map(|d| d.join("akidb")))
-        .or_else(|| env::HOME.path().map(|d| d.join(".local/share/akidb")))
-}
-
-/// Models under `models/`, as `name` or `owner/name`: a directory with a config.json.
-fn installed(home: Option<&Path>) -> Result<Vec<ModelFiles>, EmbedError> {
-    let Some(models) = home.map(|h| h.join("models")) else {
-        return Ok(Vec::new());
-    };
-    let mut found = Vec::new();
-    for (name, dir) in subdirectories(&models)? {
-        if dir.join("config.json").is_file() {
-            found.push(ModelFiles::at(name, dir, None));
-            continue;
-        }
-        for (inner, dir) in subdirectories(&dir)? {
-            if dir.join("config.json").is_file() {
-                found.push(ModelFiles::at(format!("{name}/{inner}"), dir, None));
-            }
-        }
-    }
-    match found.iter().position(|f| f.id == BUILTIN_MODEL) {
-        // Vectors of the two would carry one name.
-        Some(_) => Err(EmbedError::ModelNameTaken {
-            directory: models.join(BUILTIN_MODEL),
-        }),
-        None => Ok(found),
-    }
-}
-
-fn subdirectories(dir: &Path) -> Result<Vec<(String, PathBuf)>, EmbedError> {
-    let failed = |source| EmbedError::Read {
-        path: dir.to_owned(),
-        source,
-    };
-    if !dir.is_dir() {
-        return Ok(Vec::new());
-    }
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.is_dir() {
-            found.push((name_of(&path), path));
-        }
-    }
-    found.sort();
-    Ok(found)
+fn files(model: Installed) -> ModelFiles {
+    ModelFiles::at(model.id, model.root, None)
 }
 
 /// The model directory of a weights file: beside it, or above it when it lies in `onnx/`.
@@ -153,10 +126,15 @@ mod tests {
         std::fs::write(dir.join("config.json"), "{}").unwrap();
     }
 
+    fn at(home: Option<&Path>, model: Option<&str>) -> Result<ModelFiles, EmbedError> {
+        let home = home.map(Path::to_owned);
+        resolve_in(model, || Ok(Store::open(home, None)?))
+    }
+
     #[test]
     fn without_a_name_the_built_in_model_yields_to_an_installed_one() {
         let home = tempfile::tempdir().unwrap();
-        let resolve = |model| resolve_in(model, Some(home.path()));
+        let resolve = |model| at(Some(home.path()), model);
         assert!(matches!(resolve(None).unwrap().place, Place::BuiltIn));
 
         install(home.path(), "one");
@@ -171,7 +149,7 @@ mod tests {
         install(home.path(), "akidb-mini");
         assert!(matches!(
             resolve(None),
-            Err(EmbedError::ModelNameTaken { .. })
+            Err(EmbedError::Store(akidb_models::Error::NameTaken { .. }))
         ));
         std::fs::remove_dir_all(home.path().join("models/akidb-mini")).unwrap();
 
@@ -184,9 +162,14 @@ mod tests {
 
     #[test]
     fn an_unknown_name_lists_the_known_ones() {
-        let error = resolve_in(Some("bert"), None).unwrap_err();
+        let error = at(None, Some("bert")).unwrap_err();
         assert_eq!(error.to_string(), "there is no model \"bert\"");
         assert!(error.hint().unwrap().contains("akidb-mini"));
+        let error = at(None, Some("qwen3-embedding-0.6b")).unwrap_err();
+        assert_eq!(
+            error.hint().unwrap(),
+            "akidb-embed models pull qwen3-embedding-0.6b fetches it"
+        );
     }
 
     #[test]
@@ -197,7 +180,7 @@ mod tests {
         let file = root.join("onnx/model.onnx");
         std::fs::write(&file, "").unwrap();
         std::fs::write(root.join("tokenizer.json"), "").unwrap();
-        let files = resolve_in(file.to_str(), None).unwrap();
+        let files = at(None, file.to_str()).unwrap();
         assert_eq!(files.id, "my-model");
         let Place::Directory {
             root: found,

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use akidb_models::{SAFETENSORS, canonical_variant, variant_name};
+
 use super::builtin;
 use super::files::{ModelFiles, Place};
 use crate::error::EmbedError;
@@ -35,7 +37,6 @@ const PREFERENCE: [&str; 9] = [
     "q4f16",
     "bnb4",
 ];
-const SAFETENSORS: &str = "safetensors";
 const SAFETENSORS_FILES: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"];
 
 impl ModelFiles {
@@ -51,7 +52,7 @@ impl ModelFiles {
             let rank = PREFERENCE.iter().position(|p| *p == w.variant);
             (rank.unwrap_or(PREFERENCE.len()), w.variant.clone())
         });
-        let wanted = variant.map(canonical);
+        let wanted = variant.map(canonical_variant);
         let Some(wanted) = wanted else {
             return Ok(found.swap_remove(0));
         };
@@ -135,24 +136,9 @@ fn onnx_files(dir: &Path) -> Result<Vec<PathBuf>, EmbedError> {
     Ok(files)
 }
 
-/// `model.onnx` is `f32`, `model_q4f16.onnx` is `q4f16`, any other file its own name.
 fn variant_of(file: &Path) -> String {
-    let stem = file
-        .file_stem()
-        .map(|s| s.to_string_lossy())
-        .unwrap_or_default();
-    match stem.as_ref() {
-        "model" => "f32".to_owned(),
-        stem => canonical(stem.strip_prefix("model_").unwrap_or(stem)).to_owned(),
-    }
-}
-
-fn canonical(variant: &str) -> &str {
-    match variant {
-        "fp32" => "f32",
-        "f16" => "fp16",
-        other => other,
-    }
+    let stem = file.file_stem().map(|stem| stem.to_string_lossy());
+    variant_name(&stem.unwrap_or_default())
 }
 
 #[cfg(test)]
