@@ -242,6 +242,9 @@ pub(crate) fn limit(embedder: &Embedder, options: &EmbedOptions) -> usize {
 
 /// Errors of the arguments rather than of the work: exit status 2.
 pub(crate) fn is_usage(error: &EmbedError) -> bool {
+    if let EmbedError::Store(error) = error {
+        return error.is_usage();
+    }
     matches!(
         error,
         EmbedError::Dimension { .. }

@@ -17,6 +17,10 @@ pub(crate) enum CliError {
     Embed(#[from] EmbedError),
     #[error(transparent)]
     Inspect(#[from] akidb_onnx::Error),
+    #[error(transparent)]
+    Models(#[from] akidb_models::Error),
+    #[error("damaged: {}", .0.join(", "))]
+    DamagedModels(Vec<String>),
     #[error("{0}")]
     Usage(String),
     #[error("{} can't be read", path.display())]
@@ -82,6 +86,7 @@ impl CliError {
         match self {
             Self::Usage(_) => ExitCode::from(2),
             Self::Embed(error) if is_usage(error) => ExitCode::from(2),
+            Self::Models(error) if error.is_usage() => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }
@@ -89,6 +94,13 @@ impl CliError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Embed(error) => error.hint(),
+            Self::Models(error) => error.hint(),
+            Self::DamagedModels(models) => {
+                let name = models.first()?;
+                Some(format!(
+                    "akidb-embed models pull {name} fetches what is damaged"
+                ))
+            }
             Self::Usage(_) => Some("see --help".to_owned()),
             Self::Line { source, .. } => Some(
                 match source {

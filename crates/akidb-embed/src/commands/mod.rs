@@ -4,6 +4,7 @@ mod bench;
 mod doctor;
 mod embed;
 mod inspect;
+mod models;
 mod similarity;
 
 use clap::Subcommand;
@@ -23,6 +24,8 @@ pub(crate) enum Command {
     Doctor(doctor::DoctorArgs),
     /// Show what is inside a model
     Inspect(inspect::InspectArgs),
+    /// Fetch, list, check and remove models
+    Models(models::ModelsArgs),
 }
 
 /// Runs one command.
@@ -33,5 +36,6 @@ pub(crate) fn run(command: Command) -> Result<(), CliError> {
         Command::Bench(args) => bench::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Models(args) => models::run(&args),
     }
 }

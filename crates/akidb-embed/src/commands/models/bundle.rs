@@ -1,0 +1,53 @@
+//! `models export` and `models import`: a model as one file.
+
+use std::path::PathBuf;
+
+use akidb_embedding::model_store;
+use clap::Args;
+
+use super::{bytes, print};
+use crate::error::CliError;
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// Short name or id
+    #[arg(value_name = "ID")]
+    model: String,
+
+    /// The file, which appears when it is complete
+    #[arg(value_name = "FILE.tar")]
+    file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// A file that `models export` wrote
+    #[arg(value_name = "FILE.tar")]
+    file: PathBuf,
+
+    /// Take another revision than the one that is installed, and remove that one
+    #[arg(long)]
+    replace: bool,
+}
+
+pub(crate) fn export(args: &ExportArgs) -> Result<(), CliError> {
+    let exported = model_store()?.export(&args.model, &args.file, &mut |_| {})?;
+    print(&format!(
+        "{} {} in {} ({})\n",
+        exported.id,
+        exported.variants.join(", "),
+        args.file.display(),
+        bytes(exported.bytes)
+    ))
+}
+
+pub(crate) fn import(args: &ImportArgs) -> Result<(), CliError> {
+    let manifest = model_store()?.import(&args.file, args.replace, &mut |_| {})?;
+    let variants: Vec<_> = manifest.variants.iter().map(|v| v.name.as_str()).collect();
+    print(&format!(
+        "{} {} {}; its checksums agree\n",
+        manifest.id,
+        variants.join(", "),
+        manifest.revision
+    ))
+}

@@ -1,0 +1,54 @@
+//! `models verify`: are the files still those that arrived?
+
+use akidb_embedding::model_store;
+use akidb_models::Store;
+use clap::Args;
+
+use super::{bytes, print};
+use crate::error::CliError;
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Short name or id [default: every model that is here]
+    #[arg(value_name = "ID")]
+    model: Option<String>,
+}
+
+pub(crate) fn run(args: &VerifyArgs) -> Result<(), CliError> {
+    let store = model_store()?;
+    let models = match &args.model {
+        Some(model) => vec![model.clone()],
+        None => store.installed()?.into_iter().map(|m| m.id).collect(),
+    };
+    let mut damaged = Vec::new();
+    for model in models {
+        if !checksums(&store, &model)? {
+            damaged.push(model);
+        }
+    }
+    match damaged.is_empty() {
+        true => Ok(()),
+        false => Err(CliError::DamagedModels(damaged)),
+    }
+}
+
+/// Compares the checksums of one model's files, and says what it found.
+fn checksums(store: &Store, model: &str) -> Result<bool, CliError> {
+    let verified = store.verify(model, &mut |_| {})?;
+    let mut text = format!("{}: ", verified.id);
+    if verified.damaged.is_empty() {
+        let (files, size) = (verified.files, bytes(verified.bytes));
+        text.push_str(&format!("the checksums of {files} files ({size}) agree\n"));
+    } else {
+        text.push_str("damaged\n");
+        for file in &verified.damaged {
+            text.push_str(&format!("  {file}\n"));
+        }
+    }
+    if verified.unknown > 0 {
+        let unknown = verified.unknown;
+        text.push_str(&format!("  {unknown} files have no known checksum\n"));
+    }
+    print(&text)?;
+    Ok(verified.damaged.is_empty())
+}
