@@ -188,7 +188,12 @@ impl Hub {
         };
         let sizes: Vec<_> = files.iter().map(|f| (f.path.clone(), f.size)).collect();
         let ours = store.manifest(&id)?.is_some();
-        if !ours && let Some(root) = store.cached_snapshot(&id, listing.revision, &sizes) {
+        if !ours
+            && let Some(root) = store.cached_snapshot(&id, listing.revision, &sizes)
+            && files
+                .iter()
+                .all(|file| in_place(&root, file, events).is_some())
+        {
             return Ok(pulled(root, 0, true));
         }
         let lock = Lock::of(store, &id, || events(Event::Waiting))?;

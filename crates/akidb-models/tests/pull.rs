@@ -341,8 +341,14 @@ fn a_model_of_the_hugging_face_cache_is_used_where_it_is() {
     let sent = hub.sent();
     let pulled = pull(false).unwrap();
     assert!(pulled.in_hub_cache);
-    assert_eq!((hub.sent(), pulled.root), (sent, root));
+    assert_eq!((hub.sent(), &pulled.root), (sent, &root));
     let error = store.remove(ID, &Removal::All).unwrap_err();
     assert!(matches!(error, Error::NotOurs { .. }), "{error}");
     assert!(model.is_dir());
+
+    // A damaged copy is left alone, and not used.
+    fs::write(pulled.root.join("config.json"), "[]").unwrap();
+    let pulled = pull(false).unwrap();
+    assert!(!pulled.in_hub_cache && pulled.root.starts_with(home.path()));
+    assert_eq!(store.find(ID).unwrap().unwrap().root, pulled.root);
 }

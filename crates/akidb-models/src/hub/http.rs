@@ -37,9 +37,18 @@ pub(crate) struct Body {
 impl Http {
     pub(crate) fn new(options: &HubOptions) -> Result<Self, Error> {
         let wrong = |why: &str| Error::Url {
-            url: options.endpoint.clone(),
+            // What is before an @ may be a secret.
+            url: options
+                .endpoint
+                .rsplit('@')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
             why: why.to_owned(),
         };
+        if options.endpoint.contains('@') {
+            return Err(wrong("it names a user; HF_TOKEN takes secrets"));
+        }
         let trimmed = options.endpoint.trim_end_matches('/');
         let endpoint: Uri = trimmed.parse().map_err(|_| wrong("it is not an address"))?;
         if !matches!(endpoint.scheme_str(), Some("http" | "https")) || endpoint.host().is_none() {
@@ -327,15 +336,15 @@ mod tests {
             "ftp://a",
             "https://a/?b",
             "file:///etc",
+            "https://me:hunter2@a",
         ] {
             let options = HubOptions {
                 endpoint: endpoint.to_owned(),
                 ..HubOptions::default()
             };
-            assert!(
-                matches!(Http::new(&options), Err(Error::Url { .. })),
-                "{endpoint}"
-            );
+            let error = Http::new(&options).err().unwrap();
+            assert!(matches!(error, Error::Url { .. }), "{endpoint}");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
         }
     }
 }
