@@ -174,7 +174,7 @@ impl State {
 
     fn bar(&self, name: &str, size: u64) -> Option<ProgressBar> {
         let bar = self.bars.as_ref()?.add(ProgressBar::new(size));
-        let template = "{bar:24} {percent:>3}%  {bytes:>9} of {total_bytes:9} {bytes_per_sec:>11}, {eta:>3} left  {msg}";
+        let template = "{bar:24} {percent:>3}%  {decimal_bytes:>9} of {decimal_total_bytes:9} {decimal_bytes_per_sec:>11}, {eta:>3} left  {msg}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
