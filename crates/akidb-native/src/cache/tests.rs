@@ -386,14 +386,17 @@ fn packs_are_found_by_the_files_that_they_are_made_of() {
     let source = cache.dir.path().join("source").canonicalize().unwrap();
     fs::write(directory.join("notes.txt"), "no pack").unwrap();
     fs::write(directory.join("x.akidbpack"), "no pack either").unwrap();
-    let found = packs_made_of(&directory, &[source.clone()]);
+    let found = packs_made_of(&directory, std::slice::from_ref(&source));
     let [(path, bytes)] = found.as_slice() else {
         panic!("{found:?}");
     };
     assert_eq!(*bytes, fs::metadata(path).unwrap().len());
     // A file that is gone, and others.
     fs::remove_file(&source).unwrap();
-    assert_eq!(packs_made_of(&directory, &[source.clone()]), found);
+    assert_eq!(
+        packs_made_of(&directory, std::slice::from_ref(&source)),
+        found
+    );
     let other = source.with_file_name("sourc");
     assert!(packs_made_of(&directory, &[other]).is_empty());
     assert!(packs_made_of(&cache.dir.path().join("none"), &[source]).is_empty());
