@@ -19,7 +19,7 @@ pub(crate) struct ShowArgs {
     json: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Shown {
     id: String,
     installed: bool,
@@ -62,23 +62,6 @@ fn find(store: &Store, model: &str) -> Result<Shown, CliError> {
         add_installed(&mut shown, &here)?;
     }
     Ok(shown)
-}
-
-impl Default for Shown {
-    fn default() -> Self {
-        Self {
-            id: String::new(),
-            installed: false,
-            path: None,
-            revision: None,
-            license: None,
-            dimension: None,
-            least_dimension: None,
-            max_tokens: None,
-            query_prompt: None,
-            variants: Vec::new(),
-        }
-    }
 }
 
 fn of_catalog(entry: &CatalogEntry) -> Shown {
