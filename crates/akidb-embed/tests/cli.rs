@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{akidb, json, run_with_stdin};
+use common::{akidb, json, run_with, run_with_stdin};
 
 #[test]
 fn embed_prints_the_openai_shape_when_piped() {
@@ -275,7 +275,10 @@ fn inspect_tells_what_the_model_is() {
             out.stdout
         );
     }
-    json(&akidb(&["inspect", &path, "--json"]).stdout);
+    let portable = |args: &[&str]| run_with(args, b"", &[("AKIDB_ISA", "portable")]).stdout;
+    assert!(portable(&["inspect", &path]).ends_with("\nthis machine\n  cpu tier: portable\n"));
+    let report = json(&portable(&["inspect", &path, "--json"]));
+    assert_eq!(report["cpu_tier"], "portable");
 }
 
 #[test]

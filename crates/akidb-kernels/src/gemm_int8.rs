@@ -108,6 +108,8 @@ struct AddHighDigits<'a> {
 }
 
 impl Kernel for AddHighDigits<'_> {
+    const INT8: bool = true;
+
     #[inline(always)]
     fn run<T: Target>(self, target: T) {
         for (row, sums) in self.rows.zip(self.out) {

@@ -142,6 +142,8 @@ impl AddHighDigits<'_> {
 }
 
 impl Kernel for AddHighDigits<'_> {
+    const INT8: bool = true;
+
     #[inline(always)]
     fn run<T: Target>(self, target: T) {
         let b = self.product.b;
