@@ -37,7 +37,7 @@ pub fn gemm(
 }
 
 /// [`gemm`] of operands rounded to bf16, summed in f32: with the bf16 dot instructions where
-/// [`Isa::has_bf16`]. Those add two products at a time and take subnormal numbers for zeros.
+/// [`Isa::has_bf16`](crate::Isa::has_bf16). Those add two products at a time and take subnormal numbers for zeros.
 ///
 /// # Errors
 /// As [`gemm`].
