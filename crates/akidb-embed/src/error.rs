@@ -21,6 +21,8 @@ pub(crate) enum CliError {
     Models(#[from] akidb_models::Error),
     #[error("damaged: {}", .0.join(", "))]
     DamagedModels(Vec<String>),
+    #[error("the vectors of {0} are wrong")]
+    WrongVectors(String),
     #[error("{0}")]
     Usage(String),
     #[error("{} can't be read", path.display())]
@@ -101,6 +103,10 @@ impl CliError {
                     "akidb-embed models pull {name} fetches what is damaged"
                 ))
             }
+            Self::WrongVectors(_) => Some(
+                "don't use them: try another --variant or --precision, or fetch the model again"
+                    .to_owned(),
+            ),
             Self::Usage(_) => Some("see --help".to_owned()),
             Self::Line { source, .. } => Some(
                 match source {

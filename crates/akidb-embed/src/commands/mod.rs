@@ -6,6 +6,7 @@ mod embed;
 mod inspect;
 mod models;
 mod similarity;
+mod verify;
 
 use clap::Subcommand;
 
@@ -26,6 +27,8 @@ pub(crate) enum Command {
     Inspect(inspect::InspectArgs),
     /// Fetch, list, check and remove models
     Models(models::ModelsArgs),
+    /// Prove that a model's vectors are right
+    Verify(verify::VerifyArgs),
 }
 
 /// Runs one command.
@@ -37,5 +40,6 @@ pub(crate) fn run(command: Command) -> Result<(), CliError> {
         Command::Doctor(args) => doctor::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Models(args) => models::run(&args),
+        Command::Verify(args) => verify::run(&args),
     }
 }

@@ -1,0 +1,158 @@
+//! The single comparisons.
+
+use akidb_embedding::{BUILTIN_MODEL, EmbedOptions, Embedder, Provenance, similarity};
+use serde::Serialize;
+
+use super::goldens::{AKIDB_MINI, Golden, MEANINGS, QWEN3_EMBEDDING_06B, TEXTS};
+use crate::error::CliError;
+
+/// How far sentences of one meaning must be nearer to each other than others, on average. Vectors
+/// that are noise, and vectors that are all alike, are near 0.
+const LEAST_GAP: f64 = 0.15;
+
+/// The outcome of a comparison.
+#[derive(Debug, Serialize)]
+pub(super) struct Check {
+    pub(super) name: String,
+    pub(super) right: bool,
+    /// What `limit` is to the values: `at least` or `at most`; `on average at least` to their mean.
+    pub(super) bound: &'static str,
+    pub(super) limit: f64,
+    pub(super) values: Vec<Value>,
+}
+
+/// A number of a text or of a pair of texts.
+#[derive(Debug, Serialize)]
+pub(super) struct Value {
+    pub(super) text: String,
+    pub(super) value: f64,
+}
+
+impl Check {
+    fn at_least(limit: f64, name: String, values: Vec<Value>) -> Self {
+        Self {
+            // Not-a-number is wrong.
+            right: !values.is_empty() && values.iter().all(|v| v.value >= limit),
+            bound: "at least",
+            name,
+            limit,
+            values,
+        }
+    }
+}
+
+/// Cosine to known vectors, where there are some.
+pub(super) fn known_vectors(
+    embedder: &Embedder,
+    provenance: &Provenance,
+) -> Result<Option<Check>, CliError> {
+    if provenance.model != BUILTIN_MODEL {
+        return Ok(None);
+    }
+    let goldens: Vec<Golden> = AKIDB_MINI
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()
+        .map_err(|e| CliError::Usage(format!("the known vectors are broken: {e}")))?;
+    let texts: Vec<&str> = goldens.iter().map(|golden| golden.text.as_str()).collect();
+    let vectors = embedder.vectors(&texts, &EmbedOptions::default())?;
+    let values = goldens.iter().zip(&vectors).map(|(golden, vector)| Value {
+        text: golden.text.clone(),
+        value: similarity(&golden.vector, vector),
+    });
+    // Of a quantised file, the weights themselves are rounded.
+    let least = match provenance.variant.as_str() {
+        "int8" | "uint8" | "quantized" => 0.97,
+        "q4" | "q4f16" | "bnb4" => 0.85,
+        _ => cosine_of(&provenance.precision),
+    };
+    let name = "cosine to PyTorch's vectors in f32".to_owned();
+    Ok(Some(Check::at_least(least, name, values.collect())))
+}
+
+/// Published similarities, where there are some.
+pub(super) fn published_similarities(
+    embedder: &Embedder,
+    provenance: &Provenance,
+) -> Result<Option<Check>, CliError> {
+    if !provenance.model.contains("Qwen3-Embedding-0.6B") {
+        return Ok(None);
+    }
+    let published = &QWEN3_EMBEDDING_06B;
+    let queries = embedder.vectors(&published.queries, &EmbedOptions::query())?;
+    let documents = embedder.vectors(&published.documents, &EmbedOptions::default())?;
+    let mut values = Vec::new();
+    for (q, query) in queries.iter().enumerate() {
+        for (d, document) in documents.iter().enumerate() {
+            let expected = published.similarities[q][d];
+            values.push(Value {
+                text: format!("{} / {}", published.queries[q], published.documents[d]),
+                value: (similarity(query, document) - expected).abs(),
+            });
+        }
+    }
+    let limit = match provenance.precision.as_str() {
+        "f32" => 0.01,
+        "bf16" => 0.02,
+        "int8" => 0.05,
+        _ => 0.1,
+    };
+    Ok(Some(Check {
+        name: "distance of similarities to the model card's".to_owned(),
+        right: values.iter().all(|v| v.value <= limit),
+        bound: "at most",
+        limit,
+        values,
+    }))
+}
+
+/// How much nearer sentences of one meaning are to each other than to all others.
+pub(super) fn meanings(embedder: &Embedder) -> Result<Check, CliError> {
+    let texts = MEANINGS.as_flattened();
+    let vectors = embedder.vectors(texts, &EmbedOptions::default())?;
+    let mut values = Vec::new();
+    for (pair, [text, _]) in MEANINGS.iter().enumerate() {
+        let same = similarity(&vectors[2 * pair], &vectors[2 * pair + 1]);
+        let others = (0..vectors.len()).filter(|other| other / 2 != pair);
+        let others = others.map(|other| similarity(&vectors[2 * pair], &vectors[other]));
+        let mean = others.sum::<f64>() / (vectors.len() - 2) as f64;
+        values.push(Value {
+            text: (*text).to_owned(),
+            value: same - mean,
+        });
+    }
+    let mean = values.iter().map(|v| v.value).sum::<f64>() / values.len() as f64;
+    Ok(Check {
+        name: "nearer to the same meaning than to others".to_owned(),
+        right: mean >= LEAST_GAP,
+        bound: "on average at least",
+        limit: LEAST_GAP,
+        values,
+    })
+}
+
+/// Cosine between two ways to run the same weights.
+pub(super) fn agreement(
+    other: String,
+    precisions: [&str; 2],
+    vectors: &[Vec<f32>],
+    others: &[Vec<f32>],
+) -> Check {
+    let values = TEXTS.iter().zip(vectors).zip(others);
+    let values = values.map(|((text, a), b)| Value {
+        text: (*text).to_owned(),
+        value: similarity(a, b),
+    });
+    let least = precisions.map(cosine_of).into_iter().fold(1.0, f64::min);
+    Check::at_least(least, format!("cosine to {other}"), values.collect())
+}
+
+/// The least cosine to f32 that a right vector has in this arithmetic. What ONNX Runtime does with
+/// a quantised file is its own affair: some of it is coarse.
+fn cosine_of(precision: &str) -> f64 {
+    match precision {
+        "f32" => 0.99999,
+        "bf16" | "f16" => 0.999,
+        _ => 0.9,
+    }
+}
