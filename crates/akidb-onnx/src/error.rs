@@ -20,6 +20,9 @@ pub enum ErrorKind {
     /// The file can't be opened, looked at or mapped.
     #[error("cannot be read")]
     Io(#[source] io::Error),
+    /// The file can't be created or written.
+    #[error("cannot be written")]
+    Write(#[source] io::Error),
     /// A directory, a pipe or a device.
     #[error("is not a regular file")]
     NotAFile,
@@ -108,6 +111,9 @@ pub enum ErrorKind {
         /// Its value.
         value: String,
     },
+    /// A static shape that no graph can be written for.
+    #[error("shape {0}")]
+    Shape(String),
     /// `config.json` and the graph contradict each other.
     #[error("{0}")]
     Disagreement(Disagreement),

@@ -18,6 +18,7 @@
 
 pub mod budget;
 mod constant;
+pub mod coreml;
 pub mod decoder;
 mod error;
 mod external;

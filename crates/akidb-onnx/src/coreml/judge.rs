@@ -1,0 +1,212 @@
+//! Does the provider take this node, and if not, why?
+
+use std::collections::HashMap;
+
+use super::operators::{MAX_DIMENSION, MAX_RANK, OPERATORS, Operator, Restriction};
+use crate::error::shorten;
+use crate::model::{OnnxModel, is_op};
+use crate::proto::tensor_proto::DataType;
+use crate::proto::tensor_shape_proto::dimension;
+use crate::proto::{AttributeProto, NodeProto, ValueInfoProto, type_proto};
+
+/// Type and shape of a value as far as the file says.
+#[derive(Debug, Clone, Default)]
+struct Known {
+    elem_type: Option<DataType>,
+    /// `None` for a variable axis.
+    dims: Option<Vec<Option<i64>>>,
+}
+
+/// Judges the nodes of one graph.
+pub(super) struct Judge<'m> {
+    model: &'m OnnxModel,
+    known: HashMap<&'m str, Known>,
+}
+
+/// What is to be said of one node.
+#[derive(Debug, Default)]
+pub(super) struct Judgement {
+    /// Why it is refused; empty when it is taken.
+    pub(super) refused: Vec<String>,
+    /// What to know of a node that is taken.
+    pub(super) notes: Vec<String>,
+    /// An input has a variable axis.
+    pub(super) variable: bool,
+    /// The file says no shape of an input.
+    pub(super) unknown: bool,
+}
+
+impl<'m> Judge<'m> {
+    pub(super) fn new(model: &'m OnnxModel) -> Self {
+        let graph = model.graph();
+        let infos = graph.value_info.iter().chain(&graph.output);
+        let infos = infos.chain(&graph.input).map(|v| (v.name(), known(v)));
+        let constants = graph.initializer.iter().map(|tensor| {
+            let dims = tensor.dims.iter().copied().map(Some).collect();
+            let constant = Known {
+                elem_type: DataType::try_from(tensor.data_type.unwrap_or(0)).ok(),
+                dims: Some(dims),
+            };
+            (tensor.name(), constant)
+        });
+        Self {
+            model,
+            known: infos.chain(constants).collect(),
+        }
+    }
+
+    pub(super) fn node(&self, node: &NodeProto) -> Judgement {
+        let mut judgement = Judgement::default();
+        for name in node.input.iter().filter(|name| !name.is_empty()) {
+            self.input(name, &mut judgement);
+        }
+        let row = OPERATORS
+            .iter()
+            .find(|row| is_op(node, row.domain, row.op_type));
+        match row {
+            None => judgement.refused.insert(0, "not in the table".into()),
+            Some(row) => self.row(node, row, &mut judgement),
+        }
+        judgement
+    }
+
+    /// The limits that hold for every input of every node.
+    fn input(&self, name: &str, judgement: &mut Judgement) {
+        let Some(dims) = self.dims(name) else {
+            judgement.unknown |= !self.is_constant(name);
+            return;
+        };
+        judgement.variable |= dims.iter().any(Option::is_none);
+        if let Some(dim) = dims.iter().flatten().find(|&&dim| dim > MAX_DIMENSION) {
+            judgement.refused.push(format!(
+                "an axis of {:?} is {dim} long, more than {MAX_DIMENSION}",
+                shorten(name)
+            ));
+        }
+        if dims.len() > MAX_RANK {
+            judgement.refused.push(format!(
+                "{:?} has {} axes, more than {MAX_RANK}",
+                shorten(name),
+                dims.len()
+            ));
+        }
+    }
+
+    fn row(&self, node: &NodeProto, row: &Operator, judgement: &mut Judgement) {
+        let first = node.input.first().map_or("", String::as_str);
+        if let Some(elem_type) = self.known.get(first).and_then(|k| k.elem_type)
+            && !row.types.contains(&elem_type)
+        {
+            judgement
+                .refused
+                .push(format!("input 0 is {}", name_of(elem_type)));
+        }
+        for restriction in row.restrictions {
+            match self.broken(node, restriction) {
+                Some(Broken::Refused(why)) => judgement.refused.push(why),
+                Some(Broken::Differs(note)) => judgement.notes.push(note.to_owned()),
+                None => {}
+            }
+        }
+    }
+
+    fn broken(&self, node: &NodeProto, restriction: &Restriction) -> Option<Broken> {
+        let input = |i: usize| node.input.get(i).filter(|name| !name.is_empty());
+        let attribute = |name: &str| node.attribute.iter().find(|a| a.name() == name);
+        let why = match *restriction {
+            Restriction::Constant(i) => {
+                let name = input(i)?;
+                (!self.is_constant(name)).then(|| format!("input {i} is not a constant"))
+            }
+            Restriction::Rank(i, ranks) => {
+                let rank = self.dims(input(i)?)?.len();
+                (!ranks.contains(&rank)).then(|| format!("input {i} has {rank} axes"))
+            }
+            Restriction::F32(i) => {
+                let elem_type = self.known.get(input(i)?.as_str())?.elem_type?;
+                (elem_type != DataType::Float)
+                    .then(|| format!("input {i} is {}", name_of(elem_type)))
+            }
+            Restriction::Static(i) => {
+                let dims = self.dims(input(i)?)?;
+                let variable = dims.iter().any(Option::is_none);
+                variable.then(|| format!("input {i} has a variable axis"))
+            }
+            Restriction::Int(name, value) => {
+                let found = attribute(name)?.i();
+                (found != value).then(|| format!("{name} is {found}, not {value}"))
+            }
+            Restriction::Float(name, value) => {
+                let found = attribute(name)?.f();
+                (found != value).then(|| format!("{name} is {found}, not {value}"))
+            }
+            Restriction::Absent(name) => attribute(name).map(|_| format!("it has {name}")),
+            Restriction::NotString(name, words) => {
+                let found = text(attribute(name)?);
+                words
+                    .contains(&found.as_str())
+                    .then(|| format!("{name} is {found}"))
+            }
+            Restriction::FromNode(i) => {
+                let constant_or_input = self.model.producer(input(i)?).is_none();
+                constant_or_input.then(|| format!("input {i} comes from no node"))
+            }
+            Restriction::Differs(note) => return Some(Broken::Differs(note)),
+        };
+        why.map(Broken::Refused)
+    }
+
+    fn dims(&self, name: &str) -> Option<&[Option<i64>]> {
+        self.known.get(name)?.dims.as_deref()
+    }
+
+    /// ONNX Runtime makes initializers of `Constant` nodes.
+    pub(super) fn is_constant(&self, name: &str) -> bool {
+        self.model.initializer_proto(name).is_some()
+            || self.model.producer(name).is_some_and(is_constant_node)
+    }
+}
+
+/// True for a node that stands for an initializer.
+pub(super) fn is_constant_node(node: &NodeProto) -> bool {
+    is_op(node, "", "Constant")
+}
+
+enum Broken {
+    Refused(String),
+    Differs(&'static str),
+}
+
+fn known(value: &ValueInfoProto) -> Known {
+    let Some(type_proto::Value::TensorType(tensor)) =
+        value.r#type.as_ref().and_then(|t| t.value.as_ref())
+    else {
+        return Known::default();
+    };
+    let dims = tensor.shape.as_ref().map(|shape| {
+        let dims = shape.dim.iter().map(|dim| match dim.value {
+            Some(dimension::Value::DimValue(len)) => Some(len),
+            _ => None,
+        });
+        dims.collect()
+    });
+    Known {
+        elem_type: DataType::try_from(tensor.elem_type.unwrap_or(0)).ok(),
+        dims,
+    }
+}
+
+fn text(attribute: &AttributeProto) -> String {
+    let bytes = attribute.s.as_deref().unwrap_or_default();
+    shorten(&String::from_utf8_lossy(bytes))
+}
+
+fn name_of(elem_type: DataType) -> String {
+    match elem_type {
+        DataType::Float => "f32".into(),
+        DataType::Float16 => "f16".into(),
+        DataType::Int32 => "i32".into(),
+        DataType::Int64 => "i64".into(),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}

@@ -1,0 +1,20 @@
+//! Graphs for ONNX Runtime's CoreML provider: which nodes of a graph it takes, and graphs of a
+//! recognised decoder that it can take whole.
+//!
+//! Nothing here runs CoreML: [`coverage`] judges by what ONNX Runtime documents.
+
+mod coverage;
+mod graph;
+mod judge;
+mod manifest;
+mod operators;
+mod partition;
+mod render;
+mod spell;
+mod weights;
+mod write;
+
+pub use coverage::{Coverage, OperatorCount, Refusal, coverage};
+pub use manifest::{EmbedTokens, MANIFEST, Manifest, ShapeFile};
+pub use operators::{MAX_DIMENSION, MAX_RANK, SOURCES};
+pub use write::{Precision, StaticShape, WriteOptions, write};

@@ -1,0 +1,298 @@
+//! Writes a decoder's files for CoreML.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::str::FromStr;
+
+use prost::Message;
+
+use super::manifest::{EmbedTokens, MANIFEST, Manifest, ShapeFile};
+use super::operators::MAX_DIMENSION;
+use super::{spell, weights};
+use crate::decoder::{Decoder, DecoderConfig};
+use crate::error::{Error, ErrorKind};
+use crate::proto::tensor_proto::DataType;
+
+/// Longest text of a static shape, in tokens: the causal mask grows with its square.
+const MAX_SEQUENCE: usize = 4096;
+/// Most shapes at once.
+const MAX_SHAPES: usize = 64;
+
+/// All graphs and their weights lie in this directory beside the manifest.
+const DIRECTORY: &str = "coreml";
+const WEIGHTS: &str = "weights.onnx_data";
+const EMBED_TOKENS: &str = "embed_tokens.safetensors";
+
+/// Precision of the weights and of the products with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Precision {
+    /// IEEE half.
+    F16,
+    /// IEEE single.
+    F32,
+}
+
+/// Number and longest length of the texts that one graph takes at once, as in `8x128`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StaticShape {
+    /// Number of texts.
+    pub batch: usize,
+    /// Longest text in tokens.
+    pub sequence: usize,
+}
+
+/// What to write.
+#[derive(Debug, Clone)]
+pub struct WriteOptions {
+    /// Of the weights.
+    pub precision: Precision,
+    /// One graph each.
+    pub shapes: Vec<StaticShape>,
+    /// Name of the file that the decoder is from, for the manifest.
+    pub source: String,
+}
+
+/// Writes one graph a shape, the weights that they share, the embedding table and the manifest
+/// into the directory `dir`, which must exist. The manifest comes last.
+///
+/// # Errors
+/// When a shape can't be (no text, more tokens than the model or 4 096, an axis longer than CoreML
+/// takes, a shape twice), a weight is too large for the precision, or a file can't be written.
+pub fn write(decoder: &Decoder, options: &WriteOptions, dir: &Path) -> Result<Manifest, Error> {
+    let shapes = checked_shapes(&decoder.config, &options.shapes)?;
+    let graphs = dir.join(DIRECTORY);
+    fs::create_dir_all(&graphs).map_err(|e| failed(&graphs, e))?;
+    let stored = create(&graphs.join(WEIGHTS), |file| {
+        weights::write_linear(decoder, options.precision, WEIGHTS, file)
+    })?;
+    let table = EmbedTokens {
+        file: format!("{DIRECTORY}/{EMBED_TOKENS}"),
+        tensor: "embed_tokens.weight".to_owned(),
+    };
+    create(&graphs.join(EMBED_TOKENS), |file| {
+        let embed_tokens = &decoder.embed_tokens;
+        weights::write_embed_tokens(embed_tokens, options.precision, &table.tensor, file)
+    })?;
+    let mut files = Vec::with_capacity(shapes.len());
+    for shape in shapes {
+        let name = format!("model_{shape}.onnx");
+        let model = spell::spell(decoder, &stored, shape)?;
+        create(&graphs.join(&name), |file| {
+            file.write_all(&model.encode_to_vec())
+                .map_err(|e| ErrorKind::Write(e).into())
+        })?;
+        files.push(ShapeFile {
+            file: format!("{DIRECTORY}/{name}"),
+            batch: shape.batch,
+            sequence: shape.sequence,
+        });
+    }
+    let manifest = Manifest {
+        version: 1,
+        source: options.source.clone(),
+        precision: options.precision,
+        hidden_size: decoder.config.hidden_size,
+        vocab_size: decoder.config.vocab_size,
+        embed_tokens: table,
+        weights: format!("{DIRECTORY}/{WEIGHTS}"),
+        shapes: files,
+    };
+    create(&dir.join(MANIFEST), |file| {
+        serde_json::to_writer_pretty(file, &manifest).map_err(|e| ErrorKind::Write(e.into()).into())
+    })?;
+    Ok(manifest)
+}
+
+/// The shapes from the fewest tokens on.
+fn checked_shapes(
+    config: &DecoderConfig,
+    shapes: &[StaticShape],
+) -> Result<Vec<StaticShape>, Error> {
+    let refused = |why: String| Err(ErrorKind::Shape(why).into());
+    if shapes.is_empty() || shapes.len() > MAX_SHAPES {
+        return refused(format!("{} shapes, not 1 to {MAX_SHAPES}", shapes.len()));
+    }
+    let group = config.num_attention_heads / config.num_key_value_heads.max(1);
+    let longest = MAX_SEQUENCE.min(config.max_position_embeddings);
+    for &shape in shapes {
+        let StaticShape { batch, sequence } = shape;
+        if batch == 0 || sequence == 0 {
+            return refused(format!("{shape}: neither number can be 0"));
+        }
+        if sequence > longest {
+            return refused(format!("{shape}: a text has at most {longest} tokens"));
+        }
+        let axes = [
+            ("batch", Some(batch)),
+            ("query rows", group.checked_mul(sequence)),
+            ("hidden_size", Some(config.hidden_size)),
+            ("intermediate_size", Some(config.intermediate_size)),
+            (
+                "query width",
+                config.num_attention_heads.checked_mul(config.head_dim),
+            ),
+        ];
+        for (what, len) in axes {
+            if len.is_none_or(|len| len as u64 > MAX_DIMENSION.unsigned_abs()) {
+                return refused(format!(
+                    "{shape}: {what} is longer than CoreML's {MAX_DIMENSION}"
+                ));
+            }
+        }
+    }
+    let mut sorted = shapes.to_vec();
+    sorted.sort_by_key(|s| (s.batch * s.sequence, s.sequence));
+    if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        return refused(format!("{} is there twice", pair[0]));
+    }
+    Ok(sorted)
+}
+
+/// Creates a file, fills it, and flushes it. A new file is written, so that a program that has the
+/// old one mapped keeps it.
+fn create<T>(
+    path: &Path,
+    fill: impl FnOnce(&mut BufWriter<File>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(path, e)),
+        _ => {}
+    }
+    let file = File::create_new(path).map_err(|e| failed(path, e))?;
+    let mut file = BufWriter::new(file);
+    let result = fill(&mut file).map_err(|e| match e.kind() {
+        ErrorKind::Write(_) => e.at(path),
+        _ => e,
+    })?;
+    file.flush().map_err(|e| failed(path, e))?;
+    Ok(result)
+}
+
+fn failed(path: &Path, error: std::io::Error) -> Error {
+    Error::from(ErrorKind::Write(error)).at(path)
+}
+
+impl Precision {
+    pub(super) fn size(self) -> usize {
+        match self {
+            Self::F16 => 2,
+            Self::F32 => 4,
+        }
+    }
+
+    pub(super) fn onnx(self) -> DataType {
+        match self {
+            Self::F16 => DataType::Float16,
+            Self::F32 => DataType::Float,
+        }
+    }
+
+    pub(super) fn safetensors(self) -> &'static str {
+        match self {
+            Self::F16 => "F16",
+            Self::F32 => "F32",
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F16 => "f16",
+            Self::F32 => "f32",
+        })
+    }
+}
+
+impl fmt::Display for StaticShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.batch, self.sequence)
+    }
+}
+
+impl FromStr for StaticShape {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| text.trim().parse::<usize>().ok();
+        let numbers = text
+            .split_once('x')
+            .and_then(|(batch, sequence)| Some((number(batch)?, number(sequence)?)));
+        match numbers {
+            Some((batch, sequence)) => Ok(Self { batch, sequence }),
+            None => Err("a shape is texts x tokens, such as 8x128".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> DecoderConfig {
+        DecoderConfig {
+            hidden_size: 1024,
+            num_hidden_layers: 28,
+            num_attention_heads: 16,
+            num_key_value_heads: 8,
+            head_dim: 128,
+            intermediate_size: 3072,
+            vocab_size: 151_669,
+            rms_norm_eps: 1e-6,
+            rope_theta: 1e6,
+            max_position_embeddings: 32_768,
+        }
+    }
+
+    fn shapes(texts: &[&str]) -> Vec<StaticShape> {
+        texts.iter().map(|t| t.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn shapes_are_sorted_by_their_tokens() {
+        let sorted = checked_shapes(&config(), &shapes(&["8x128", "1x512", "1x32"])).unwrap();
+        let sorted: Vec<String> = sorted.iter().map(StaticShape::to_string).collect();
+        assert_eq!(sorted, ["1x32", "1x512", "8x128"]);
+    }
+
+    #[test]
+    fn impossible_shapes_are_refused() {
+        for (text, why) in [
+            ("0x32", "can be 0"),
+            ("1x0", "can be 0"),
+            ("1x4097", "at most 4096"),
+            ("20000x1", "batch is longer"),
+        ] {
+            let error = checked_shapes(&config(), &shapes(&[text])).unwrap_err();
+            assert!(error.to_string().contains(why), "{text}: {error}");
+        }
+        let error = checked_shapes(&config(), &shapes(&["1x2", "1x2"])).unwrap_err();
+        assert!(error.to_string().contains("twice"), "{error}");
+        assert!(checked_shapes(&config(), &[]).is_err());
+        let wide = DecoderConfig {
+            intermediate_size: 20_000,
+            ..config()
+        };
+        let error = checked_shapes(&wide, &shapes(&["1x2"])).unwrap_err();
+        assert!(error.to_string().contains("intermediate_size"), "{error}");
+    }
+
+    #[test]
+    fn a_shape_is_two_numbers() {
+        for text in [
+            "",
+            "8",
+            "8x",
+            "x8",
+            "8x-1",
+            "8x1x1",
+            "99999999999999999999x1",
+        ] {
+            assert!(text.parse::<StaticShape>().is_err(), "{text}");
+        }
+    }
+}
