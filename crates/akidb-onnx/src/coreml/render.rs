@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use super::coverage::{Coverage, OperatorCount, Refusal};
 
 /// Most lines of one kind: a hostile graph can have a reason a node.
-const SHOWN: usize = 20;
+const SHOWN: usize = 30;
 
 impl Display for Coverage {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
