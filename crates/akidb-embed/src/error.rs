@@ -1,11 +1,12 @@
 //! How a failure is told: what failed, why, what to do next.
 
 use std::error::Error;
-use std::io::ErrorKind;
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use akidb_embedding::EmbedError;
+use akidb_onnx::ErrorKind;
 
 use crate::args::is_usage;
 use crate::message::message;
@@ -23,6 +24,8 @@ pub(crate) enum CliError {
     DamagedModels(Vec<String>),
     #[error("the vectors of {0} are wrong")]
     WrongVectors(String),
+    #[error("no files can be made of the model")]
+    Optimize(#[source] akidb_onnx::Error),
     #[error("{0}")]
     Usage(String),
     #[error("{} can't be read", path.display())]
@@ -71,7 +74,7 @@ impl CliError {
     /// Prints the error and gives the exit status: 1 the work failed, 2 wrong usage.
     pub(crate) fn report(&self) -> ExitCode {
         if let Self::Write { source, .. } = self
-            && source.kind() == ErrorKind::BrokenPipe
+            && source.kind() == io::ErrorKind::BrokenPipe
         {
             // The reader has seen enough.
             return ExitCode::SUCCESS;
@@ -120,6 +123,13 @@ impl CliError {
             Self::SomeTexts { .. } => {
                 Some("the lines before this one say why, by the texts' index".to_owned())
             }
+            Self::Optimize(error) => match error.kind() {
+                ErrorKind::NotRecognised { .. } => {
+                    Some("only decoders of the Qwen3 family can be rewritten".to_owned())
+                }
+                ErrorKind::Shape(_) => Some("give other --shapes".to_owned()),
+                _ => None,
+            },
             Self::Inspect(_) | Self::Read { .. } | Self::Write { .. } | Self::NoBackendRuns(_) => {
                 None
             }

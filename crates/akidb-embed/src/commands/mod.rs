@@ -5,6 +5,7 @@ mod doctor;
 mod embed;
 mod inspect;
 mod models;
+mod optimize;
 mod similarity;
 mod verify;
 
@@ -29,6 +30,8 @@ pub(crate) enum Command {
     Models(models::ModelsArgs),
     /// Prove that a model's vectors are right
     Verify(verify::VerifyArgs),
+    /// Write files of a model that other hardware can run
+    Optimize(optimize::OptimizeArgs),
 }
 
 /// Runs one command.
@@ -41,5 +44,6 @@ pub(crate) fn run(command: Command) -> Result<(), CliError> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Optimize(args) => optimize::run(&args),
     }
 }
