@@ -27,6 +27,7 @@ mod mmap;
 pub mod model;
 pub mod proto;
 pub mod tensor;
+pub mod validate;
 
 pub use error::{Disagreement, Error, ErrorKind};
 pub use mmap::{map_file, release_pages};
