@@ -39,6 +39,8 @@ pub(crate) enum CliError {
     Write { to: String, source: std::io::Error },
     #[error("no backend runs this model: {0}")]
     NoBackendRuns(String),
+    #[error("{errors} {} found", if *errors == 1 { "error was" } else { "errors were" })]
+    Invalid { errors: usize },
     #[error("{failed} of {of} texts could not be embedded")]
     SomeTexts { failed: usize, of: usize },
 }
@@ -123,6 +125,7 @@ impl CliError {
             Self::SomeTexts { .. } => {
                 Some("the lines before this one say why, by the texts' index".to_owned())
             }
+            Self::Invalid { .. } => Some("each line above says what to do".to_owned()),
             Self::Optimize(error) => match error.kind() {
                 ErrorKind::NotRecognised { .. } => {
                     Some("only decoders of the Qwen3 family can be rewritten".to_owned())

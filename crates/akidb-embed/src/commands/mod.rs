@@ -7,6 +7,7 @@ mod inspect;
 mod models;
 mod optimize;
 mod similarity;
+mod validate;
 mod verify;
 
 use clap::Subcommand;
@@ -30,6 +31,8 @@ pub(crate) enum Command {
     Models(models::ModelsArgs),
     /// Prove that a model's vectors are right
     Verify(verify::VerifyArgs),
+    /// Check that a model is whole and that its files agree
+    Validate(validate::ValidateArgs),
     /// Write files of a model that other hardware can run
     Optimize(optimize::OptimizeArgs),
 }
@@ -44,6 +47,7 @@ pub(crate) fn run(command: Command) -> Result<(), CliError> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Validate(args) => validate::run(&args),
         Command::Optimize(args) => optimize::run(&args),
     }
 }
