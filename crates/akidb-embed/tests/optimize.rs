@@ -1,7 +1,5 @@
 //! `optimize` as a user meets it.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod common;
 
 use common::{akidb, builtin, json};

@@ -1,5 +1,7 @@
 //! Graphs for CoreML: what is said of any graph, what is written, and ONNX Runtime's answers.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::path::{Path, PathBuf};
