@@ -60,10 +60,10 @@ pub(super) fn known_vectors(
         text: golden.text.clone(),
         value: similarity(&golden.vector, vector),
     });
-    // Of a quantised file, the weights themselves are rounded.
+    // Of a quantised file, the weights themselves are rounded: 0.999 and 0.957 were measured.
     let least = match provenance.variant.as_str() {
-        "int8" | "uint8" | "quantized" => 0.97,
-        "q4" | "q4f16" | "bnb4" => 0.85,
+        "int8" | "uint8" | "quantized" => 0.99,
+        "q4" | "q4f16" | "bnb4" => 0.9,
         _ => cosine_of(&provenance.precision),
     };
     let name = "cosine to PyTorch's vectors in f32".to_owned();
