@@ -5,7 +5,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{Outcome, akidb, builtin, run_with_stdin};
+use common::{Outcome, akidb, builtin, failed, run_with_stdin};
 
 /// A copy of the built-in model that a test may damage.
 fn damaged(damage: impl FnOnce(&Path)) -> (tempfile::TempDir, Outcome) {
@@ -23,24 +23,6 @@ fn damaged(damage: impl FnOnce(&Path)) -> (tempfile::TempDir, Outcome) {
     damage(dir.path());
     let out = akidb(&["embed", "a", "--model", dir.path().to_str().unwrap()]);
     (dir, out)
-}
-
-fn failed(out: &Outcome, code: i32, words: &[&str]) {
-    assert_eq!(
-        (out.code, out.stdout.as_str()),
-        (code, ""),
-        "{}",
-        out.stderr
-    );
-    assert!(out.stderr.starts_with("error: "), "{}", out.stderr);
-    assert!(!out.stderr.contains("panicked"), "{}", out.stderr);
-    for word in words {
-        assert!(
-            out.stderr.contains(word),
-            "{word:?} is missing in:\n{}",
-            out.stderr
-        );
-    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Outcome, akidb, json};
+use common::{Outcome, akidb, failed, json};
 
 fn tiny() -> String {
     let path = akidb_testing::fixture("tiny");
@@ -23,17 +23,6 @@ fn library() -> Option<String> {
         akidb_testing::skip("no ONNX Runtime library (scripts/fetch_onnxruntime.sh gets one)");
     }
     library.map(|path| path.to_str().unwrap().to_owned())
-}
-
-fn failed(out: &Outcome, code: i32, words: &[&str]) {
-    assert_eq!((out.code, &*out.stdout), (code, ""), "{}", out.stderr);
-    for word in words {
-        assert!(
-            out.stderr.contains(word),
-            "{word:?} is missing in:\n{}",
-            out.stderr
-        );
-    }
 }
 
 #[test]

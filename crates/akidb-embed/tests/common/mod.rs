@@ -55,6 +55,25 @@ pub(crate) fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap()
 }
 
+/// Checks that it failed with nothing on standard output, and what it said.
+pub(crate) fn failed(out: &Outcome, code: i32, words: &[&str]) {
+    assert_eq!(
+        (out.code, out.stdout.as_str()),
+        (code, ""),
+        "{}",
+        out.stderr
+    );
+    assert!(out.stderr.starts_with("error: "), "{}", out.stderr);
+    assert!(!out.stderr.contains("panicked"), "{}", out.stderr);
+    for word in words {
+        assert!(
+            out.stderr.contains(word),
+            "{word:?} is missing in:\n{}",
+            out.stderr
+        );
+    }
+}
+
 /// A file of the built-in model.
 pub(crate) fn builtin(name: &str) -> String {
     format!(
