@@ -73,6 +73,14 @@ pub(crate) enum LineError {
 }
 
 impl CliError {
+    /// Standard output can't be written.
+    pub(crate) fn stdout(source: std::io::Error) -> Self {
+        Self::Write {
+            to: "standard output".to_owned(),
+            source,
+        }
+    }
+
     /// Prints the error and gives the exit status: 1 the work failed, 2 wrong usage.
     pub(crate) fn report(&self) -> ExitCode {
         if let Self::Write { source, .. } = self

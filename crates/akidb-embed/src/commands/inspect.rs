@@ -44,8 +44,5 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
     } else {
         writeln!(out, "{inspection}this machine\n  cpu tier: {cpu_tier}")
     };
-    written.map_err(|source| CliError::Write {
-        to: "standard output".to_owned(),
-        source,
-    })
+    written.map_err(CliError::stdout)
 }

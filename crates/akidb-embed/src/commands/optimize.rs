@@ -104,10 +104,7 @@ pub(crate) fn run(args: &OptimizeArgs) -> Result<(), CliError> {
             source.weights.display()
         )));
     }
-    print(args, &source, &report).map_err(|source| CliError::Write {
-        to: "standard output".to_owned(),
-        source,
-    })
+    print(args, &source, &report).map_err(CliError::stdout)
 }
 
 fn write(

@@ -73,10 +73,7 @@ pub(crate) fn run(args: &SimilarityArgs) -> Result<(), CliError> {
         Format::Csv => csv(&mut out, &matrix),
     }
     .and_then(|()| out.flush())
-    .map_err(|source| CliError::Write {
-        to: "standard output".to_owned(),
-        source,
-    })?;
+    .map_err(CliError::stdout)?;
     let truncated = answer.embeddings.iter().filter(|e| e.truncated).count();
     report_truncated(truncated, limit(&embedder, &options));
     Ok(())

@@ -41,10 +41,7 @@ pub(crate) fn run(args: &ValidateArgs) -> Result<(), CliError> {
     if args.path.is_dir() {
         files.extend(directory(&args.path, &inspection));
     }
-    print(args, &files).map_err(|source| CliError::Write {
-        to: "standard output".to_owned(),
-        source,
-    })?;
+    print(args, &files).map_err(CliError::stdout)?;
     let all = files.iter().flat_map(|file| &file.findings);
     match all.filter(|f| f.severity == Severity::Error).count() {
         0 => Ok(()),

@@ -5,6 +5,7 @@ mod json;
 mod npy;
 mod plain;
 mod pretty;
+mod stdout;
 
 use std::io::{self, BufWriter, Seek, Write};
 use std::path::Path;
@@ -16,6 +17,8 @@ use akidb_embedding::{EmbedError, Embedding, Input, Provenance};
 
 use crate::error::CliError;
 use destination::Destination;
+
+pub(crate) use stdout::{print, print_json};
 
 /// Items kept in memory before they go to a temporary file, in bytes.
 const SPOOL_BYTES: usize = 16 << 20;

@@ -76,10 +76,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
     let mut print = |line: String| {
         writeln!(out, "{line}")
             .and_then(|()| out.flush())
-            .map_err(|source| CliError::Write {
-                to: "standard output".to_owned(),
-                source,
-            })
+            .map_err(CliError::stdout)
     };
     for (i, work) in table.iter().enumerate() {
         let timing = time(&embedder, args, work, &memory)?;

@@ -4,13 +4,12 @@ mod machine;
 mod model;
 mod render;
 
-use std::io::Write;
-
 use clap::Args;
 use serde::Serialize;
 
 use crate::args::ModelArgs;
 use crate::error::CliError;
+use crate::output::{print, print_json};
 use machine::Machine;
 use model::ModelReport;
 
@@ -39,19 +38,10 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<(), CliError> {
         false => None,
     };
     let report = Report { machine, model };
-    let text = if args.json {
-        let mut json = serde_json::to_string_pretty(&report).unwrap_or_default();
-        json.push('\n');
-        json
-    } else {
-        render::text(&report)
-    };
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .map_err(|source| CliError::Write {
-            to: "standard output".to_owned(),
-            source,
-        })?;
+    match args.json {
+        true => print_json(&report)?,
+        false => print(&render::text(&report))?,
+    }
     match report.model.and_then(|model| model.error) {
         Some(error) => Err(CliError::NoBackendRuns(error)),
         None => Ok(()),

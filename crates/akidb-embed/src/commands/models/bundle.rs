@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use akidb_embedding::model_store;
 use clap::Args;
 
-use super::{bytes, print};
+use super::bytes;
 use crate::error::CliError;
+use crate::output::print;
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {

@@ -8,8 +8,9 @@ use akidb_models::{CatalogEntry, Installed, Origin};
 use clap::Args;
 use serde::Serialize;
 
-use super::{bytes, print, print_json};
+use super::bytes;
 use crate::error::CliError;
+use crate::output::{print, print_json};
 use crate::text::{pad, width};
 
 /// Longest config.json that is read, in bytes.

@@ -9,10 +9,7 @@ mod show;
 mod source;
 mod verify;
 
-use std::io::Write;
-
 use clap::{Args, Subcommand};
-use serde::Serialize;
 
 use crate::error::CliError;
 
@@ -50,24 +47,6 @@ pub(crate) fn run(args: &ModelsArgs) -> Result<(), CliError> {
         ModelsCommand::Export(args) => bundle::export(args),
         ModelsCommand::Import(args) => bundle::import(args),
     }
-}
-
-/// Prints a result.
-fn print(text: &str) -> Result<(), CliError> {
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.map_err(|source| CliError::Write {
-        to: "standard output".to_owned(),
-        source,
-    })
-}
-
-fn print_json(value: &impl Serialize) -> Result<(), CliError> {
-    let json = serde_json::to_string_pretty(value).map_err(|e| CliError::Write {
-        to: "standard output".to_owned(),
-        source: e.into(),
-    })?;
-    print(&format!("{json}\n"))
 }
 
 /// A number of bytes in few characters, in powers of 1000.

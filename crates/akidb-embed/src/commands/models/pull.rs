@@ -7,9 +7,10 @@ use akidb_models::Request;
 use clap::Args;
 
 use super::fetching::Fetching;
-use super::{bytes, print, source};
+use super::{bytes, source};
 use crate::error::CliError;
 use crate::message::message;
+use crate::output::print;
 
 #[derive(Debug, Args)]
 pub(crate) struct PullArgs {

@@ -9,8 +9,9 @@ use akidb_embedding::{model_store, packed_weights_of};
 use akidb_models::{Removal, Removed, Store};
 use clap::Args;
 
-use super::{bytes, print};
+use super::bytes;
 use crate::error::CliError;
+use crate::output::print;
 
 #[derive(Debug, Args)]
 pub(crate) struct RemoveArgs {

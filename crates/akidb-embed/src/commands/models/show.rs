@@ -5,8 +5,9 @@ use akidb_models::{CatalogEntry, Installed, Remote, Store};
 use clap::Args;
 use serde::Serialize;
 
-use super::{bytes, print, print_json, source};
+use super::{bytes, source};
 use crate::error::CliError;
+use crate::output::{print, print_json};
 
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {

@@ -4,8 +4,9 @@ use akidb_embedding::model_store;
 use akidb_models::Store;
 use clap::Args;
 
-use super::{bytes, print};
+use super::bytes;
 use crate::error::CliError;
+use crate::output::print;
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {

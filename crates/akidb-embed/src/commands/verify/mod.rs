@@ -4,14 +4,13 @@ mod check;
 mod goldens;
 mod render;
 
-use std::io::Write;
-
 use akidb_embedding::{BackendChoice, EmbedOptions, Embedder, Precision, Provenance};
 use clap::Args;
 use serde::Serialize;
 
 use crate::args::ModelArgs;
 use crate::error::{CliError, chain};
+use crate::output::{print, print_json};
 use check::Check;
 
 #[derive(Debug, Args)]
@@ -53,14 +52,15 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<(), CliError> {
         (BackendChoice::Rten, Precision::Auto, "rten"),
         (BackendChoice::OnnxRuntime, Precision::Auto, "onnxruntime"),
     ] {
+        let same_precision = precision == Precision::Auto || provenance.precision == "f32";
+        if provenance.backend == name && same_precision {
+            continue;
+        }
         match another(args, choice, precision) {
             Ok(other) => {
                 let Provenance {
                     backend, precision, ..
                 } = other.provenance(&options)?;
-                if (&backend, &precision) == (&provenance.backend, &provenance.precision) {
-                    continue;
-                }
                 let others = other.vectors(&goldens::TEXTS, &options)?;
                 checks.push(check::agreement(
                     format!("{backend} in {precision}"),
@@ -78,19 +78,10 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<(), CliError> {
         checks,
         skipped,
     };
-    let text = if args.json {
-        let mut json = serde_json::to_string_pretty(&report).unwrap_or_default();
-        json.push('\n');
-        json
-    } else {
-        render::text(&report)
-    };
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .map_err(|source| CliError::Write {
-            to: "standard output".to_owned(),
-            source,
-        })?;
+    match args.json {
+        true => print_json(&report)?,
+        false => print(&render::text(&report))?,
+    }
     match report.right {
         true => Ok(()),
         false => Err(CliError::WrongVectors(report.provenance.model)),
