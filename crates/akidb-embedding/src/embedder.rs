@@ -1,15 +1,14 @@
 //! From texts to vectors: the one path that every front end takes.
 
-use akidb_backend::{Backend, BackendError};
+use akidb_backend::Backend;
 
 use crate::builder::EmbedderBuilder;
-use crate::distinct::Distinct;
 use crate::error::EmbedError;
 use crate::model::{ModelFiles, Settings};
-use crate::options::{EmbedOptions, Input, OnLong};
+use crate::options::{EmbedOptions, Input};
 use crate::response::{EmbedResponse, Embedding, Provenance};
-use crate::tokenizer::{TextTokenizer, Tokens, shared_prefix};
-use crate::vectors::{Encoding, Values, encode, l2_normalize};
+use crate::tokenizer::{TextTokenizer, Tokens};
+use crate::vectors::Encoding;
 
 /// A loaded model.
 ///
@@ -102,7 +101,7 @@ impl Embedder {
     {
         let provenance = self.provenance(options)?;
         let texts: Vec<Tokens> = self
-            .tokenize(inputs, options, &provenance.instruction)?
+            .tokens_of(inputs, options, &provenance.instruction)?
             .collect::<Result<_, _>>()?;
         let texts: Vec<(usize, &Tokens)> = texts.iter().enumerate().collect();
         let embeddings = self
@@ -142,7 +141,7 @@ impl Embedder {
     {
         let provenance = self.provenance(options)?;
         let texts: Vec<Result<Tokens, EmbedError>> = self
-            .tokenize(inputs, options, &provenance.instruction)?
+            .tokens_of(inputs, options, &provenance.instruction)?
             .collect();
         let sound: Vec<(usize, &Tokens)> = texts
             .iter()
@@ -183,49 +182,6 @@ impl Embedder {
             .collect())
     }
 
-    /// The token ids that texts become: prompt, special tokens and truncation included.
-    ///
-    /// # Errors
-    /// As [`Self::embed`], short of running the model.
-    pub fn token_ids<'a, I>(
-        &self,
-        inputs: &'a [I],
-        options: &EmbedOptions,
-    ) -> Result<Vec<Vec<u32>>, EmbedError>
-    where
-        &'a I: Into<Input<'a>>,
-    {
-        let prompt = options.prompt.resolve(&self.settings.prompts)?;
-        let texts = self.tokenize(inputs, options, &prompt)?;
-        texts.map(|tokens| Ok(tokens?.ids)).collect()
-    }
-
-    /// The tokens of each text, or what is wrong with it.
-    fn tokenize<'a, I>(
-        &self,
-        inputs: &'a [I],
-        options: &EmbedOptions,
-        prompt: &str,
-    ) -> Result<impl Iterator<Item = Result<Tokens, EmbedError>>, EmbedError>
-    where
-        &'a I: Into<Input<'a>>,
-    {
-        let limit = self.check_limit(options.max_tokens)?;
-        Ok(inputs.iter().enumerate().map(move |(index, input)| {
-            let tokens = match input.into() {
-                Input::Text(text) => self.tokenizer.encode(prompt, &text, limit),
-                Input::Tokens(ids) => self
-                    .tokenizer
-                    .encode_ids(prompt, &ids, limit)
-                    .map_err(|message| EmbedError::InvalidTokens { index, message }),
-            }?;
-            if tokens.truncated && options.on_long == OnLong::Error {
-                return Err(EmbedError::TooLong { index, limit });
-            }
-            Ok(tokens)
-        }))
-    }
-
     /// The vectors of texts whose places in the call are given, or what is wrong with each.
     fn run(
         &self,
@@ -233,28 +189,16 @@ impl Embedder {
         options: &EmbedOptions,
         provenance: &Provenance,
     ) -> Result<Vec<Result<Embedding, EmbedError>>, EmbedError> {
-        let failed = |source: BackendError| EmbedError::Backend {
-            backend: self.backend.info().backend,
-            source,
-        };
-        let Distinct { batch, rows } = texts.iter().map(|(_, t)| t.ids.as_slice()).collect();
-        let prompt = self.tokenizer.prompt_ids(&provenance.instruction)?;
-        let shared = shared_prefix(&prompt, &batch);
-        let batch = batch.with_shared_prefix(shared).map_err(failed)?;
-
-        let width = self.dimension();
-        let mut states = vec![0.0; batch.len() * width];
-        self.backend.forward(&batch, &mut states).map_err(failed)?;
-
+        let ids: Vec<&[u32]> = texts.iter().map(|(_, tokens)| &*tokens.ids).collect();
+        let states = self.forward(&ids, &provenance.instruction)?;
         Ok(texts
             .iter()
-            .zip(rows)
-            .map(|(&(index, tokens), row)| {
-                let state = &states[row * width..][..width];
-                let values = finish(state, provenance.dimension, options)
-                    .map_err(|encoding| EmbedError::NotFinite { index, encoding })?;
+            .enumerate()
+            .map(|(row, &(index, tokens))| {
                 Ok(Embedding {
-                    values,
+                    values: self
+                        .finish(states.row(row), options)
+                        .map_err(|error| error.counted_from(index))?,
                     tokens: tokens.ids.len(),
                     truncated: tokens.truncated,
                 })
@@ -262,7 +206,7 @@ impl Embedder {
             .collect())
     }
 
-    fn check_dimension(&self, wanted: Option<usize>) -> Result<usize, EmbedError> {
+    pub(crate) fn check_dimension(&self, wanted: Option<usize>) -> Result<usize, EmbedError> {
         let width = self.dimension();
         let Some(requested) = wanted else {
             return Ok(width);
@@ -280,7 +224,7 @@ impl Embedder {
         Err(EmbedError::Dimension { requested, allowed })
     }
 
-    fn check_limit(&self, wanted: Option<usize>) -> Result<usize, EmbedError> {
+    pub(crate) fn check_limit(&self, wanted: Option<usize>) -> Result<usize, EmbedError> {
         let limit = wanted.unwrap_or(self.max_tokens);
         let least = self.tokenizer.special_tokens() + 1;
         if limit < least || limit > self.max_tokens {
@@ -292,24 +236,6 @@ impl Embedder {
         }
         Ok(limit)
     }
-}
-
-/// A hidden state cut, normalised and encoded; where a value isn't finite, the encoding in which it
-/// isn't, none for the state itself.
-fn finish(
-    state: &[f32],
-    dimension: usize,
-    options: &EmbedOptions,
-) -> Result<Values, Option<&'static str>> {
-    let mut vector = state[..dimension].to_vec();
-    if options.normalize {
-        l2_normalize(&mut vector);
-    }
-    // Looked at after the scaling too: nothing that isn't finite may leave.
-    if !state.iter().chain(&vector).all(|x| x.is_finite()) {
-        return Err(None);
-    }
-    encode(vector, options.encoding).ok_or(Some(options.encoding.as_str()))
 }
 
 impl std::fmt::Debug for Embedder {

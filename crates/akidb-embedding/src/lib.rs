@@ -22,6 +22,7 @@ mod prompt;
 mod provider;
 mod response;
 mod sources;
+mod steps;
 mod tokenizer;
 mod vectors;
 
@@ -38,4 +39,6 @@ pub use provider::{
     EmbeddingResult, ModelInfo, OnnxEmbeddingProvider, Usage,
 };
 pub use response::{EmbedResponse, Embedding, Provenance};
+pub use steps::States;
+pub use tokenizer::Tokens;
 pub use vectors::{Encoding, Values, similarity};

@@ -25,10 +25,11 @@ const MAX_BYTES_PER_TOKEN: usize = 256;
 
 /// A text's ids as the model sees them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Tokens {
-    pub(crate) ids: Vec<u32>,
+pub struct Tokens {
+    /// Its ids, those of the prompt and the special tokens included.
+    pub ids: Vec<u32>,
     /// The text didn't fit, and its end was cut off.
-    pub(crate) truncated: bool,
+    pub truncated: bool,
 }
 
 /// A model's tokenizer and the ids it puts around every text.

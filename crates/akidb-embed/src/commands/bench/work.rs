@@ -137,9 +137,12 @@ impl WorkArgs {
         let ids = match tokens {
             // One place is for the token that ends a text.
             Some(n) => (1..n).map(|i| i.wrapping_mul(37) % IDS as u32).collect(),
-            None => embedder
-                .token_ids(&[text], &EmbedOptions::default())?
-                .concat(),
+            None => {
+                embedder
+                    .tokenize(&[text], &EmbedOptions::default())?
+                    .remove(0)?
+                    .ids
+            }
         };
         let varied = |text: usize| {
             let mut ids = ids.clone();

@@ -1,0 +1,143 @@
+//! The three steps from a text to its vector, for those who put something between them: a server
+//! that queues tokens, runs many callers' texts in one pass and finishes each caller's way.
+
+use akidb_backend::BackendError;
+
+use crate::distinct::Distinct;
+use crate::embedder::Embedder;
+use crate::error::EmbedError;
+use crate::options::{EmbedOptions, Input, OnLong};
+use crate::tokenizer::{Tokens, shared_prefix};
+use crate::vectors::{Values, encode, l2_normalize};
+
+/// Hidden states of several texts' last tokens (or of their pooled tokens), f32.
+#[derive(Debug, Clone, PartialEq)]
+pub struct States {
+    values: Vec<f32>,
+    width: usize,
+    /// For each text, its row of `values`.
+    rows: Vec<usize>,
+}
+
+impl States {
+    /// The state of the text at `index` of the call, [`Embedder::dimension`] values; empty where
+    /// there is no such text.
+    pub fn row(&self, index: usize) -> &[f32] {
+        self.rows
+            .get(index)
+            .and_then(|row| self.values.get(row * self.width..)?.get(..self.width))
+            .unwrap_or_default()
+    }
+}
+
+impl Embedder {
+    /// The tokens of each text, or what is wrong with it: prompt, special tokens and truncation
+    /// included.
+    ///
+    /// ```
+    /// use akidb_embedding::{EmbedOptions, Embedder};
+    ///
+    /// let embedder = Embedder::builder().model("akidb-mini").build()?;
+    /// let options = EmbedOptions::default();
+    /// let tokens = embedder.tokenize(&["a text"], &options)?.remove(0)?;
+    /// let states = embedder.forward(&[&tokens.ids], "")?;
+    /// let values = embedder.finish(states.row(0), &options)?;
+    /// assert_eq!(values.into_f32(), Some(embedder.vectors(&["a text"], &options)?.remove(0)));
+    /// # Ok::<(), akidb_embedding::EmbedError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When an option doesn't fit the model.
+    pub fn tokenize<'a, I>(
+        &self,
+        inputs: &'a [I],
+        options: &EmbedOptions,
+    ) -> Result<Vec<Result<Tokens, EmbedError>>, EmbedError>
+    where
+        &'a I: Into<Input<'a>>,
+    {
+        let prompt = options.prompt.resolve(&self.settings.prompts)?;
+        Ok(self.tokens_of(inputs, options, &prompt)?.collect())
+    }
+
+    /// The tokens of each text, or what is wrong with it; `prompt` is the resolved one.
+    pub(crate) fn tokens_of<'a, I>(
+        &self,
+        inputs: &'a [I],
+        options: &EmbedOptions,
+        prompt: &str,
+    ) -> Result<impl Iterator<Item = Result<Tokens, EmbedError>>, EmbedError>
+    where
+        &'a I: Into<Input<'a>>,
+    {
+        let limit = self.check_limit(options.max_tokens)?;
+        Ok(inputs.iter().enumerate().map(move |(index, input)| {
+            let tokens = match input.into() {
+                Input::Text(text) => self.tokenizer.encode(prompt, &text, limit),
+                Input::Tokens(ids) => self
+                    .tokenizer
+                    .encode_ids(prompt, &ids, limit)
+                    .map_err(|message| EmbedError::InvalidTokens { index, message }),
+            }?;
+            if tokens.truncated && options.on_long == OnLong::Error {
+                return Err(EmbedError::TooLong { index, limit });
+            }
+            Ok(tokens)
+        }))
+    }
+
+    /// Runs the model on texts' token ids, as [`Self::tokenize`] gives them; a text that is there
+    /// several times is computed once.
+    ///
+    /// `instruction` is the text that they all start with ([`Provenance::instruction`]), whose keys
+    /// and values the native engine keeps; the states are the same when it is left empty.
+    ///
+    /// [`Provenance::instruction`]: crate::Provenance::instruction
+    ///
+    /// # Errors
+    /// When the model fails, or an id is outside its vocabulary.
+    pub fn forward(&self, texts: &[&[u32]], instruction: &str) -> Result<States, EmbedError> {
+        let failed = |source: BackendError| EmbedError::Backend {
+            backend: self.backend.info().backend,
+            source,
+        };
+        let Distinct { batch, rows } = texts.iter().copied().collect();
+        let prompt = self.tokenizer.prompt_ids(instruction)?;
+        let shared = shared_prefix(&prompt, &batch);
+        let batch = batch.with_shared_prefix(shared).map_err(failed)?;
+
+        let width = self.dimension();
+        let mut values = vec![0.0; batch.len() * width];
+        self.backend.forward(&batch, &mut values).map_err(failed)?;
+        Ok(States {
+            values,
+            width,
+            rows,
+        })
+    }
+
+    /// One hidden state cut, normalised and encoded as the options say.
+    ///
+    /// # Errors
+    /// [`EmbedError::NotFinite`], index 0, where a value isn't finite, and
+    /// [`EmbedError::Dimension`] where the state has fewer values than are asked for.
+    pub fn finish(&self, state: &[f32], options: &EmbedOptions) -> Result<Values, EmbedError> {
+        let dimension = self.check_dimension(options.dimension)?;
+        let not_finite = |encoding| EmbedError::NotFinite { index: 0, encoding };
+        let mut vector = state
+            .get(..dimension)
+            .ok_or_else(|| EmbedError::Dimension {
+                requested: dimension,
+                allowed: format!("the state has {} values", state.len()),
+            })?
+            .to_vec();
+        if options.normalize {
+            l2_normalize(&mut vector);
+        }
+        // Looked at after the scaling too: nothing that isn't finite may leave.
+        if !state.iter().chain(&vector).all(|x| x.is_finite()) {
+            return Err(not_finite(None));
+        }
+        encode(vector, options.encoding).ok_or_else(|| not_finite(Some(options.encoding.as_str())))
+    }
+}
