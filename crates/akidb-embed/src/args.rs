@@ -40,6 +40,14 @@ pub(crate) struct ModelArgs {
     #[arg(long, short, value_name = "MODEL")]
     model: Option<String>,
 
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// How a model is run.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct RunArgs {
     /// Which of the model's weight files: f32, fp16, int8, q4 …, safetensors [default: the most
     /// exact one]
     #[arg(long, value_name = "NAME")]
@@ -88,35 +96,9 @@ enum Arithmetic {
     Int4,
 }
 
-impl ModelArgs {
-    /// Number of threads that a model runs on.
-    pub(crate) fn threads(&self) -> usize {
-        self.threads.map_or_else(
-            || std::thread::available_parallelism().map_or(1, usize::from),
-            usize::from,
-        )
-    }
-
-    /// Whether the user named a model.
-    pub(crate) fn names_a_model(&self) -> bool {
-        self.model.is_some()
-    }
-
-    /// ONNX Runtime's library, where the user named it.
-    pub(crate) fn onnxruntime_library(&self) -> Option<&Path> {
-        self.onnxruntime.library()
-    }
-
-    /// Loads the model, and says which one it is where the user didn't.
-    pub(crate) fn load(&self) -> Result<Embedder, CliError> {
-        self.load_with(|builder| builder)
-    }
-
-    /// As [`Self::load`], with more options.
-    pub(crate) fn load_with(
-        &self,
-        more: impl FnOnce(EmbedderBuilder) -> EmbedderBuilder,
-    ) -> Result<Embedder, CliError> {
+impl RunArgs {
+    /// A builder that runs the model so.
+    pub(crate) fn builder(&self) -> Result<EmbedderBuilder, CliError> {
         let mut builder = Embedder::builder().backend(match self.backend {
             Backend::Auto => BackendChoice::Auto,
             Backend::Native => BackendChoice::Native,
@@ -124,9 +106,6 @@ impl ModelArgs {
             Backend::Onnxruntime => BackendChoice::OnnxRuntime,
         });
         builder = self.onnxruntime.apply(builder)?;
-        if let Some(model) = &self.model {
-            builder = builder.model(model);
-        }
         builder = builder.precision(match self.precision {
             Arithmetic::Auto => Precision::Auto,
             Arithmetic::F32 => Precision::F32,
@@ -139,6 +118,43 @@ impl ModelArgs {
         }
         if let Some(threads) = self.threads {
             builder = builder.threads(usize::from(threads));
+        }
+        Ok(builder)
+    }
+}
+
+impl ModelArgs {
+    /// Number of threads that a model runs on.
+    pub(crate) fn threads(&self) -> usize {
+        self.run.threads.map_or_else(
+            || std::thread::available_parallelism().map_or(1, usize::from),
+            usize::from,
+        )
+    }
+
+    /// Whether the user named a model.
+    pub(crate) fn names_a_model(&self) -> bool {
+        self.model.is_some()
+    }
+
+    /// ONNX Runtime's library, where the user named it.
+    pub(crate) fn onnxruntime_library(&self) -> Option<&Path> {
+        self.run.onnxruntime.library()
+    }
+
+    /// Loads the model, and says which one it is where the user didn't.
+    pub(crate) fn load(&self) -> Result<Embedder, CliError> {
+        self.load_with(|builder| builder)
+    }
+
+    /// As [`Self::load`], with more options.
+    pub(crate) fn load_with(
+        &self,
+        more: impl FnOnce(EmbedderBuilder) -> EmbedderBuilder,
+    ) -> Result<Embedder, CliError> {
+        let mut builder = self.run.builder()?;
+        if let Some(model) = &self.model {
+            builder = builder.model(model);
         }
         let embedder = more(builder).build()?;
         if self.model.is_none() {

@@ -37,6 +37,10 @@ pub(crate) enum CliError {
     Line { place: String, source: LineError },
     #[error("{to} can't be written")]
     Write { to: String, source: std::io::Error },
+    #[error(transparent)]
+    Service(#[from] akidb_server::ServiceError),
+    #[error("the server can't run")]
+    Serve(#[source] std::io::Error),
     #[error("no backend runs this model: {0}")]
     NoBackendRuns(String),
     #[error("{errors} {} found", if *errors == 1 { "error was" } else { "errors were" })]
@@ -141,9 +145,12 @@ impl CliError {
                 ErrorKind::Shape(_) => Some("give other --shapes".to_owned()),
                 _ => None,
             },
-            Self::Inspect(_) | Self::Read { .. } | Self::Write { .. } | Self::NoBackendRuns(_) => {
-                None
-            }
+            Self::Service(_)
+            | Self::Serve(_)
+            | Self::Inspect(_)
+            | Self::Read { .. }
+            | Self::Write { .. }
+            | Self::NoBackendRuns(_) => None,
         }
     }
 }

@@ -6,6 +6,7 @@ mod embed;
 mod inspect;
 mod models;
 mod optimize;
+mod serve;
 mod similarity;
 mod validate;
 mod verify;
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Validate(validate::ValidateArgs),
     /// Write files of a model that other hardware can run
     Optimize(optimize::OptimizeArgs),
+    /// Answer over the network
+    Serve(serve::ServeArgs),
 }
 
 /// Runs one command.
@@ -49,5 +52,6 @@ pub(crate) fn run(command: Command) -> Result<(), CliError> {
         Command::Verify(args) => verify::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Optimize(args) => optimize::run(&args),
+        Command::Serve(args) => serve::run(&args),
     }
 }

@@ -1,0 +1,18 @@
+//! Text to vectors over the network: one process for every client that people already have.
+//!
+//! [`EmbeddingService`] is what every interface calls: it finds the model, queues the texts, runs
+//! them in batches and hands each caller its vectors. [`router`] puts HTTP before it, [`serve`]
+//! listens.
+#![forbid(unsafe_code)]
+
+mod http;
+mod server;
+mod service;
+mod settings;
+
+pub use http::router;
+pub use server::serve;
+pub use service::{
+    Class, EmbedAnswer, EmbedRequest, EmbeddingService, ModelFacts, ServiceError, Timing,
+};
+pub use settings::{ModelSettings, Settings};

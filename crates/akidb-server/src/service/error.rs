@@ -1,0 +1,60 @@
+//! Why a request has no answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use akidb_embedding::EmbedError;
+
+/// Why a request has no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// The settings contradict each other.
+    #[error("{0}")]
+    Settings(String),
+    /// The server has no such model.
+    #[error("there is no model {model:?}: this server has {}", known.join(", "))]
+    ModelNotFound {
+        /// What was asked for.
+        model: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// The model doesn't load.
+    #[error("the model {model} can't be loaded")]
+    Load {
+        /// Its name.
+        model: String,
+        /// Why.
+        source: Arc<EmbedError>,
+    },
+    /// The texts or options don't fit the model, or the model fails on them.
+    #[error(transparent)]
+    Embed(Arc<EmbedError>),
+    /// More texts than one request may have.
+    #[error("{inputs} inputs are more than the {most} that one request may have")]
+    TooManyInputs {
+        /// How many there are.
+        inputs: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// The queue is longer than callers are made to wait.
+    #[error("the server has too much to do: try again in {} s", retry_after.as_secs().max(1))]
+    Overloaded {
+        /// When there should be room.
+        retry_after: Duration,
+    },
+    /// The answer would come too late.
+    #[error("the answer would come after the request's deadline")]
+    DeadlineExceeded,
+    /// The server is stopping, or the thread that does the work has ended.
+    #[error("the server is stopping")]
+    Stopped,
+}
+
+impl From<EmbedError> for ServiceError {
+    fn from(error: EmbedError) -> Self {
+        Self::Embed(Arc::new(error))
+    }
+}
