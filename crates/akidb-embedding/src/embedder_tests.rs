@@ -1,6 +1,6 @@
 use std::sync::{Arc, Mutex};
 
-use akidb_backend::{BackendInfo, TokenBatch};
+use akidb_backend::{BackendError, BackendInfo, TokenBatch};
 
 use super::*;
 use crate::prompt::Prompt;
