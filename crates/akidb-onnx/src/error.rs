@@ -114,6 +114,9 @@ pub enum ErrorKind {
     /// A static shape that no graph can be written for.
     #[error("shape {0}")]
     Shape(String),
+    /// A `coreml.json` that contradicts itself or the files that it names.
+    #[error("{0}")]
+    Manifest(String),
     /// `config.json` and the graph contradict each other.
     #[error("{0}")]
     Disagreement(Disagreement),

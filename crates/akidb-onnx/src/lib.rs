@@ -26,6 +26,7 @@ pub mod inspect;
 mod mmap;
 pub mod model;
 pub mod proto;
+mod stated;
 pub mod tensor;
 pub mod validate;
 

@@ -6,21 +6,13 @@ use super::operators::{MAX_DIMENSION, MAX_RANK, OPERATORS, Operator, Restriction
 use crate::error::shorten;
 use crate::model::{OnnxModel, is_op};
 use crate::proto::tensor_proto::DataType;
-use crate::proto::tensor_shape_proto::dimension;
-use crate::proto::{AttributeProto, NodeProto, ValueInfoProto, type_proto};
-
-/// Type and shape of a value as far as the file says.
-#[derive(Debug, Clone, Default)]
-struct Known {
-    elem_type: Option<DataType>,
-    /// `None` for a variable axis.
-    dims: Option<Vec<Option<i64>>>,
-}
+use crate::proto::{AttributeProto, NodeProto};
+use crate::stated::Stated;
 
 /// Judges the nodes of one graph.
 pub(super) struct Judge<'m> {
     model: &'m OnnxModel,
-    known: HashMap<&'m str, Known>,
+    known: HashMap<&'m str, Stated>,
 }
 
 /// What is to be said of one node.
@@ -40,15 +32,10 @@ impl<'m> Judge<'m> {
     pub(super) fn new(model: &'m OnnxModel) -> Self {
         let graph = model.graph();
         let infos = graph.value_info.iter().chain(&graph.output);
-        let infos = infos.chain(&graph.input).map(|v| (v.name(), known(v)));
-        let constants = graph.initializer.iter().map(|tensor| {
-            let dims = tensor.dims.iter().copied().map(Some).collect();
-            let constant = Known {
-                elem_type: DataType::try_from(tensor.data_type.unwrap_or(0)).ok(),
-                dims: Some(dims),
-            };
-            (tensor.name(), constant)
-        });
+        let infos = infos.chain(&graph.input);
+        let infos = infos.map(|value| (value.name(), Stated::of(value)));
+        let constants = graph.initializer.iter();
+        let constants = constants.map(|tensor| (tensor.name(), Stated::of_constant(tensor)));
         Self {
             model,
             known: infos.chain(constants).collect(),
@@ -175,25 +162,6 @@ pub(super) fn is_constant_node(node: &NodeProto) -> bool {
 enum Broken {
     Refused(String),
     Differs(&'static str),
-}
-
-fn known(value: &ValueInfoProto) -> Known {
-    let Some(type_proto::Value::TensorType(tensor)) =
-        value.r#type.as_ref().and_then(|t| t.value.as_ref())
-    else {
-        return Known::default();
-    };
-    let dims = tensor.shape.as_ref().map(|shape| {
-        let dims = shape.dim.iter().map(|dim| match dim.value {
-            Some(dimension::Value::DimValue(len)) => Some(len),
-            _ => None,
-        });
-        dims.collect()
-    });
-    Known {
-        elem_type: DataType::try_from(tensor.elem_type.unwrap_or(0)).ok(),
-        dims,
-    }
 }
 
 fn text(attribute: &AttributeProto) -> String {

@@ -5,6 +5,13 @@ use super::write::Precision;
 /// Name of the manifest in the directory that [`write`](super::write()) fills.
 pub const MANIFEST: &str = "coreml.json";
 
+/// Name of the input with the tokens' vectors, f32 `[batch, sequence, hidden_size]`.
+pub const INPUTS_EMBEDS: &str = "inputs_embeds";
+/// Name of the input that picks the last token, f32 `[batch, 1, sequence]`.
+pub const LAST_TOKEN: &str = "last_token";
+/// Name of the output, f32 `[batch, hidden_size]`.
+pub const LAST_HIDDEN_STATE: &str = "last_hidden_state";
+
 /// Contents of [`MANIFEST`]. Paths are relative to the manifest's directory.
 ///
 /// To run a file of [`Self::shapes`]: each row of `inputs_embeds`, f32

@@ -9,12 +9,16 @@ mod judge;
 mod manifest;
 mod operators;
 mod partition;
+mod read;
 mod render;
 mod spell;
 mod weights;
 mod write;
 
 pub use coverage::{Coverage, OperatorCount, Refusal, coverage};
-pub use manifest::{EmbedTokens, MANIFEST, Manifest, ShapeFile};
+pub use manifest::{
+    EmbedTokens, INPUTS_EMBEDS, LAST_HIDDEN_STATE, LAST_TOKEN, MANIFEST, Manifest, ShapeFile,
+};
 pub use operators::{MAX_DIMENSION, MAX_RANK, SOURCES};
+pub use read::{StaticFiles, StaticGraph, read};
 pub use write::{Precision, StaticShape, WriteOptions, write};

@@ -6,6 +6,7 @@
 //! begins its row, so that no token of it sees the padding behind it.
 
 use super::graph::{Graph, Value, int, ints};
+use super::manifest::{INPUTS_EMBEDS, LAST_HIDDEN_STATE, LAST_TOKEN};
 use super::weights::StoredLayer;
 use super::write::StaticShape;
 use crate::decoder::{Decoder, DecoderConfig, DecoderLayer};
@@ -13,13 +14,6 @@ use crate::error::Error;
 use crate::proto::ModelProto;
 use crate::proto::tensor_proto::DataType;
 use crate::tensor::Tensor;
-
-/// Name of the input with the tokens' vectors, f32 `[batch, sequence, hidden_size]`.
-pub(super) const INPUTS_EMBEDS: &str = "inputs_embeds";
-/// Name of the input that picks the last token, f32 `[batch, 1, sequence]`.
-pub(super) const LAST_TOKEN: &str = "last_token";
-/// Name of the output, f32 `[batch, hidden_size]`.
-pub(super) const OUTPUT: &str = "last_hidden_state";
 
 /// Far below every score, far from overflow.
 const MASKED: f32 = -1e9;
@@ -55,7 +49,9 @@ pub(super) fn spell(
     speller.graph.scope = "norm".to_owned();
     let norm = decoder.norm.to_f32_vec()?;
     let last = speller.rms_norm("norm.weight", &norm, &last);
-    speller.graph.output(OUTPUT, &last, &[batch, width]);
+    speller
+        .graph
+        .output(LAST_HIDDEN_STATE, &last, &[batch, width]);
     Ok(speller.graph.finish("decoder"))
 }
 

@@ -10,6 +10,7 @@ use prost::Message;
 
 use super::manifest::{EmbedTokens, MANIFEST, Manifest, ShapeFile};
 use super::operators::MAX_DIMENSION;
+use super::read::VERSION;
 use super::{spell, weights};
 use crate::decoder::{Decoder, DecoderConfig};
 use crate::error::{Error, ErrorKind};
@@ -18,7 +19,10 @@ use crate::proto::tensor_proto::DataType;
 /// Longest text of a static shape, in tokens: the causal mask grows with its square.
 const MAX_SEQUENCE: usize = 4096;
 /// Most shapes at once.
-const MAX_SHAPES: usize = 64;
+pub(super) const MAX_SHAPES: usize = 64;
+
+/// Most tokens that one graph takes at once: their vectors are its input.
+const MAX_TOKENS: usize = 1 << 16;
 
 /// All graphs and their weights lie in this directory beside the manifest.
 const DIRECTORY: &str = "coreml";
@@ -92,7 +96,7 @@ pub fn write(decoder: &Decoder, options: &WriteOptions, dir: &Path) -> Result<Ma
         });
     }
     let manifest = Manifest {
-        version: 1,
+        version: VERSION,
         source: options.source.clone(),
         precision: options.precision,
         hidden_size: decoder.config.hidden_size,
@@ -120,9 +124,7 @@ fn checked_shapes(
     let longest = MAX_SEQUENCE.min(config.max_position_embeddings);
     for &shape in shapes {
         let StaticShape { batch, sequence } = shape;
-        if batch == 0 || sequence == 0 {
-            return refused(format!("{shape}: neither number can be 0"));
-        }
+        check_tokens(shape)?;
         if sequence > longest {
             return refused(format!("{shape}: a text has at most {longest} tokens"));
         }
@@ -145,11 +147,24 @@ fn checked_shapes(
         }
     }
     let mut sorted = shapes.to_vec();
-    sorted.sort_by_key(|s| (s.batch * s.sequence, s.sequence));
+    sorted.sort_by_key(|s| (s.tokens(), s.sequence));
     if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
         return refused(format!("{} is there twice", pair[0]));
     }
     Ok(sorted)
+}
+
+/// Refuses a shape without a token or with too many.
+pub(super) fn check_tokens(shape: StaticShape) -> Result<(), Error> {
+    let StaticShape { batch, sequence } = shape;
+    let refused = |why: String| Err(ErrorKind::Shape(format!("{shape}: {why}")).into());
+    if batch == 0 || sequence == 0 {
+        return refused("neither number can be 0".to_owned());
+    }
+    match batch.checked_mul(sequence) {
+        Some(tokens) if tokens <= MAX_TOKENS => Ok(()),
+        _ => refused(format!("more than {MAX_TOKENS} tokens")),
+    }
 }
 
 /// Creates a file, fills it, and flushes it. A new file is written, so that a program that has the
@@ -205,6 +220,13 @@ impl fmt::Display for Precision {
             Self::F16 => "f16",
             Self::F32 => "f32",
         })
+    }
+}
+
+impl StaticShape {
+    /// Number of tokens, padding included.
+    pub fn tokens(self) -> usize {
+        self.batch.saturating_mul(self.sequence)
     }
 }
 
@@ -266,6 +288,7 @@ mod tests {
             ("1x0", "can be 0"),
             ("1x4097", "at most 4096"),
             ("20000x1", "batch is longer"),
+            ("64x2048", "more than 65536 tokens"),
         ] {
             let error = checked_shapes(&config(), &shapes(&[text])).unwrap_err();
             assert!(error.to_string().contains(why), "{text}: {error}");

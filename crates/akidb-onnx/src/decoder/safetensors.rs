@@ -82,7 +82,7 @@ impl SafetensorsFile {
         self.header.tensors()
     }
 
-    fn tensor(&self, name: &str) -> Result<Option<Tensor>, Error> {
+    pub(crate) fn tensor(&self, name: &str) -> Result<Option<Tensor>, Error> {
         let Some(info) = self.header.info(name) else {
             return Ok(None);
         };
