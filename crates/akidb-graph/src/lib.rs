@@ -12,6 +12,7 @@
 //! batch, as `DynamicQuantizeLinear` makes), run one text at a time.
 #![forbid(unsafe_code)]
 
+mod call;
 mod facts;
 mod groups;
 mod guard;
@@ -24,6 +25,7 @@ mod pooling;
 mod probe;
 mod rows;
 
+pub use call::check_call;
 pub use facts::GraphFacts;
 pub use guard::catch_panic;
 pub use inputs::{ElementType, Input, Inputs, Padding, Role};

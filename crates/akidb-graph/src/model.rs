@@ -2,6 +2,7 @@
 
 use akidb_backend::{Backend, BackendError, BackendErrorKind, BackendInfo, TokenBatch};
 
+use crate::call::{MAX_VOCAB_SIZE, check_call};
 use crate::facts::GraphFacts;
 use crate::groups;
 use crate::guard::catch_panic;
@@ -9,9 +10,6 @@ use crate::inputs::Padding;
 use crate::options::GraphOptions;
 use crate::probe::{Batching, probe};
 use crate::rows::Rows;
-
-/// Engines hold ids as i32.
-const MAX_VOCAB_SIZE: usize = i32::MAX as usize;
 
 /// A loaded graph that knows its inputs and its output.
 pub trait Runner: Send + Sync {
@@ -98,37 +96,6 @@ impl<R: Runner> GraphModel<R> {
             batching: probed.batching,
         })
     }
-
-    fn check(&self, batch: &TokenBatch, out_len: usize) -> Result<(), BackendError> {
-        let invalid = |what| Err(BackendError::new(BackendErrorKind::InvalidInput, what));
-        let hidden_size = self.info.hidden_size;
-        if batch.len().checked_mul(hidden_size) != Some(out_len) {
-            return invalid(format!(
-                "out holds {out_len} values, {} texts of hidden_size {hidden_size} need {}",
-                batch.len(),
-                batch.len().saturating_mul(hidden_size)
-            ));
-        }
-        let vocab_size = self.info.vocab_size.unwrap_or(MAX_VOCAB_SIZE);
-        let max_tokens = self.info.max_tokens.unwrap_or(usize::MAX);
-        for (i, ids) in batch.iter().enumerate() {
-            if ids.is_empty() {
-                return invalid(format!("text {i} has no tokens"));
-            }
-            if ids.len() > max_tokens {
-                return invalid(format!(
-                    "text {i} has {} tokens, the model takes {max_tokens}",
-                    ids.len()
-                ));
-            }
-            if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab_size) {
-                return invalid(format!(
-                    "text {i} has token id {id}, the vocabulary ends at {vocab_size}"
-                ));
-            }
-        }
-        Ok(())
-    }
 }
 
 impl<R: Runner> Backend for GraphModel<R> {
@@ -140,7 +107,7 @@ impl<R: Runner> Backend for GraphModel<R> {
     /// the texts are long; a longer text runs alone. A text's row may differ in the last bits
     /// with the texts beside it.
     fn forward(&self, batch: &TokenBatch, out: &mut [f32]) -> Result<(), BackendError> {
-        self.check(batch, out.len())?;
+        check_call(&self.info, batch, out.len())?;
         let width = self.info.hidden_size;
         let (groups, mask) = match self.batching {
             Batching::Padded { mask } => {
