@@ -6,6 +6,7 @@
 //! opened once for the life of the process. [`OnnxRuntimeModel`] runs a model with it; which
 //! [`Provider`] runs it is the caller's choice, and a fallback is told
 //! ([`OnnxRuntimeModel::fallback`]). Inputs, batches and pooling are `akidb-graph`'s.
+//! [`StaticShapeModel`] runs graphs of fixed shapes, which CoreML takes whole.
 //!
 //! What a hostile model can do: files are checked by `akidb-onnx` before ONNX Runtime sees them,
 //! and none outside the model's directory is named to it. But ONNX Runtime is C++ that parses the
@@ -21,6 +22,7 @@ mod provider;
 mod runner;
 mod session;
 mod source;
+mod static_shapes;
 
 pub use akidb_graph::GraphOptions;
 pub use error::{LibraryError, LibraryProblem, OnnxRuntimeError};
@@ -33,3 +35,4 @@ pub use provider::{
     PluginOptions, Provider, ProviderChoice, SpecializationStrategy, TensorRtOptions,
     XnnpackOptions,
 };
+pub use static_shapes::StaticShapeModel;

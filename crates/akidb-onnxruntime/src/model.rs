@@ -13,7 +13,7 @@ use crate::runner::{Interface, OnnxRuntimeRunner};
 use crate::session;
 use crate::source::Source;
 
-const NAME: &str = "ONNX Runtime";
+pub(crate) const NAME: &str = "ONNX Runtime";
 
 /// An ONNX embedding model that ONNX Runtime runs.
 ///
@@ -74,32 +74,10 @@ impl OnnxRuntimeModel {
         options: &OnnxRuntimeOptions,
     ) -> Result<Self, OnnxRuntimeError> {
         let interface = Interface::of(&source.onnx, &options.graph)?;
-        let mut candidates = options.provider.candidates(library);
-        let last = candidates.pop().unwrap_or(Provider::Cpu);
-        let missing = options.provider.missing(library);
-        let mut failures: Vec<String> = missing
-            .map(|name| format!("{name}: not in the library"))
-            .into_iter()
-            .collect();
-        for provider in &candidates {
-            match run_by(library, source, options, provider, interface.clone()) {
-                Ok(model) => return Ok(Self::new(model, provider, &failures)),
-                Err(error) => failures.push(format!("{}: {error}", provider.name())),
-            }
-        }
-        let model = run_by(library, source, options, &last, interface)?;
-        Ok(Self::new(model, &last, &failures))
-    }
-
-    fn new(model: GraphModel<OnnxRuntimeRunner>, provider: &Provider, failures: &[String]) -> Self {
-        let fallback = (!failures.is_empty()).then(|| {
-            format!(
-                "the {} provider of ONNX Runtime runs this model, because others can't ({})",
-                provider.name(),
-                failures.join("; ")
-            )
-        });
-        Self { model, fallback }
+        let (model, fallback) = options.provider.first(library, |provider| {
+            run_by(library, source, options, provider, interface.clone())
+        })?;
+        Ok(Self { model, fallback })
     }
 }
 

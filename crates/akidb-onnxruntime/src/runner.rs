@@ -96,9 +96,6 @@ impl OnnxRuntimeRunner {
 
 impl Runner for OnnxRuntimeRunner {
     fn run(&self, texts: &[&[u32]], padding: Padding) -> Result<Rows, BackendError> {
-        let failed = |error: ort::Error| {
-            BackendError::new(BackendErrorKind::Failed, format!("ONNX Runtime: {error}"))
-        };
         let mut values = Vec::with_capacity(self.inputs.len());
         for input in &self.inputs {
             let value = value(input, texts, padding).map_err(failed)?;
@@ -111,6 +108,11 @@ impl Runner for OnnxRuntimeRunner {
         let outputs = session.run_with_options(values, &options).map_err(failed)?;
         self.pool(&outputs, texts)
     }
+}
+
+/// Why a run failed.
+pub(crate) fn failed(error: ort::Error) -> BackendError {
+    BackendError::new(BackendErrorKind::Failed, format!("ONNX Runtime: {error}"))
 }
 
 fn value(

@@ -23,7 +23,11 @@ pub(crate) enum Place {
 
 impl Source {
     pub(crate) fn open(path: &Path) -> Result<Self, BackendError> {
-        let onnx = OnnxModel::open(path).map_err(invalid)?;
+        Self::opened(OnnxModel::open(path).map_err(invalid)?, path)
+    }
+
+    /// A graph that was opened at `path`.
+    pub(crate) fn opened(onnx: OnnxModel, path: &Path) -> Result<Self, BackendError> {
         check_external(&onnx)?;
         Ok(Self {
             onnx,
@@ -100,7 +104,7 @@ fn graph_is_external(graph: &GraphProto) -> bool {
         || attributes.any(attribute_is_external)
 }
 
-fn invalid(error: akidb_onnx::Error) -> BackendError {
+pub(crate) fn invalid(error: akidb_onnx::Error) -> BackendError {
     BackendError::new(
         BackendErrorKind::InvalidModel,
         "the ONNX model can't be read",

@@ -130,23 +130,45 @@ impl Provider {
 }
 
 impl ProviderChoice {
-    /// The providers to try in turn; all but the last may fail.
-    pub(crate) fn candidates(&self, library: &Library) -> Vec<Provider> {
+    /// What `load` makes with the first provider that it can, and why that is not the preferred one
+    /// where it isn't.
+    pub(crate) fn first<T>(
+        &self,
+        library: &Library,
+        load: impl Fn(&Provider) -> Result<T, OnnxRuntimeError>,
+    ) -> Result<(T, Option<String>), OnnxRuntimeError> {
         let available = library.providers();
-        match self {
+        let mut candidates = match self {
             Self::Named(provider) => vec![provider.clone()],
-            Self::Auto => automatic()
-                .into_iter()
-                .filter(|provider| available.contains(&provider.name()))
-                .collect(),
+            Self::Auto => automatic(),
+        };
+        if *self == Self::Auto {
+            candidates.retain(|provider| available.contains(&provider.name()));
         }
+        let last = candidates.pop().unwrap_or(Provider::Cpu);
+        let mut failures = Vec::new();
+        // The provider that this system's libraries have.
+        if cfg!(target_os = "macos") && *self == Self::Auto && !available.contains(&"coreml") {
+            failures.push("coreml: not in the library".to_owned());
+        }
+        for provider in &candidates {
+            match load(provider) {
+                Ok(loaded) => return Ok((loaded, fallback(provider, &failures))),
+                Err(error) => failures.push(format!("{}: {error}", provider.name())),
+            }
+        }
+        Ok((load(&last)?, fallback(&last, &failures)))
     }
+}
 
-    /// The provider that this system's libraries have and that `library` lacks.
-    pub(crate) fn missing(&self, library: &Library) -> Option<&'static str> {
-        let expected = cfg!(target_os = "macos") && *self == Self::Auto;
-        (expected && !library.providers().contains(&"coreml")).then_some("coreml")
-    }
+fn fallback(provider: &Provider, failures: &[String]) -> Option<String> {
+    (!failures.is_empty()).then(|| {
+        format!(
+            "the {} provider of ONNX Runtime runs this model, because others can't ({})",
+            provider.name(),
+            failures.join("; ")
+        )
+    })
 }
 
 fn automatic() -> Vec<Provider> {
