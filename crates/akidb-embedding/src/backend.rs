@@ -25,8 +25,8 @@ pub use akidb_native::Precision;
 pub enum BackendChoice {
     /// The native engine where it knows the model. Else ONNX Runtime, the faster of the other two,
     /// where a library of it is found and can load the model, else RTen. A
-    /// [provider](crate::EmbedderBuilder::provider) that is named means ONNX Runtime. The answer
-    /// says what ran and why.
+    /// [provider](crate::EmbedderBuilder::provider) that is named means ONNX Runtime, and so do
+    /// files that were written for CoreML. The answer says what ran and why.
     #[default]
     Auto,
     /// The native engine or an error.
@@ -82,8 +82,9 @@ pub(crate) fn load(
         ));
     }
     let isa = forced_isa()?;
+    let for_coreml = matches!(weights.source, Source::CoreMl(_));
     let choice = match (options.backend, options.onnxruntime.names_a_provider()) {
-        (BackendChoice::Auto, true) => BackendChoice::OnnxRuntime,
+        (BackendChoice::Auto, named) if named || for_coreml => BackendChoice::OnnxRuntime,
         (BackendChoice::Native | BackendChoice::Rten, true) => {
             return Err(EmbedError::Unsupported(
                 "a provider is a part of ONNX Runtime: the chosen backend has none".to_owned(),
@@ -108,13 +109,7 @@ pub(crate) fn load(
             })?;
             Ok(Loaded::preferred(backend))
         }
-        BackendChoice::OnnxRuntime => {
-            let model = onnxruntime::load(weights, settings, options)?;
-            Ok(Loaded {
-                fallback: model.fallback().map(str::to_owned),
-                backend: Box::new(model),
-            })
-        }
+        BackendChoice::OnnxRuntime => onnxruntime::load(weights, settings, options),
         BackendChoice::Auto => match native(files, weights, settings, options, isa)? {
             Ok(backend) => Ok(Loaded::preferred(backend)),
             Err(reason) => graph_engine(weights, settings, options, reason),
@@ -146,12 +141,12 @@ fn graph_engine(
 ) -> Result<Loaded, EmbedError> {
     let why = format!("the native engine can't run this model ({native})");
     let onnxruntime = match onnxruntime::load_if_possible(weights, settings, options)? {
-        Ok(model) => {
-            let provider = model.fallback().map(|reason| format!("; {reason}"));
+        Ok(Loaded { backend, fallback }) => {
+            let provider = fallback.map(|reason| format!("; {reason}"));
             let provider = provider.unwrap_or_default();
             return Ok(Loaded {
                 fallback: Some(format!("{why}: ONNX Runtime does{provider}")),
-                backend: Box::new(model),
+                backend,
             });
         }
         Err(reason) => reason,
@@ -250,7 +245,19 @@ fn decoder(
             let sources = with(file, others).ok();
             Ok((decoder_from_safetensors(path, &config)?, sources))
         }
+        Source::CoreMl(_) => Err(EmbedError::Backend {
+            backend: "native",
+            source: for_onnxruntime("the native engine"),
+        }),
     }
+}
+
+/// The error of another backend than ONNX Runtime for graphs of fixed shapes.
+fn for_onnxruntime(backend: &str) -> BackendError {
+    BackendError::new(
+        BackendErrorKind::UnsupportedModel,
+        format!("{backend} doesn't run graphs that were written for CoreML: ONNX Runtime does"),
+    )
 }
 
 /// Longest text that RTen and ONNX Runtime are given. They hold all attention scores of a layer at
@@ -279,6 +286,7 @@ fn rten(
             BackendErrorKind::UnsupportedModel,
             "RTen runs ONNX files, not safetensors",
         )),
+        Source::CoreMl(_) => Err(for_onnxruntime("RTen")),
     };
     match model {
         Ok(model) => Ok(Ok(Box::new(model))),

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use akidb_backend::{BackendError, BackendErrorKind};
 
-use crate::backend::{BackendOptions, GRAPH_MAX_TOKENS};
+use crate::backend::{BackendOptions, GRAPH_MAX_TOKENS, Loaded};
 use crate::env;
 use crate::error::EmbedError;
 use crate::model::{Settings, Source, Weights};
@@ -30,7 +30,7 @@ pub use akidb_onnxruntime::{
     Provider, ProviderChoice, SessionOptions, SpecializationStrategy, TensorRtOptions,
     XnnpackOptions,
 };
-use akidb_onnxruntime::{GraphOptions, OnnxRuntimeModel, OnnxRuntimeOptions};
+use akidb_onnxruntime::{GraphOptions, OnnxRuntimeModel, OnnxRuntimeOptions, StaticShapeModel};
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OnnxRuntimeChoice {
@@ -59,7 +59,7 @@ pub(crate) fn load(
     weights: &Weights,
     settings: &Settings,
     options: &BackendOptions,
-) -> Result<OnnxRuntimeModel, EmbedError> {
+) -> Result<Loaded, EmbedError> {
     run(weights, settings, options).map_err(failed)
 }
 
@@ -68,9 +68,9 @@ pub(crate) fn load_if_possible(
     weights: &Weights,
     settings: &Settings,
     options: &BackendOptions,
-) -> Result<Result<OnnxRuntimeModel, Option<String>>, EmbedError> {
+) -> Result<Result<Loaded, Option<String>>, EmbedError> {
     match run(weights, settings, options) {
-        Ok(model) => Ok(Ok(model)),
+        Ok(loaded) => Ok(Ok(loaded)),
         Err(OnnxRuntimeError::NoLibrary { unusable }) if unusable.is_empty() => Ok(Err(None)),
         Err(error @ OnnxRuntimeError::NoLibrary { .. }) => Ok(Err(Some(error.to_string()))),
         Err(OnnxRuntimeError::Model(e)) if e.kind() == BackendErrorKind::UnsupportedModel => {
@@ -94,7 +94,7 @@ fn run(
     weights: &Weights,
     settings: &Settings,
     options: &BackendOptions,
-) -> Result<OnnxRuntimeModel, OnnxRuntimeError> {
+) -> Result<Loaded, OnnxRuntimeError> {
     let choice = &options.onnxruntime;
     let model = OnnxRuntimeOptions {
         graph: GraphOptions {
@@ -107,16 +107,26 @@ fn run(
         threads: options.threads.and_then(NonZeroUsize::new),
         session: choice.session,
     };
+    let library = || library(choice.library.clone());
+    let any = |model: OnnxRuntimeModel| Loaded {
+        fallback: model.fallback().map(str::to_owned),
+        backend: Box::new(model),
+    };
     match &weights.source {
         Source::Safetensors(_) => Err(OnnxRuntimeError::Model(BackendError::new(
             BackendErrorKind::UnsupportedModel,
             "ONNX Runtime runs ONNX files, not safetensors",
         ))),
-        Source::Onnx(path) => {
-            OnnxRuntimeModel::load(library(choice.library.clone())?, path, &model)
-        }
+        Source::Onnx(path) => OnnxRuntimeModel::load(library()?, path, &model).map(any),
         Source::OnnxBytes(bytes) => {
-            OnnxRuntimeModel::from_static(library(choice.library.clone())?, bytes, &model)
+            OnnxRuntimeModel::from_static(library()?, bytes, &model).map(any)
+        }
+        Source::CoreMl(manifest) => {
+            let model = StaticShapeModel::load(library()?, manifest, &model)?;
+            Ok(Loaded {
+                fallback: model.fallback().map(str::to_owned),
+                backend: Box::new(model),
+            })
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use akidb_models::{SAFETENSORS, canonical_variant, variant_name};
+use akidb_onnx::coreml::MANIFEST;
 
 use super::builtin;
 use super::files::{ModelFiles, Place};
@@ -11,7 +12,7 @@ use crate::error::EmbedError;
 /// A weight file.
 #[derive(Debug, Clone)]
 pub(crate) struct Weights {
-    /// `f32`, `fp16`, `int8`, `q4` …, or `safetensors`.
+    /// `f32`, `fp16`, `int8`, `q4` …, `safetensors` or `coreml`.
     pub(crate) variant: String,
     pub(crate) source: Source,
 }
@@ -23,10 +24,12 @@ pub(crate) enum Source {
     OnnxBytes(&'static [u8]),
     /// A file, or the index of several.
     Safetensors(PathBuf),
+    /// The manifest of graphs of fixed shapes.
+    CoreMl(PathBuf),
 }
 
 /// Best first: what loses least, then what runs on most backends.
-const PREFERENCE: [&str; 9] = [
+const PREFERENCE: [&str; 10] = [
     "f32",
     "fp16",
     SAFETENSORS,
@@ -36,7 +39,10 @@ const PREFERENCE: [&str; 9] = [
     "q4",
     "q4f16",
     "bnb4",
+    COREML,
 ];
+/// The variant of graphs of fixed shapes, which `akidb-embed optimize --target coreml` writes.
+const COREML: &str = "coreml";
 const SAFETENSORS_FILES: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"];
 
 impl ModelFiles {
@@ -83,6 +89,8 @@ impl ModelFiles {
                 (variant_of(file), Source::Onnx(file.clone()))
             } else if has(SAFETENSORS) {
                 (SAFETENSORS.to_owned(), Source::Safetensors(file.clone()))
+            } else if file.ends_with(MANIFEST) {
+                (COREML.to_owned(), Source::CoreMl(file.clone()))
             } else {
                 return Err(EmbedError::Unsupported(format!(
                     "{} is neither a directory nor an .onnx or .safetensors file",
@@ -111,6 +119,13 @@ impl ModelFiles {
             found.push(Weights {
                 variant: SAFETENSORS.to_owned(),
                 source: Source::Safetensors(file),
+            });
+        }
+        let manifest = root.join(MANIFEST);
+        if manifest.is_file() {
+            found.push(Weights {
+                variant: COREML.to_owned(),
+                source: Source::CoreMl(manifest),
             });
         }
         Ok(found)
