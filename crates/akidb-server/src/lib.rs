@@ -5,6 +5,7 @@
 //! listens.
 #![forbid(unsafe_code)]
 
+mod console;
 mod http;
 mod server;
 mod service;

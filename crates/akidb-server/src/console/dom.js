@@ -1,0 +1,28 @@
+// Small helpers to build elements; texts are always set as text, never as markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+function build(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+export const byId = (id) => document.getElementById(id);
+export const element = (name, attributes = {}, ...children) =>
+  build(document.createElement(name), attributes, children);
+export const svg = (name, attributes = {}, ...children) =>
+  build(document.createElementNS(SVG, name), attributes, children);
+
+export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+/** Calls `draw` when the element's width or the colour scheme changes. */
+export function redrawn(target, draw) {
+  let width = 0;
+  new ResizeObserver(([entry]) => {
+    if (Math.round(entry.contentRect.width) === width) return;
+    width = Math.round(entry.contentRect.width);
+    draw();
+  }).observe(target);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+}
