@@ -66,13 +66,14 @@ pub(crate) trait Product {
         out: &mut Tile<Self::Sum>,
     );
 
-    /// The elements that the sums of the rows of a block with a panel stand for.
+    /// Calls `row` for each row of a block, with its index in the block and the elements that the
+    /// row's sums with a panel stand for.
     fn elements(
         &self,
         rows: &Range<usize>,
         panel: usize,
         sums: &Tile<Self::Sum>,
-        out: &mut Tile<f32>,
+        row: impl FnMut(usize, &[Lanes; 2]),
     );
 }
 
@@ -150,7 +151,6 @@ impl<P: Product> Kernel for Gemm<'_, '_, '_, P> {
         let group = epilogue.panels();
         let mut sums: Tile<P::Sum> = [[[P::Sum::default(); LANES]; 2]; MAX_MR];
         let mut gates: Tile<f32> = [[[0.0; LANES]; 2]; MAX_MR];
-        let mut elements: Tile<f32> = [[[0.0; LANES]; 2]; MAX_MR];
         let mut first = start;
         while first < end {
             let column = (first - start) / group * NR;
@@ -168,15 +168,16 @@ impl<P: Product> Kernel for Gemm<'_, '_, '_, P> {
                     let next = next_share(product, panel + group, end, index, blocks.count());
                     product.multiply(target, &rows, panel, next, &mut sums);
                     if panel + 1 < first + group {
-                        product.elements(&rows, panel, &sums, &mut gates);
+                        product.elements(&rows, panel, &sums, |row, elements| {
+                            gates[row] = *elements;
+                        });
                     } else {
-                        product.elements(&rows, panel, &sums, &mut elements);
+                        let c = c.get_mut(rows.clone()).unwrap_or_default();
+                        product.elements(&rows, panel, &sums, |row, elements| {
+                            let c = c.get_mut(row).and_then(|c| c.get_mut(column..));
+                            finish::<T>(epilogue, c.unwrap_or_default(), elements, &gates[row]);
+                        });
                     }
-                }
-                let c = c.iter_mut().take(rows.end).skip(rows.start);
-                for ((c, elements), gate) in c.zip(&elements).zip(&gates) {
-                    let c = c.get_mut(column..).unwrap_or_default();
-                    finish::<T>(epilogue, c, elements, gate);
                 }
             }
             first += group;

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::arch::{Operands, Target};
 use crate::gemm::{Epilogue, Product, run};
+use crate::lanes::Lanes;
 use crate::packed::{PanelRow, Panels};
 use crate::row_blocks::RowBlocks;
 use crate::tile::{Tile, multiply};
@@ -93,7 +94,15 @@ impl<W: WeightType<Sum = f32>> Product for Floats<'_, W> {
     }
 
     #[inline(always)]
-    fn elements(&self, _: &Range<usize>, _: usize, sums: &Tile<f32>, out: &mut Tile<f32>) {
-        *out = *sums;
+    fn elements(
+        &self,
+        rows: &Range<usize>,
+        _: usize,
+        sums: &Tile<f32>,
+        mut row: impl FnMut(usize, &[Lanes; 2]),
+    ) {
+        for (index, sums) in sums.iter().enumerate().take(rows.len()) {
+            row(index, sums);
+        }
     }
 }

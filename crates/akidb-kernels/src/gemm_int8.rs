@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::arch::{Kernel, Target};
 use crate::gemm::{Epilogue, Product, run};
-use crate::lanes::LANES;
+use crate::lanes::{LANES, Lanes};
 use crate::outliers::DIGIT;
 use crate::packed::PanelRow;
 use crate::row_blocks::RowBlocks;
@@ -64,11 +64,9 @@ impl Product for Integers<'_> {
         let (a, panel) = (self.a.row_blocks().groups(rows), self.panel(panel));
         multiply::<T, Int8>(target, rows.len(), a, panel, next, out);
         if T::SHIFTED {
-            for (row, sums) in (0..rows.len()).zip(out.iter_mut()) {
-                let offsets = self.a.offsets(rows).iter().skip(row).step_by(rows.len());
-                let offset = offsets.fold(0_i32, |sum, offset| sum.wrapping_add(*offset));
+            for (a, sums) in self.a.scales(rows).iter().zip(out.iter_mut()) {
                 for sum in sums.as_flattened_mut() {
-                    *sum = sum.wrapping_sub(offset);
+                    *sum = sum.wrapping_add(128_i32.wrapping_mul(a.low));
                 }
             }
         }
@@ -83,17 +81,28 @@ impl Product for Integers<'_> {
     }
 
     #[inline(always)]
-    fn elements(&self, rows: &Range<usize>, panel: usize, sums: &Tile<i32>, out: &mut Tile<f32>) {
-        let columns = self.b.quantization(panel);
-        for ((a, sums), out) in self.a.scales(rows).iter().zip(sums).zip(out) {
-            for ((b, sums), out) in columns.iter().zip(sums).zip(out) {
+    fn elements(
+        &self,
+        rows: &Range<usize>,
+        panel: usize,
+        sums: &Tile<i32>,
+        mut row: impl FnMut(usize, &[Lanes; 2]),
+    ) {
+        let Some(columns) = self.b.quantization(panel) else {
+            return;
+        };
+        for (index, (a, sums)) in self.a.scales(rows).iter().zip(sums).enumerate() {
+            let mut elements = [[0.0; LANES]; 2];
+            for v in 0..2 {
+                let b = &columns[v];
                 for l in 0..LANES {
                     // A partial result may wrap around, the whole fits into i32.
                     let offset = b.zero_points[l].wrapping_mul(a.sum);
-                    let sum = sums[l].wrapping_sub(offset);
-                    out[l] = sum as f32 * (a.scale * b.scales[l]);
+                    let sum = sums[v][l].wrapping_sub(offset);
+                    elements[v][l] = sum as f32 * (a.scale * b.scales[l]);
                 }
             }
+            row(index, &elements);
         }
     }
 }
@@ -112,11 +121,10 @@ impl Kernel for AddHighDigits<'_> {
 
     #[inline(always)]
     fn run<T: Target>(self, target: T) {
-        for (row, sums) in self.rows.zip(self.out) {
-            let digits = self.a.high_digits(row);
-            if digits.is_empty() {
-                continue;
-            }
+        for (row, digits) in self.a.high_digits(&self.rows) {
+            let Some(sums) = self.out.get_mut(row) else {
+                return;
+            };
             let mut high = [target.zero_sums(); 2];
             for digit in digits {
                 let Some(weights) = self.panel.get(digit.word) else {

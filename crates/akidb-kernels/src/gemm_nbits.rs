@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::arch::{Kernel, Target, max_rows_nbits};
 use crate::blocks::Blocks;
 use crate::gemm::{Epilogue, Product, run};
-use crate::lanes::LANES;
+use crate::lanes::{LANES, Lanes};
 use crate::nbits_format::NBitsCodes;
 use crate::packed_nbits::Line;
 use crate::row_blocks::RowBlocks;
@@ -108,14 +108,24 @@ impl Product for NBits<'_> {
     }
 
     #[inline(always)]
-    fn elements(&self, rows: &Range<usize>, panel: usize, totals: &Tile<f32>, out: &mut Tile<f32>) {
-        let factors = self.b.factors(panel);
-        for ((a, totals), out) in self.a.scales(rows).iter().zip(totals).zip(out) {
-            for ((factors, totals), out) in factors.iter().zip(totals).zip(out) {
+    fn elements(
+        &self,
+        rows: &Range<usize>,
+        panel: usize,
+        totals: &Tile<f32>,
+        mut row: impl FnMut(usize, &[Lanes; 2]),
+    ) {
+        let Some(factors) = self.b.factors(panel) else {
+            return;
+        };
+        for (index, (a, totals)) in self.a.scales(rows).iter().zip(totals).enumerate() {
+            let mut elements = [[0.0; LANES]; 2];
+            for v in 0..2 {
                 for l in 0..LANES {
-                    out[l] = totals[l] * (a.scale * factors[l]);
+                    elements[v][l] = totals[v][l] * (a.scale * factors[v][l]);
                 }
             }
+            row(index, &elements);
         }
     }
 }
@@ -132,9 +142,8 @@ struct AddHighDigits<'a> {
 impl AddHighDigits<'_> {
     #[inline(always)]
     fn with<T: Target, C: Codes<T>>(self, target: T, codes: C) {
-        for (row, totals) in self.rows.zip(self.out) {
-            let digits = self.product.a.high_digits(row);
-            if !digits.is_empty() {
+        for (row, digits) in self.product.a.high_digits(&self.rows) {
+            if let Some(totals) = self.out.get_mut(row) {
                 add_high_digits(target, codes, digits, self.panel, totals);
             }
         }

@@ -5,7 +5,8 @@
 //! have no part in choosing a row's step, and take two digits instead, 256 · high + low. The low
 //! digits lie among the i8 of the row; the products add the few high ones, as exact integers.
 
-use crate::lanes::LANES;
+use crate::arch::Target;
+use crate::lanes::{LANES, load_partial};
 
 /// Most outliers of a row.
 pub(crate) const MAX_OUTLIERS: usize = 16;
@@ -19,9 +20,6 @@ pub(crate) const DIGIT: i32 = 256;
 /// The largest row whose outliers are left alone, 127 · 256 times the smallest normal f32: steps
 /// stay normal numbers.
 const SMALL: f32 = 127.0 * DIGIT as f32 * f32::MIN_POSITIVE;
-
-/// Neighbours that are looked at together.
-const BLOCK: usize = 4 * LANES;
 
 /// The high digit of an outlier.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -117,7 +115,7 @@ pub(crate) struct Outliers {
 impl Outliers {
     /// Those of `row`, whose largest magnitude is a finite number.
     #[inline(always)]
-    pub(crate) fn find(row: &[f32], magnitudes: &Magnitudes) -> Self {
+    pub(crate) fn find<T: Target>(target: T, row: &[f32], magnitudes: &Magnitudes) -> Self {
         let mut outliers = Self {
             found: [(0, 0); _],
             count: 0,
@@ -130,37 +128,24 @@ impl Outliers {
             return outliers;
         }
         outliers.bar = magnitudes.bar();
-        let (blocks, tail) = row.as_chunks::<BLOCK>();
-        for (block, values) in blocks.iter().enumerate() {
-            let parts = values.as_chunks::<LANES>().0;
-            let mut largest = [0; LANES];
-            for part in parts {
-                for l in 0..LANES {
-                    largest[l] = largest[l].max(magnitude(part[l]));
-                }
+        let mut rest = [0; LANES];
+        let (full, tail) = row.as_chunks::<LANES>();
+        let tail = load_partial(tail, 0.0);
+        for (part, values) in full.iter().chain([&tail]).enumerate() {
+            let magnitudes = values.map(magnitude);
+            for l in 0..LANES {
+                let small = magnitudes[l] <= outliers.bar;
+                rest[l] = rest[l].max(if small { magnitudes[l] } else { 0 });
             }
-            let largest = largest.into_iter().fold(0, u32::max);
-            if largest <= outliers.bar {
-                outliers.rest = outliers.rest.max(largest);
-                continue;
-            }
-            for (index, part) in parts.iter().enumerate() {
-                let largest = part.map(magnitude).into_iter().fold(0, u32::max);
-                if largest <= outliers.bar {
-                    outliers.rest = outliers.rest.max(largest);
-                } else {
-                    outliers.consider(block * BLOCK + index * LANES, part);
-                }
+            let mut above = target.above(&magnitudes, outliers.bar);
+            while above != 0 {
+                let lane = above.trailing_zeros() as usize;
+                outliers.consider(part * LANES + lane, magnitudes[lane % LANES]);
+                above &= above - 1;
             }
         }
-        outliers.consider(blocks.len() * BLOCK, tail);
+        outliers.rest = rest.into_iter().fold(outliers.rest, u32::max);
         outliers
-    }
-
-    /// Whether there is one.
-    #[inline(always)]
-    pub(crate) fn any(&self) -> bool {
-        self.count > 0
     }
 
     /// Largest magnitude that steps of 127 need to reach, so that two digits reach the outliers.
@@ -196,27 +181,24 @@ impl Outliers {
         (count, sum)
     }
 
-    /// Takes what counts of the values from `start` on. Has no use for vectors, so that one
-    /// copy of it serves all tiers.
+    /// Takes a value if it counts. Has no use for vectors, so that one copy of it serves all tiers.
     #[inline(never)]
-    fn consider(&mut self, start: usize, values: &[f32]) {
-        for (index, x) in (start..).zip(values) {
-            let new = (index, magnitude(*x));
-            if new.1 <= self.bar {
-                self.rest = self.rest.max(new.1);
-            } else if let Some(place) = self.found.get_mut(self.count) {
-                *place = new;
-                self.count += 1;
-                if self.count == MAX_OUTLIERS {
-                    self.bar = self.found[self.last_of_the_smallest()].1;
-                }
-            } else {
-                self.rest = self.rest.max(self.bar);
-                let leaving = self.last_of_the_smallest();
-                self.found.copy_within(leaving + 1.., leaving);
-                self.found[MAX_OUTLIERS - 1] = new;
+    fn consider(&mut self, index: usize, magnitude: u32) {
+        if magnitude <= self.bar {
+            // The bar has risen.
+            self.rest = self.rest.max(magnitude);
+        } else if let Some(place) = self.found.get_mut(self.count) {
+            *place = (index, magnitude);
+            self.count += 1;
+            if self.count == MAX_OUTLIERS {
                 self.bar = self.found[self.last_of_the_smallest()].1;
             }
+        } else {
+            self.rest = self.rest.max(self.bar);
+            let leaving = self.last_of_the_smallest();
+            self.found.copy_within(leaving + 1.., leaving);
+            self.found[MAX_OUTLIERS - 1] = (index, magnitude);
+            self.bar = self.found[self.last_of_the_smallest()].1;
         }
     }
 
@@ -286,13 +268,37 @@ pub(crate) mod reference {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::random;
+    use crate::arch::Kernel;
+    use crate::testing::{for_each_isa, random};
+
+    struct Find<'a> {
+        row: &'a [f32],
+        out: &'a mut Option<Outliers>,
+    }
+
+    impl Kernel for Find<'_> {
+        #[inline(always)]
+        fn run<T: Target>(self, target: T) {
+            let magnitudes = Magnitudes::of(self.row);
+            *self.out = Some(Outliers::find(target, self.row, &magnitudes));
+        }
+    }
 
     fn outliers(row: &[f32]) -> (Vec<usize>, f32) {
-        let outliers = Outliers::find(row, &Magnitudes::of(row));
-        let found = outliers.found.iter().take(outliers.count);
-        let indices = found.map(|(index, _)| *index).collect();
-        (indices, f32::from_bits(outliers.rest))
+        let mut all = Vec::new();
+        for_each_isa(|isa| {
+            let mut outliers = None;
+            isa.run(Find {
+                row,
+                out: &mut outliers,
+            });
+            let outliers = outliers.unwrap();
+            let found = outliers.found.iter().take(outliers.count);
+            let indices: Vec<usize> = found.map(|(index, _)| *index).collect();
+            all.push((indices, f32::from_bits(outliers.rest)));
+        });
+        assert!(all.iter().all(|found| *found == all[0]), "{all:?}");
+        all.swap_remove(0)
     }
 
     #[test]

@@ -144,10 +144,9 @@ impl PackedInt8 {
         &self.weights
     }
 
-    /// What the weights of a panel mean; empty when there is no such panel.
-    pub(crate) fn quantization(&self, panel: usize) -> &[Quantization] {
-        let pairs = self.quantization.as_slice::<[Quantization; 2]>();
-        pairs.get(panel).map(<[_; 2]>::as_slice).unwrap_or_default()
+    /// What the weights of a panel mean.
+    pub(crate) fn quantization(&self, panel: usize) -> Option<&[Quantization; 2]> {
+        self.quantization.as_slice().get(panel)
     }
 
     /// Writes scale and zero point of the columns from `n0` on, one of each a column. Zero points
@@ -218,7 +217,7 @@ mod tests {
             b.write_quantization(20, &[0.5; 30], &[0x81; 30]).unwrap();
             for n in 0..64 {
                 let word = &b.weights().panel(n / NR)[0].as_flattened()[n % NR * 4..][..4];
-                let quantization = &b.quantization(n / NR)[n % NR / LANES];
+                let quantization = &b.quantization(n / NR).unwrap()[n % NR / LANES];
                 let scale = quantization.scales[n % LANES];
                 let zero_point = quantization.zero_points[n % LANES];
                 let (byte, expected_scale, expected_zero_point) = match n {

@@ -216,13 +216,9 @@ impl PackedNBits {
         &self.levels
     }
 
-    /// The factors of a panel's columns; empty when there is no such panel.
-    pub(crate) fn factors(&self, panel: usize) -> &[[f32; LANES]] {
-        let panels = self.factors.as_slice::<[[f32; LANES]; NR / LANES]>();
-        panels
-            .get(panel)
-            .map(<[_; _]>::as_slice)
-            .unwrap_or_default()
+    /// The factors of a panel's columns.
+    pub(crate) fn factors(&self, panel: usize) -> Option<&[[f32; LANES]; NR / LANES]> {
+        self.factors.as_slice().get(panel)
     }
 
     /// Writes column `n`: a code for each of K, one in a byte (of 4-bit codes the low half counts),
@@ -362,7 +358,7 @@ mod tests {
         /// The scale of each block of a column, as the product reads it.
         fn scales(&self, n: usize) -> Vec<f64> {
             let panel = self.panel(n / NR);
-            let factor = f64::from(self.factors(n / NR).as_flattened()[n % NR]);
+            let factor = f64::from(self.factors(n / NR).unwrap().as_flattened()[n % NR]);
             let headers = panel.chunks(self.layout.span());
             let scales = headers.flat_map(|span| &span[..self.layout.blocks]);
             let scales = scales.map(|line| {

@@ -15,6 +15,8 @@ pub(crate) struct RowScale {
     pub(crate) scale: f32,
     /// Sum of the row in steps, which a zero point of the weights is multiplied with.
     pub(crate) sum: i32,
+    /// The same without the high digits.
+    pub(crate) low: i32,
     /// Number of high digits.
     high: usize,
 }
@@ -90,13 +92,17 @@ impl QuantizedRows {
         self.scales(rows).iter().any(|scale| scale.high > 0)
     }
 
-    /// High digits of a row's outliers, in the order of K.
+    /// The rows among `rows` that have outliers, counted from the first of `rows` on, and the high
+    /// digits of each, in the order of K.
     #[inline(always)]
-    pub(crate) fn high_digits(&self, row: usize) -> &[HighDigit] {
-        match (self.scales.get(row), self.high.get(row)) {
-            (Some(scale), Some(high)) => high.get(..scale.high).unwrap_or_default(),
-            _ => &[],
-        }
+    pub(crate) fn high_digits(
+        &self,
+        rows: &Range<usize>,
+    ) -> impl Iterator<Item = (usize, &[HighDigit])> {
+        let high = self.high.get(rows.clone()).unwrap_or_default();
+        let rows = self.scales(rows).iter().zip(high).enumerate();
+        rows.filter(|(_, (scale, _))| scale.high > 0)
+            .map(|(row, (scale, high))| (row, high.get(..scale.high).unwrap_or_default()))
     }
 
     /// Takes the rows of `a`, `[any, k]` row-major.
@@ -151,7 +157,7 @@ struct Quantize<'a> {
 
 impl Kernel for Quantize<'_> {
     #[inline(always)]
-    fn run<T: Target>(self, _: T) {
+    fn run<T: Target>(self, target: T) {
         let Row {
             values,
             groups,
@@ -160,63 +166,65 @@ impl Kernel for Quantize<'_> {
         } = self.row;
         let magnitudes = Magnitudes::of(values);
         let largest = magnitudes.largest;
-        let mut outliers = None;
-        let (scale, inverse) = if !largest.is_finite() {
-            (f32::NAN, 0.0)
-        } else if largest < 127.0 * f32::MIN_POSITIVE {
-            (0.0, 0.0)
-        } else {
-            let found = Outliers::find(values, &magnitudes);
-            let top = found.top(largest);
-            outliers = Some(found).filter(Outliers::any);
-            (top / 127.0, 127.0 / top)
+        let groups = groups.chunks_mut(stride);
+        let out = groups.zip(self.offsets.chunks_mut(stride));
+        let zeros = |scale| RowScale {
+            scale,
+            ..RowScale::default()
         };
-        let mut sum = 0;
+        if !largest.is_finite() || largest < 127.0 * f32::MIN_POSITIVE {
+            for (groups, offsets) in out {
+                groups[0] = Group::default();
+                offsets[0] = 0;
+            }
+            *self.scale = zeros(if largest.is_finite() { 0.0 } else { f32::NAN });
+            return;
+        }
+        let outliers = Outliers::find(target, values, &magnitudes);
+        let top = outliers.top(largest);
+        let inverse = 127.0 / top;
+        let mut low = 0;
         let (full, rest) = values.as_chunks::<LANES>();
-        let groups = groups.iter_mut().step_by(stride);
-        let mut out = groups.zip(self.offsets.iter_mut().step_by(stride));
-        for (x, (out, offset)) in full.iter().zip(&mut out) {
-            let group_sum;
-            (*out, group_sum) = quantize(x, inverse);
-            *offset = -128 * group_sum;
-            sum += group_sum;
+        let mut out = out;
+        for (x, (groups, offsets)) in full.iter().zip(&mut out) {
+            let sum;
+            (groups[0], sum) = quantize(x, inverse);
+            offsets[0] = -128 * sum;
+            low += sum;
         }
-        if let Some((out, offset)) = out.next().filter(|_| !rest.is_empty()) {
-            let group_sum;
-            (*out, group_sum) = quantize(&load_partial(rest, 0.0), inverse);
-            *offset = -128 * group_sum;
-            sum += group_sum;
+        // Without values behind the full groups there is no group.
+        for (groups, offsets) in out {
+            let sum;
+            (groups[0], sum) = quantize(&load_partial(rest, 0.0), inverse);
+            offsets[0] = -128 * sum;
+            low += sum;
         }
-        let mut high = 0;
-        if let Some(outliers) = outliers {
-            let digits;
-            (high, digits) = outliers.high_digits(values, inverse, self.high);
-            sum += DIGIT * digits;
-        }
-        *self.scale = RowScale { scale, sum, high };
+        let (high, digits) = outliers.high_digits(values, inverse, self.high);
+        *self.scale = RowScale {
+            scale: top / 127.0,
+            sum: low + DIGIT * digits,
+            low,
+            high,
+        };
     }
 }
 
-/// The low 8 bits of `x · inverse`, as i8, and their sum; zeros when `inverse` is zero, whatever
-/// `x` is.
+/// The low 8 bits of `x · inverse`, as i8, and their sum.
 #[inline(always)]
 fn quantize(x: &Lanes, inverse: f32) -> (Group, i32) {
     // Adding 1.5·2^23 leaves the nearest integer in the low bits of the sum.
     const ROUND: f32 = 12_582_912.0;
     let mut bytes = [0_u8; LANES];
     for l in 0..LANES {
-        let scaled = if inverse == 0.0 { 0.0 } else { x[l] * inverse };
-        bytes[l] = (scaled + ROUND).to_bits() as u8;
+        bytes[l] = (x[l] * inverse + ROUND).to_bits() as u8;
     }
-    let mut sum = 0;
-    for byte in bytes {
-        sum += i32::from(byte as i8);
-    }
+    // Of unsigned bytes, for which x86-64 has an instruction: each 128 more.
+    let sum: u32 = bytes.iter().map(|byte| u32::from(byte ^ 0x80)).sum();
     let mut group = Group::default();
     for (word, bytes) in group.0.iter_mut().zip(bytes.as_chunks().0) {
         *word = i32::from_ne_bytes(*bytes);
     }
-    (group, sum)
+    (group, sum as i32 - 128 * LANES as i32)
 }
 
 #[cfg(test)]
@@ -241,7 +249,8 @@ mod tests {
             assert_eq!(offset, -128 * sum);
         }
         let mut values: Vec<i64> = low.into_iter().map(i64::from).collect();
-        for high in packed.high_digits(index) {
+        let rows = index..index + 1;
+        for high in packed.high_digits(&rows).flat_map(|(_, digits)| digits) {
             let digits = high.digits.to_ne_bytes().into_iter();
             for (value, digit) in values[4 * high.word..].iter_mut().zip(digits) {
                 *value += 256 * i64::from(digit as i8);

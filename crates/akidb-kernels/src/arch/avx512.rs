@@ -6,10 +6,10 @@
 
 use std::arch::x86_64::{
     __m512, __m512bh, __m512i, _MM_HINT_T1, _mm_prefetch, _mm512_add_epi32, _mm512_and_si512,
-    _mm512_castsi512_ps, _mm512_dpbf16_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps,
-    _mm512_loadu_si512, _mm512_madd_epi16, _mm512_set1_epi16, _mm512_set1_epi32, _mm512_set1_ps,
-    _mm512_setzero_si512, _mm512_slli_epi16, _mm512_slli_epi32, _mm512_srai_epi16,
-    _mm512_srli_epi16, _mm512_storeu_ps, _mm512_storeu_si512,
+    _mm512_castsi512_ps, _mm512_cmpgt_epu32_mask, _mm512_dpbf16_ps, _mm512_dpbusd_epi32,
+    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_madd_epi16, _mm512_set1_epi16,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512, _mm512_slli_epi16, _mm512_slli_epi32,
+    _mm512_srai_epi16, _mm512_srli_epi16, _mm512_storeu_ps, _mm512_storeu_si512,
 };
 
 use super::{Bf16Target, F32Target, Int8Target, Kernel};
@@ -67,6 +67,16 @@ impl<const VNNI: bool, const BF16: bool> F32Target for Avx512<VNNI, BF16> {
     fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         // SAFETY: `self` exists only where the CPU has AVX-512 F.
         unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn above(self, lanes: &[u32; LANES], bar: u32) -> u32 {
+        // SAFETY: as above; `lanes` is 16 readable u32, at any alignment.
+        unsafe {
+            let lanes = _mm512_loadu_si512(lanes.as_ptr().cast());
+            let bar = _mm512_set1_epi32(bar.cast_signed());
+            u32::from(_mm512_cmpgt_epu32_mask(lanes, bar))
+        }
     }
 
     #[inline(always)]

@@ -70,6 +70,16 @@ pub(crate) trait F32Target: Copy {
         }
     }
 
+    /// The lanes above `bar`, the first one as the lowest bit.
+    #[inline(always)]
+    fn above(self, lanes: &[u32; LANES], bar: u32) -> u32 {
+        let mut above = 0;
+        for l in 0..LANES {
+            above |= u32::from(lanes[l] > bar) << l;
+        }
+        above
+    }
+
     /// Asks for what `weights` points to, whole cache lines, to be in L2 soon.
     fn prefetch<W>(self, weights: &W);
 }
