@@ -133,7 +133,7 @@ fn text(key_value_type: KeyValueType, tokens: usize) -> Result<Vec<KeyValueTile>
         .chunks(SHAPE.head_dim)
         .zip(values.chunks(SHAPE.head_dim));
     for (i, (key, value)) in rows.enumerate() {
-        tiles[i / KEY_TILE].write(i % KEY_TILE, key, value)?;
+        tiles[i / KEY_TILE].write(Isa::detect(), i % KEY_TILE, key, value)?;
     }
     Ok(tiles)
 }

@@ -1,9 +1,10 @@
 //! Keys and values of one text and one key/value head, in the order in which attention reads them.
 
-use crate::ShapeError;
+use crate::arch::{Kernel, Target};
 use crate::bf16::to_bf16;
 use crate::lanes::{LANES, Lanes};
 use crate::packed::NR;
+use crate::{Isa, ShapeError};
 
 /// Positions of a tile. Tiles lie at fixed places: tile `t` of a text holds the positions
 /// `t · KEY_TILE ..`, whatever part of the text is being worked on.
@@ -25,10 +26,10 @@ pub enum KeyValueType {
 /// Memory may be used for one text after the other: what a query doesn't see never matters.
 ///
 /// ```
-/// use akidb_kernels::{KeyValueTile, KeyValueType};
+/// use akidb_kernels::{Isa, KeyValueTile, KeyValueType};
 ///
 /// let mut tile = KeyValueTile::new(2, KeyValueType::F32)?;
-/// tile.write(0, &[1.0, 2.0], &[3.0, 4.0])?;
+/// tile.write(Isa::detect(), 0, &[1.0, 2.0], &[3.0, 4.0])?;
 /// let mut other = KeyValueTile::new(2, KeyValueType::F32)?;
 /// other.copy_from(&tile, 1)?;
 /// # Ok::<(), akidb_kernels::ShapeError>(())
@@ -102,15 +103,23 @@ impl KeyValueTile {
     ///
     /// # Errors
     /// When a length is wrong, or there is no such place.
-    pub fn write(&mut self, place: usize, key: &[f32], value: &[f32]) -> Result<(), ShapeError> {
+    pub fn write(
+        &mut self,
+        isa: Isa,
+        place: usize,
+        key: &[f32],
+        value: &[f32],
+    ) -> Result<(), ShapeError> {
         let op = "KeyValueTile::write";
         ShapeError::length(op, "key", self.head_dim, key.len())?;
         ShapeError::length(op, "value", self.head_dim, value.len())?;
         ShapeError::range(op, "place", place.saturating_add(1), KEY_TILE)?;
-        match &mut self.data {
-            Data::F32(panels) => panels.write(place, key, value),
-            Data::Bf16(panels) => panels.write(place, key, value),
-        }
+        isa.run(Write {
+            data: &mut self.data,
+            place,
+            key,
+            value,
+        });
         Ok(())
     }
 
@@ -216,7 +225,25 @@ impl<V: Copy> Panels<V> {
     }
 }
 
+struct Write<'a> {
+    data: &'a mut Data,
+    place: usize,
+    key: &'a [f32],
+    value: &'a [f32],
+}
+
+impl Kernel for Write<'_> {
+    #[inline(always)]
+    fn run<T: Target>(self, _: T) {
+        match self.data {
+            Data::F32(panels) => panels.write(self.place, self.key, self.value),
+            Data::Bf16(panels) => panels.write(self.place, self.key, self.value),
+        }
+    }
+}
+
 impl Panels<Lanes> {
+    #[inline(always)]
     fn write(&mut self, place: usize, key: &[f32], value: &[f32]) {
         let (panel, vector, lane) = self.key_panel_mut(place);
         for (row, key) in panel.iter_mut().zip(key) {
@@ -230,33 +257,82 @@ impl Panels<Lanes> {
 }
 
 impl Panels<Pairs> {
+    #[inline(always)]
     fn write(&mut self, place: usize, key: &[f32], value: &[f32]) {
         let (panel, vector, lane) = self.key_panel_mut(place);
         for (rows, keys) in panel.chunks_mut(LANES).zip(key.chunks(2 * LANES)) {
-            let mut rounded = [0; 2 * LANES];
-            for (rounded, key) in rounded.iter_mut().zip(keys) {
-                *rounded = to_bf16(*key);
-            }
+            let rounded = rounded(keys);
             for (row, pair) in rows.iter_mut().zip(rounded.as_chunks().0) {
                 let pairs: &mut [[u16; 2]] = row.0[vector].as_chunks_mut().0;
                 pairs[lane] = *pair;
             }
         }
+        // As words, of which the other position's half stays.
+        let other = u32::from_ne_bytes([[0, 0, 255, 255], [255, 255, 0, 0]][place % 2]);
         let panels = self.values.chunks_exact_mut(self.value_rows);
-        for (panel, value) in panels.zip(value.chunks(NR)) {
-            let pairs = panel[place / 2].0.as_flattened_mut();
-            for (pair, value) in pairs.as_chunks_mut::<2>().0.iter_mut().zip(value) {
-                pair[place % 2] = to_bf16(*value);
+        for (panel, values) in panels.zip(value.chunks(NR)) {
+            let rounded = rounded(values);
+            let words: &mut [u32] = bytemuck::cast_slice_mut(&mut panel[place / 2].0);
+            for (word, value) in words.iter_mut().zip(&rounded[..values.len()]) {
+                let both = u32::from(*value) * 0x0001_0001;
+                *word = *word & other | both & !other;
             }
         }
     }
 }
 
+/// Up to 32 values as bf16, zeros behind.
+#[inline(always)]
+fn rounded(values: &[f32]) -> [u16; 2 * LANES] {
+    let mut all = [0.0; 2 * LANES];
+    match values.first_chunk() {
+        Some(values) => all = *values,
+        None => all[..values.len()].copy_from_slice(values),
+    }
+    all.map(to_bf16)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::for_each_isa;
 
     const TYPES: [KeyValueType; 2] = [KeyValueType::F32, KeyValueType::Bf16];
+
+    #[test]
+    fn every_tier_writes_the_same_values_to_their_places() {
+        let head_dim = 70;
+        let x: Vec<f32> = (0..2 * KEY_TILE * head_dim)
+            .map(|i| i as f32 + 0.3)
+            .collect();
+        let (keys, values) = x.split_at(KEY_TILE * head_dim);
+        for_each_isa(|isa| {
+            let mut tiles = TYPES.map(|t| KeyValueTile::new(head_dim, t).unwrap());
+            let rows = keys.chunks(head_dim).zip(values.chunks(head_dim));
+            for (place, (key, value)) in rows.enumerate() {
+                for tile in &mut tiles {
+                    tile.write(isa, place, key, value).unwrap();
+                }
+            }
+            let [f32, bf16] = &tiles;
+            let (f32, bf16) = (f32.f32().unwrap(), bf16.bf16().unwrap());
+            for (place, i) in (0..KEY_TILE).flat_map(|p| (0..head_dim).map(move |i| (p, i))) {
+                let at = place * head_dim + i;
+                let (panel, column) = (place / NR, place % NR);
+                let f32_key = f32.keys[panel * f32.key_rows + i].0.as_flattened()[column];
+                let pairs = bf16.keys[panel * bf16.key_rows + i / 2].0.as_flattened();
+                let key = (f32_key, pairs[2 * column + i % 2]);
+                assert_eq!(key, (keys[at], to_bf16(keys[at])), "{isa}");
+                let (panel, column) = (i / NR, i % NR);
+                let f32_value = f32.values[panel * f32.value_rows + place].0.as_flattened();
+                let pairs = bf16.values[panel * bf16.value_rows + place / 2]
+                    .0
+                    .as_flattened();
+                let value = (f32_value[column], pairs[2 * column + place % 2]);
+                assert_eq!(value, (values[at], to_bf16(values[at])), "{isa}");
+            }
+        });
+    }
 
     #[test]
     fn copies_what_was_written() {
@@ -264,14 +340,14 @@ mod tests {
             let mut tile = KeyValueTile::new(head_dim, key_value_type).unwrap();
             let x = vec![1.5; head_dim];
             for place in 0..KEY_TILE {
-                tile.write(place, &x, &x).unwrap();
+                tile.write(Isa::detect(), place, &x, &x).unwrap();
             }
             for places in 0..=KEY_TILE {
                 let mut copy = KeyValueTile::new(head_dim, key_value_type).unwrap();
                 copy.copy_from(&tile, places).unwrap();
                 // What was copied is as good as written.
                 for place in places..KEY_TILE {
-                    copy.write(place, &x, &x).unwrap();
+                    copy.write(Isa::detect(), place, &x, &x).unwrap();
                 }
                 assert_eq!(format!("{copy:?}"), format!("{tile:?}"), "{places}");
             }
@@ -287,11 +363,14 @@ mod tests {
             assert_eq!(tile.head_dim(), 8);
             assert_eq!(tile.key_value_type(), key_value_type);
             let x = [1.0; 9];
-            assert!(tile.write(63, &x[..8], &x[..8]).is_ok());
-            assert!(tile.write(64, &x[..8], &x[..8]).is_err());
-            assert!(tile.write(usize::MAX, &x[..8], &x[..8]).is_err());
-            assert!(tile.write(0, &x, &x[..8]).is_err());
-            assert!(tile.write(0, &x[..8], &x).is_err());
+            assert!(tile.write(Isa::detect(), 63, &x[..8], &x[..8]).is_ok());
+            assert!(tile.write(Isa::detect(), 64, &x[..8], &x[..8]).is_err());
+            assert!(
+                tile.write(Isa::detect(), usize::MAX, &x[..8], &x[..8])
+                    .is_err()
+            );
+            assert!(tile.write(Isa::detect(), 0, &x, &x[..8]).is_err());
+            assert!(tile.write(Isa::detect(), 0, &x[..8], &x).is_err());
 
             let same = tile.clone();
             assert!(tile.copy_from(&same, 64).is_ok());

@@ -4,83 +4,31 @@ use crate::arch::{Kernel, Target};
 use crate::lanes::{LANES, Lanes, load_partial, mul_add, sum};
 use crate::{Isa, ShapeError};
 
-/// Normalises rows: `x` is `[rows, weight.len()]`, `out` as long.
+/// Normalises rows in place: `x` is `[rows, weight.len()]`.
 ///
 /// The squares of a row are summed in 4 × 16 lanes, then pairwise: the order depends on the width
 /// alone.
 ///
 /// # Errors
-/// When `weight` is empty, `x` is no multiple of it, or `out` is not as long as `x`.
-pub fn rms_norm(
-    isa: Isa,
-    x: &[f32],
-    weight: &[f32],
-    eps: f32,
-    out: &mut [f32],
-) -> Result<(), ShapeError> {
-    let op = "rms_norm";
-    check(op, x, weight)?;
-    ShapeError::length(op, "out", x.len(), out.len())?;
-    isa.run(RmsNorm {
-        x,
-        weight,
-        eps,
-        out,
-    });
-    Ok(())
-}
-
-/// [`rms_norm`] of `x` over itself.
-///
-/// # Errors
 /// When `weight` is empty, or `x` is no multiple of it.
-pub fn rms_norm_in_place(
-    isa: Isa,
-    x: &mut [f32],
-    weight: &[f32],
-    eps: f32,
-) -> Result<(), ShapeError> {
-    check("rms_norm_in_place", x, weight)?;
-    isa.run(RmsNormInPlace { x, weight, eps });
-    Ok(())
-}
-
-fn check(op: &'static str, x: &[f32], weight: &[f32]) -> Result<(), ShapeError> {
+pub fn rms_norm(isa: Isa, x: &mut [f32], weight: &[f32], eps: f32) -> Result<(), ShapeError> {
+    let op = "rms_norm";
     if weight.is_empty() {
         return Err(ShapeError::size(op, "weight", 0));
     }
     let expected = x.len() / weight.len() * weight.len();
-    ShapeError::length(op, "x", expected, x.len())
+    ShapeError::length(op, "x", expected, x.len())?;
+    isa.run(RmsNorm { x, weight, eps });
+    Ok(())
 }
 
 struct RmsNorm<'a> {
-    x: &'a [f32],
-    weight: &'a [f32],
-    eps: f32,
-    out: &'a mut [f32],
-}
-
-impl Kernel for RmsNorm<'_> {
-    #[inline(always)]
-    fn run<T: Target>(self, _: T) {
-        let width = self.weight.len();
-        let rows = self.x.chunks_exact(width);
-        for (x, out) in rows.zip(self.out.chunks_exact_mut(width)) {
-            let inverse = inverse_rms::<T>(x, self.eps);
-            for ((out, x), weight) in out.iter_mut().zip(x).zip(self.weight) {
-                *out = *x * inverse * *weight;
-            }
-        }
-    }
-}
-
-struct RmsNormInPlace<'a> {
     x: &'a mut [f32],
     weight: &'a [f32],
     eps: f32,
 }
 
-impl Kernel for RmsNormInPlace<'_> {
+impl Kernel for RmsNorm<'_> {
     #[inline(always)]
     fn run<T: Target>(self, _: T) {
         for x in self.x.chunks_exact_mut(self.weight.len()) {
@@ -92,8 +40,9 @@ impl Kernel for RmsNormInPlace<'_> {
     }
 }
 
+/// 1 / √(mean(x²) + ε).
 #[inline(always)]
-fn inverse_rms<T: Target>(x: &[f32], eps: f32) -> f32 {
+pub(crate) fn inverse_rms<T: Target>(x: &[f32], eps: f32) -> f32 {
     let mean = sum_of_squares::<T>(x) / x.len() as f32;
     1.0 / (mean + eps).sqrt()
 }
@@ -127,8 +76,8 @@ mod tests {
     use crate::testing::{LENGTHS, bits, for_each_isa, random};
 
     fn check(isa: Isa, x: &[f32], weight: &[f32], eps: f32) {
-        let mut out = vec![0.0; x.len()];
-        rms_norm(isa, x, weight, eps, &mut out).unwrap();
+        let mut out = x.to_vec();
+        rms_norm(isa, &mut out, weight, eps).unwrap();
         for (x, out) in x.chunks(weight.len()).zip(out.chunks(weight.len())) {
             let squares: f64 = x.iter().map(|x| f64::from(*x).powi(2)).sum();
             let rms = (squares / x.len() as f64 + f64::from(eps)).sqrt();
@@ -158,7 +107,7 @@ mod tests {
             for value in [f32::NAN, f32::INFINITY] {
                 let mut x = [1.0; 65];
                 x[64] = value;
-                rms_norm_in_place(isa, &mut x, &weight, 1e-6).unwrap();
+                rms_norm(isa, &mut x, &weight, 1e-6).unwrap();
                 assert!(x[64].is_nan(), "{isa}");
             }
         });
@@ -169,10 +118,10 @@ mod tests {
         let (x, weight) = (random(4, 7 * 77), random(5, 77));
         for_each_isa(|isa| {
             let mut all = x.clone();
-            rms_norm_in_place(isa, &mut all, &weight, 1e-6).unwrap();
+            rms_norm(isa, &mut all, &weight, 1e-6).unwrap();
             for (x, all) in x.chunks(77).zip(all.chunks(77)) {
-                let mut alone = vec![0.0; 77];
-                rms_norm(isa, x, &weight, 1e-6, &mut alone).unwrap();
+                let mut alone = x.to_vec();
+                rms_norm(isa, &mut alone, &weight, 1e-6).unwrap();
                 assert_eq!(bits(&alone), bits(all), "{isa}");
             }
         });
@@ -181,8 +130,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused() {
         let isa = Isa::detect();
-        assert!(rms_norm_in_place(isa, &mut [1.0], &[], 1e-6).is_err());
-        assert!(rms_norm_in_place(isa, &mut [1.0; 3], &[1.0; 2], 1e-6).is_err());
-        assert!(rms_norm(isa, &[1.0; 2], &[1.0; 2], 1e-6, &mut [0.0; 4]).is_err());
+        assert!(rms_norm(isa, &mut [1.0], &[], 1e-6).is_err());
+        assert!(rms_norm(isa, &mut [1.0; 3], &[1.0; 2], 1e-6).is_err());
     }
 }

@@ -1,41 +1,73 @@
-//! `RotaryEmbedding` with the two halves of a head turned against each other (not interleaved).
+//! What happens to heads before attention: `RMSNormalization`, then `RotaryEmbedding` with the two
+//! halves of a head turned against each other (not interleaved).
 
 use crate::arch::{Kernel, Target};
+use crate::rms_norm::inverse_rms;
 use crate::{Isa, ShapeError};
 
-/// Turns heads at one position: `x` is `[heads, head_dim]`, `cos` and `sin` are the position's
-/// `[head_dim / 2]`. Element `i` and element `head_dim / 2 + i` are turned by angle `i`.
+/// Normalises heads at one position, as [`rms_norm`](crate::rms_norm()) does, and turns them: `x`
+/// is `[heads, head_dim]`, `out` as long, `weight` is `[head_dim]`, `cos` and `sin` are the
+/// position's `[head_dim / 2]`. Element `i` and element `head_dim / 2 + i` are turned by angle `i`.
 ///
 /// # Errors
-/// When `cos` is empty, `sin` is not as long, or `x` is no multiple of twice their length.
-pub fn rotary(isa: Isa, x: &mut [f32], cos: &[f32], sin: &[f32]) -> Result<(), ShapeError> {
-    let op = "rotary";
+/// When `cos` is empty, `sin` is not as long, `weight` is not twice as long, `x` is no multiple of
+/// that, or `out` is not as long as `x`.
+pub fn norm_rotary(
+    isa: Isa,
+    x: &[f32],
+    weight: &[f32],
+    eps: f32,
+    [cos, sin]: [&[f32]; 2],
+    out: &mut [f32],
+) -> Result<(), ShapeError> {
+    let op = "norm_rotary";
     if cos.is_empty() {
         return Err(ShapeError::size(op, "cos", 0));
     }
     ShapeError::length(op, "sin", cos.len(), sin.len())?;
     let head_dim = 2 * cos.len();
+    ShapeError::length(op, "weight", head_dim, weight.len())?;
     ShapeError::length(op, "x", x.len() / head_dim * head_dim, x.len())?;
-    isa.run(Rotary { x, cos, sin });
+    ShapeError::length(op, "out", x.len(), out.len())?;
+    isa.run(NormRotary {
+        x,
+        weight: weight.split_at(cos.len()),
+        eps,
+        cos,
+        sin,
+        out,
+    });
     Ok(())
 }
 
-struct Rotary<'a> {
-    x: &'a mut [f32],
+struct NormRotary<'a> {
+    x: &'a [f32],
+    /// Of both halves.
+    weight: (&'a [f32], &'a [f32]),
+    eps: f32,
     cos: &'a [f32],
     sin: &'a [f32],
+    out: &'a mut [f32],
 }
 
-impl Kernel for Rotary<'_> {
+impl Kernel for NormRotary<'_> {
     #[inline(always)]
     fn run<T: Target>(self, _: T) {
-        for head in self.x.chunks_exact_mut(2 * self.cos.len()) {
-            let (first, second) = head.split_at_mut(self.cos.len());
+        let half = self.cos.len();
+        let heads = self.x.chunks_exact(2 * half);
+        for (x, out) in heads.zip(self.out.chunks_exact_mut(2 * half)) {
+            let inverse = inverse_rms::<T>(x, self.eps);
+            let (first, second) = x.split_at(half);
+            let (first_out, second_out) = out.split_at_mut(half);
+            let x = first.iter().zip(second);
+            let weights = self.weight.0.iter().zip(self.weight.1);
             let angles = self.cos.iter().zip(self.sin);
-            for ((a, b), (cos, sin)) in first.iter_mut().zip(second).zip(angles) {
-                let turned = T::mul_add_f32(*a, *cos, -(*b * *sin));
-                *b = T::mul_add_f32(*b, *cos, *a * *sin);
-                *a = turned;
+            let out = first_out.iter_mut().zip(second_out);
+            for (((x, weights), (cos, sin)), out) in x.zip(weights).zip(angles).zip(out) {
+                let a = *x.0 * inverse * *weights.0;
+                let b = *x.1 * inverse * *weights.1;
+                *out.0 = T::mul_add_f32(a, *cos, -(b * *sin));
+                *out.1 = T::mul_add_f32(b, *cos, a * *sin);
             }
         }
     }
@@ -50,42 +82,60 @@ mod tests {
     fn agrees_with_f64_at_every_edge() {
         for half in LENGTHS {
             let x = random(1, 3 * 2 * half);
+            let weight = random(3, 2 * half);
             let angles = random(2, half);
             let cos: Vec<f32> = angles.iter().map(|a| (9.0 * a).cos()).collect();
             let sin: Vec<f32> = angles.iter().map(|a| (9.0 * a).sin()).collect();
             for_each_isa(|isa| {
-                let mut out = x.clone();
-                rotary(isa, &mut out, &cos, &sin).unwrap();
+                let run = |x: &[f32]| {
+                    let mut out = vec![0.0; x.len()];
+                    norm_rotary(isa, x, &weight, 1e-6, [&cos, &sin], &mut out).unwrap();
+                    out
+                };
+                let out = run(&x);
                 for (x, out) in x.chunks(2 * half).zip(out.chunks(2 * half)) {
+                    let squares: f64 = x.iter().map(|x| f64::from(*x).powi(2)).sum();
+                    let rms = (squares / x.len() as f64 + 1e-6).sqrt();
+                    let normal = |i: usize| f64::from(x[i]) / rms * f64::from(weight[i]);
                     for i in 0..half {
-                        let [a, b, cos, sin] = [x[i], x[half + i], cos[i], sin[i]].map(f64::from);
+                        let (a, b) = (normal(i), normal(half + i));
+                        let [cos, sin] = [cos[i], sin[i]].map(f64::from);
                         let first = f64::from(out[i]) - (a * cos - b * sin);
                         let second = f64::from(out[half + i]) - (b * cos + a * sin);
-                        assert!(first.abs() <= 2e-7 && second.abs() <= 2e-7, "{isa}");
+                        let most = 1e-6 * (a.abs() + b.abs());
+                        assert!(first.abs() <= most && second.abs() <= most, "{isa}");
                     }
                 }
-                let mut alone = x[2 * half..4 * half].to_vec();
-                rotary(isa, &mut alone, &cos, &sin).unwrap();
+                let alone = run(&x[2 * half..4 * half]);
                 assert_eq!(bits(&alone), bits(&out[2 * half..4 * half]), "{isa}");
             });
         }
     }
 
     #[test]
-    fn position_zero_changes_nothing() {
+    fn position_zero_turns_nothing() {
         for_each_isa(|isa| {
-            let x = [0.0, 1e-45, 3e38, -1.5, f32::MIN_POSITIVE, -3e38];
-            let mut out = x;
-            rotary(isa, &mut out, &[1.0; 3], &[0.0; 3]).unwrap();
-            assert_eq!(out, x, "{isa}");
+            let (x, weight) = (random(4, 6), random(5, 6));
+            let mut normal = x.clone();
+            crate::rms_norm(isa, &mut normal, &weight, 1e-6).unwrap();
+            let mut out = [0.0; 6];
+            norm_rotary(isa, &x, &weight, 1e-6, [&[1.0; 3], &[0.0; 3]], &mut out).unwrap();
+            assert_eq!(bits(&out), bits(&normal), "{isa}");
         });
     }
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        let isa = Isa::detect();
-        assert!(rotary(isa, &mut [1.0; 2], &[], &[]).is_err());
-        assert!(rotary(isa, &mut [1.0; 4], &[1.0; 2], &[0.0]).is_err());
-        assert!(rotary(isa, &mut [1.0; 6], &[1.0; 2], &[0.0; 2]).is_err());
+        let run = |x: usize, weight: usize, cos: usize, sin: usize, out: usize| {
+            let (cos, sin) = (vec![1.0; cos], vec![0.0; sin]);
+            let (x, weight, mut out) = (vec![1.0; x], vec![1.0; weight], vec![0.0; out]);
+            norm_rotary(Isa::detect(), &x, &weight, 1e-6, [&cos, &sin], &mut out)
+        };
+        assert!(run(8, 4, 2, 2, 8).is_ok());
+        assert!(run(2, 0, 0, 0, 2).is_err());
+        assert!(run(4, 4, 2, 1, 4).is_err());
+        assert!(run(4, 2, 2, 2, 4).is_err());
+        assert!(run(6, 4, 2, 2, 6).is_err());
+        assert!(run(4, 4, 2, 2, 8).is_err());
     }
 }

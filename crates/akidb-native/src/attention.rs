@@ -3,14 +3,14 @@
 
 use std::ops::Range;
 
-use akidb_kernels::{AttentionScratch, KEY_TILE, KeyValueTile, attention, rms_norm, rotary};
+use akidb_kernels::{AttentionScratch, KEY_TILE, KeyValueTile, attention, norm_rotary};
 
 use crate::error::EngineError;
 use crate::forward::Model;
 use crate::key_values::KeyValues;
 use crate::layout::Segment;
 use crate::weights::Layer;
-use crate::workspace::grow;
+use crate::workspace::{Buffer, grow};
 
 /// Rows whose queries look at a head's keys together. More would reuse a tile of keys better, but
 /// not fit beside it.
@@ -45,17 +45,17 @@ pub(crate) struct LayerPrefix<'a> {
 #[derive(Debug)]
 pub(crate) struct Scratch {
     /// Heads as they are projected,
-    projected: Vec<f32>,
+    projected: Buffer,
     /// and after norm and rotation.
-    turned: Vec<f32>,
+    turned: Buffer,
     attention: AttentionScratch,
 }
 
 impl Scratch {
     pub(crate) fn new(isa: akidb_kernels::Isa) -> Self {
         Self {
-            projected: Vec::new(),
-            turned: Vec::new(),
+            projected: Buffer::default(),
+            turned: Buffer::default(),
             attention: AttentionScratch::new(isa),
         }
     }
@@ -106,7 +106,7 @@ impl LayerAttention<'_> {
                 let heads = projected.get(from, k + head * head_dim, buffer);
                 self.norm_and_turn(heads, &self.layer.k_norm, position + i, key)?;
                 let value = projected.get(from, v + head * head_dim, buffer);
-                tile.write(place + i, key, value)?;
+                tile.write(self.model.isa, place + i, key, value)?;
             }
             row += count;
         }
@@ -195,8 +195,7 @@ impl LayerAttention<'_> {
         out: &mut [f32],
     ) -> Result<(), EngineError> {
         let model = self.model;
-        rms_norm(model.isa, heads, norm, model.dims.rms_norm_eps, out)?;
-        let (cos, sin) = model.rotary.cos_sin(position);
-        Ok(rotary(model.isa, out, cos, sin)?)
+        let (eps, angles) = (model.dims.rms_norm_eps, model.rotary.cos_sin(position));
+        Ok(norm_rotary(model.isa, heads, norm, eps, angles, out)?)
     }
 }

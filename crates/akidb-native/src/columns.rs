@@ -3,13 +3,13 @@
 use std::ops::Range;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::workspace::grow;
+use crate::workspace::{Buffer, grow};
 
 /// A row-major matrix for each thread's columns, behind a lock: written by its thread, read by all
 /// once they have met.
 #[derive(Debug, Default)]
 pub(crate) struct Columns {
-    parts: Vec<RwLock<Vec<f32>>>,
+    parts: Vec<RwLock<Buffer>>,
     /// The columns of each part.
     ranges: Vec<Range<usize>>,
 }
@@ -31,7 +31,7 @@ impl Columns {
     }
 
     /// A part, `[rows, its columns]` and anything behind.
-    pub(crate) fn write(&self, part: usize) -> Option<RwLockWriteGuard<'_, Vec<f32>>> {
+    pub(crate) fn write(&self, part: usize) -> Option<RwLockWriteGuard<'_, Buffer>> {
         let part = self.parts.get(part)?;
         Some(part.write().unwrap_or_else(PoisonError::into_inner))
     }
@@ -49,7 +49,7 @@ impl Columns {
 
 /// All columns.
 pub(crate) struct ColumnsView<'a> {
-    parts: Vec<RwLockReadGuard<'a, Vec<f32>>>,
+    parts: Vec<RwLockReadGuard<'a, Buffer>>,
     ranges: &'a [Range<usize>],
 }
 

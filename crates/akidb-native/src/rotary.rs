@@ -26,13 +26,14 @@ impl RotaryTable {
 
     /// cos and sin of `position`'s angles, `[head_dim / 2]` each; both empty beyond the last
     /// position.
-    pub(crate) fn cos_sin(&self, position: usize) -> (&[f32], &[f32]) {
+    pub(crate) fn cos_sin(&self, position: usize) -> [&[f32]; 2] {
         let half = self.inv_freq.len();
         let Some(block) = self.blocks.get(position / BLOCK) else {
-            return (&[], &[]);
+            return [&[], &[]];
         };
         let block = block.get_or_init(|| self.block(position / BLOCK * BLOCK));
-        block[position % BLOCK * 2 * half..][..2 * half].split_at(half)
+        let (cos, sin) = block[position % BLOCK * 2 * half..][..2 * half].split_at(half);
+        [cos, sin]
     }
 
     fn block(&self, first: usize) -> Vec<f32> {
@@ -54,13 +55,13 @@ mod tests {
     fn every_position_has_its_angles() {
         let table = RotaryTable::new(10_000.0, 8, 600);
         for position in [0, 1, 255, 256, 599] {
-            let (cos, sin) = table.cos_sin(position);
+            let [cos, sin] = table.cos_sin(position);
             for i in 0..4 {
                 let angle = position as f64 / 10_f64.powi(i as i32);
                 assert!((f64::from(cos[i]) - angle.cos()).abs() < 1e-4);
                 assert!((f64::from(sin[i]) - angle.sin()).abs() < 1e-4);
             }
         }
-        assert_eq!(table.cos_sin(768), (&[][..], &[][..]));
+        assert_eq!(table.cos_sin(768), [&[] as &[f32]; 2]);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use akidb_kernels::{Epilogue, NR, rms_norm_in_place};
+use akidb_kernels::{Epilogue, NR, rms_norm};
 
 use crate::attention::{LayerAttention, Projected};
 use crate::columns::{Columns, ColumnsView};
@@ -88,7 +88,7 @@ pub(crate) fn forward(
         for (row, out) in active.iter().zip(out.chunks_exact_mut(width)) {
             hidden.copy(*row, 0, out);
         }
-        rms_norm_in_place(model.isa, out, &model.weights.norm, dims.rms_norm_eps)?;
+        rms_norm(model.isa, out, &model.weights.norm, dims.rms_norm_eps)?;
     }
     Ok(())
 }
@@ -229,7 +229,7 @@ fn pack_normalised(
     let eps = model.dims.rms_norm_eps;
     scratch.rows.pack_from(weight, rows.len(), |i, row| {
         from.copy(rows[i], 0, row);
-        rms_norm_in_place(model.isa, row, norm, eps)?;
+        rms_norm(model.isa, row, norm, eps)?;
         Ok(None)
     })
 }

@@ -3,14 +3,14 @@
 
 use std::ops::Range;
 
-use akidb_kernels::{Epilogue, rms_norm};
+use akidb_kernels::{Epilogue, prefetch, rms_norm};
 
 use crate::attention::{LayerAttention, Projected};
 use crate::error::EngineError;
 use crate::forward::{Model, Pass};
 use crate::layout::Segment;
 use crate::pool::Member;
-use crate::workspace::{Chunk, Memory, Scratch, grow};
+use crate::workspace::{CACHE_LINE, Chunk, Memory, Scratch, grow};
 
 /// Rows that go through a layer together: enough that reading the weights costs little beside
 /// multiplying, few enough that activations stay near the core.
@@ -84,15 +84,14 @@ pub(crate) fn forward(
     let out = grow(&mut memory.out, last_rows.len() * width);
     let last_hidden = last_hidden.chunks_exact(stride);
     for (out, row) in out.chunks_exact_mut(width).zip(last_hidden) {
-        rms_norm(model.isa, &row[..width], norm, eps, out)?;
+        out.copy_from_slice(&row[..width]);
     }
-    Ok(())
+    Ok(rms_norm(model.isa, out, norm, eps)?)
 }
 
 /// From one row of `width` values to the next, in values. Rows a power of two apart would all fall
 /// into the same few places of the caches.
 fn stride(width: usize) -> usize {
-    const CACHE_LINE: usize = 16;
     width.next_multiple_of(CACHE_LINE) + CACHE_LINE
 }
 
@@ -142,8 +141,10 @@ impl LayerRows<'_> {
         let eps = model.dims.rms_norm_eps;
         let rows = hidden.len() / stride;
         self.scratch.rows.pack_from(&layer.qkv, rows, |i, row| {
-            let hidden = &hidden[i * stride..][..width];
-            rms_norm(model.isa, hidden, &layer.input_layernorm, eps, row)?;
+            let (hidden, next) = hidden[i * stride..].split_at(stride);
+            prefetch(model.isa, &next[..stride.min(next.len())]);
+            row.copy_from_slice(&hidden[..width]);
+            rms_norm(model.isa, row, &layer.input_layernorm, eps)?;
             Ok(None)
         })
     }
@@ -198,15 +199,19 @@ impl LayerRows<'_> {
 
         let attended = &self.chunk.attended;
         rows.pack_from(&layer.o, count, |i, _| {
-            Ok(Some(&attended[i * stride(dims.q_width)..][..dims.q_width]))
+            let stride = stride(dims.q_width);
+            let (attended, next) = attended[i * stride..].split_at(stride);
+            prefetch(model.isa, &next[..stride.min(next.len())]);
+            Ok(Some(&attended[..dims.q_width]))
         })?;
         let mut out = rows_of(hidden, width);
         rows.multiply(&layer.o, 0..layer.o.panels(), &mut out, Epilogue::Add)?;
 
         rows.pack_from(&layer.gate_up, count, |i, row| {
-            let hidden = &out[i];
+            prefetch(model.isa, out.get(i + 1).map_or(&[], |next| next));
+            row.copy_from_slice(out[i]);
             let norm = &layer.post_attention_layernorm;
-            rms_norm(model.isa, hidden, norm, dims.rms_norm_eps, row)?;
+            rms_norm(model.isa, row, norm, dims.rms_norm_eps)?;
             Ok(None)
         })?;
         let activated = grow(&mut self.chunk.activated, count * stride(inner));
@@ -214,7 +219,10 @@ impl LayerRows<'_> {
         let panels = 0..layer.gate_up.panels();
         rows.multiply(&layer.gate_up, panels, &mut gated, Epilogue::SwiGlu)?;
 
-        rows.pack_from(&layer.down, count, |i, _| Ok(Some(&*gated[i])))?;
+        rows.pack_from(&layer.down, count, |i, _| {
+            prefetch(model.isa, gated.get(i + 1).map_or(&[], |next| next));
+            Ok(Some(&*gated[i]))
+        })?;
         rows.multiply(&layer.down, 0..layer.down.panels(), &mut out, Epilogue::Add)
     }
 }

@@ -1,5 +1,6 @@
 //! Memory of one forward pass, kept for the next.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Mutex;
 
 use akidb_kernels::Isa;
@@ -38,11 +39,11 @@ pub(crate) struct SharedColumns {
 #[derive(Debug)]
 pub(crate) struct Memory {
     /// The residual stream of the thread's rows, `[rows, hidden_size]`.
-    pub(crate) hidden: Vec<f32>,
+    pub(crate) hidden: Buffer,
     /// Of the last row of each text, `[texts, hidden_size]`.
-    pub(crate) last_rows: Vec<f32>,
+    pub(crate) last_rows: Buffer,
     /// Hidden states of the texts that the thread finished, `[texts, hidden_size]`.
-    pub(crate) out: Vec<f32>,
+    pub(crate) out: Buffer,
     pub(crate) chunk: Chunk,
     pub(crate) scratch: Scratch,
 }
@@ -51,11 +52,11 @@ pub(crate) struct Memory {
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
     /// `[rows, qkv_width]`.
-    pub(crate) qkv: Vec<f32>,
+    pub(crate) qkv: Buffer,
     /// `[rows, q_width]`.
-    pub(crate) attended: Vec<f32>,
+    pub(crate) attended: Buffer,
     /// `[rows, intermediate_size]`.
-    pub(crate) activated: Vec<f32>,
+    pub(crate) activated: Buffer,
 }
 
 /// What the kernels keep from one call to the next.
@@ -68,9 +69,9 @@ pub(crate) struct Scratch {
 impl Workspace {
     pub(crate) fn new(isa: Isa, threads: usize) -> Self {
         let memory = || Memory {
-            hidden: Vec::new(),
-            last_rows: Vec::new(),
-            out: Vec::new(),
+            hidden: Buffer::default(),
+            last_rows: Buffer::default(),
+            out: Buffer::default(),
             chunk: Chunk::default(),
             scratch: Scratch {
                 rows: Rows::new(isa),
@@ -85,11 +86,57 @@ impl Workspace {
     }
 }
 
-/// Makes `buffer` at least `len` long, and returns so much of it.
-pub(crate) fn grow<T: Copy + Default>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
+/// f32 from the start of a cache line on: vectors of rows that do the same lie across no two lines.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer(Vec<f32>);
+
+/// f32 in a cache line.
+pub(crate) const CACHE_LINE: usize = 16;
+
+impl Buffer {
+    /// Where the first cache line starts.
+    fn start(&self) -> usize {
+        let start = self.0.as_ptr().align_offset(CACHE_LINE * size_of::<f32>());
+        start.min(self.0.len())
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.0[self.start()..]
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        let start = self.start();
+        &mut self.0[start..]
+    }
+}
+
+/// Makes `buffer` at least `len` long, and returns so much of it. What was in it may be elsewhere.
+pub(crate) fn grow(buffer: &mut Buffer, len: usize) -> &mut [f32] {
     if buffer.len() < len {
-        buffer.reserve_exact(len - buffer.len());
-        buffer.resize(len, T::default());
+        buffer.0 = vec![0.0; len + CACHE_LINE - 1];
     }
     &mut buffer[..len]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_start_cache_lines() {
+        let mut buffer = Buffer::default();
+        assert!(buffer.is_empty());
+        for len in [1, 16, 17, 100_000] {
+            let grown = grow(&mut buffer, len);
+            assert_eq!((grown.len(), grown.as_ptr() as usize % 64), (len, 0));
+            assert!(buffer.len() >= len);
+        }
+        assert_eq!(grow(&mut buffer, 5).len(), 5);
+    }
 }

@@ -34,7 +34,7 @@ impl Case {
         let mut garbage = KeyValueTile::new(head_dim, key_value_type).unwrap();
         let nan = vec![f32::NAN; head_dim];
         for place in 0..KEY_TILE {
-            garbage.write(place, &nan, &nan).unwrap();
+            garbage.write(Isa::detect(), place, &nan, &nan).unwrap();
         }
         let mut tiles = vec![garbage; self.tokens.div_ceil(KEY_TILE)];
         let rows = self.keys.chunks(head_dim).zip(self.values.chunks(head_dim));
@@ -46,7 +46,8 @@ impl Case {
             .into_iter()
             .rev()
         {
-            tiles[i / KEY_TILE].write(i % KEY_TILE, key, value).unwrap();
+            let tile = &mut tiles[i / KEY_TILE];
+            tile.write(Isa::detect(), i % KEY_TILE, key, value).unwrap();
         }
         tiles
     }
@@ -214,7 +215,7 @@ fn scratch_and_tiles_carry_nothing_over() {
             run(&wide, &tiles);
             for (i, key) in narrow.keys.chunks(40).enumerate() {
                 let value = &narrow.values[i * 40..][..40];
-                tiles[0].write(i, key, value).unwrap();
+                tiles[0].write(isa, i, key, value).unwrap();
             }
             assert_eq!(bits(&run(&narrow, &tiles[..1])), bits(&expected), "{isa}");
         }
