@@ -39,8 +39,10 @@ pub(crate) enum CliError {
     Write { to: String, source: std::io::Error },
     #[error(transparent)]
     Service(#[from] akidb_server::ServiceError),
-    #[error("the server can't run")]
-    Serve(#[source] std::io::Error),
+    #[error(transparent)]
+    Serve(#[from] akidb_server::ServeError),
+    #[error("the threads that answer can't be started")]
+    Runtime(#[source] std::io::Error),
     #[error("no backend runs this model: {0}")]
     NoBackendRuns(String),
     #[error("{errors} {} found", if *errors == 1 { "error was" } else { "errors were" })]
@@ -106,6 +108,7 @@ impl CliError {
             Self::Usage(_) => ExitCode::from(2),
             Self::Embed(error) if is_usage(error) => ExitCode::from(2),
             Self::Models(error) if error.is_usage() => ExitCode::from(2),
+            Self::Serve(error) if error.is_usage() => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }
@@ -145,8 +148,9 @@ impl CliError {
                 ErrorKind::Shape(_) => Some("give other --shapes".to_owned()),
                 _ => None,
             },
+            Self::Serve(error) => error.hint(),
             Self::Service(_)
-            | Self::Serve(_)
+            | Self::Runtime(_)
             | Self::Inspect(_)
             | Self::Read { .. }
             | Self::Write { .. }

@@ -5,14 +5,16 @@
 //! listens.
 #![forbid(unsafe_code)]
 
+mod caller;
 mod console;
 mod http;
+mod lifecycle;
 mod server;
 mod service;
 mod settings;
 
 pub use http::router;
-pub use server::serve;
+pub use server::{ServeError, Server, serve};
 pub use service::{
     Class, EmbedAnswer, EmbedRequest, EmbeddingService, ModelFacts, ServiceError, Timing,
 };

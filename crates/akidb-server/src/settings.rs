@@ -1,6 +1,8 @@
 //! Everything that can be set, with its defaults.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use akidb_embedding::EmbedderBuilder;
 
@@ -15,6 +17,20 @@ pub struct Settings {
     pub max_batch_tokens: usize,
     /// Most texts of one request.
     pub max_client_batch_size: usize,
+
+    /// Path of a Unix socket to listen on instead of an address.
+    pub unix_socket: Option<PathBuf>,
+    /// Most connections at a time; more wait.
+    pub max_connections: usize,
+    /// How long a connection's first request, or the head of any request, may take to come.
+    pub header_timeout: Duration,
+    /// How long a connection without a request stays open.
+    pub keep_alive: Duration,
+    /// How long connections are accepted after the process was told to stop, while
+    /// `/health/ready` says so to load balancers.
+    pub drain_delay: Duration,
+    /// How long accepted requests have to finish then.
+    pub drain_timeout: Duration,
 }
 
 /// One model and how it is run.
@@ -33,6 +49,13 @@ impl Default for Settings {
             models: Vec::new(),
             max_batch_tokens: 16_384,
             max_client_batch_size: 1_024,
+
+            unix_socket: None,
+            max_connections: 4_096,
+            header_timeout: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(75),
+            drain_delay: Duration::ZERO,
+            drain_timeout: Duration::from_secs(30),
         }
     }
 }

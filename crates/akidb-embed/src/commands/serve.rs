@@ -41,8 +41,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), CliError> {
         models: models.collect(),
         ..Settings::default()
     })?;
-    let runtime = tokio::runtime::Runtime::new().map_err(CliError::Serve)?;
-    runtime
-        .block_on(akidb_server::serve(Arc::new(service)))
-        .map_err(CliError::Serve)
+    let runtime = tokio::runtime::Runtime::new().map_err(CliError::Runtime)?;
+    runtime.block_on(akidb_server::serve(Arc::new(service)))?;
+    Ok(())
 }

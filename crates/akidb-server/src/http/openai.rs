@@ -12,6 +12,7 @@ use serde_json::json;
 
 use akidb_embedding::{EmbedOptions, Input};
 
+use crate::caller::Caller;
 use crate::service::{Class, EmbedRequest, EmbeddingService, ServiceError};
 
 pub(crate) fn routes() -> Router<Arc<EmbeddingService>> {
@@ -43,6 +44,7 @@ struct Data {
 
 async fn embeddings(
     State(service): State<Arc<EmbeddingService>>,
+    caller: Caller,
     Json(request): Json<EmbeddingsRequest>,
 ) -> Result<Response, Failure> {
     let inputs: Vec<Input<'static>> = match request.input {
@@ -58,8 +60,8 @@ async fn embeddings(
                 ..EmbedOptions::default()
             },
             class: Class::Interactive,
-            client: "".into(),
-            deadline: None,
+            client: caller.client,
+            deadline: caller.deadline,
         })
         .await?;
     let data: Vec<Data> = answer

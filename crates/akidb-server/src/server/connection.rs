@@ -1,0 +1,133 @@
+//! One connection, from its first byte to its last.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+use super::activity::{Activity, Watched};
+use super::listener::Stream;
+use crate::lifecycle::Phase;
+use crate::settings::Settings;
+
+/// How long a connection has to close once it was asked to and has nothing to do.
+const CLOSING: Duration = Duration::from_secs(1);
+/// Between two pings that show whether an HTTP/2 client is there, and for its answer.
+const HTTP2_PING: Duration = Duration::from_secs(20);
+/// Requests at a time over one HTTP/2 connection.
+const HTTP2_STREAMS: u32 = 256;
+/// Bytes that an HTTP/2 client may send ahead, for one request and for all.
+const HTTP2_WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
+
+/// The address at the other end of a TCP connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// What a connection is served with.
+pub(crate) struct Connection {
+    app: Router,
+    phase: watch::Receiver<Phase>,
+    header_timeout: Duration,
+    keep_alive: Duration,
+}
+
+impl Connection {
+    pub(crate) fn new(app: Router, phase: watch::Receiver<Phase>, settings: &Settings) -> Self {
+        Self {
+            app,
+            phase,
+            header_timeout: settings.header_timeout,
+            keep_alive: settings.keep_alive,
+        }
+    }
+
+    pub(crate) async fn serve(self, stream: Stream) {
+        match stream {
+            Stream::Tcp(stream, peer) => self.run(stream, Some(Peer(peer))).await,
+            #[cfg(unix)]
+            Stream::Unix(stream) => self.run(stream, None).await,
+        }
+    }
+
+    /// Answers requests until the client goes, is idle or too slow, or the server stops.
+    async fn run(
+        mut self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+        peer: Option<Peer>,
+    ) {
+        let activity = Activity::new();
+        let stream = Watched {
+            stream,
+            activity: activity.clone(),
+        };
+        let requests = activity.clone();
+        let app = self.app.map_request(move |mut request: Request<Incoming>| {
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
+            request.map(Body::new)
+        });
+        let app = tower::service_fn(move |request| {
+            let in_flight = requests.request();
+            let answer = app.clone().oneshot(request);
+            async move {
+                answer
+                    .await
+                    .map(|answer| answer.map(|body| in_flight.until_sent(body)))
+            }
+        });
+
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.header_timeout);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(HTTP2_PING)
+            .keep_alive_timeout(HTTP2_PING)
+            .max_concurrent_streams(HTTP2_STREAMS)
+            .initial_stream_window_size(HTTP2_WINDOWS.0)
+            .initial_connection_window_size(HTTP2_WINDOWS.1);
+        let connection =
+            builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+        tokio::pin!(connection);
+
+        let mut stopped = self.phase.clone();
+        let mut closing = false;
+        let mut keep_alive = self.keep_alive;
+        loop {
+            // Bytes that are here go first, so that no request is lost that came before the end.
+            tokio::select! {
+                biased;
+                result = connection.as_mut() => {
+                    if let Err(error) = result {
+                        tracing::debug!(error, "a connection ended early");
+                    }
+                    return;
+                }
+                _ = stopped.wait_for(|phase| *phase == Phase::Stopped) => return,
+                _ = self.phase.wait_for(|phase| *phase >= Phase::Closing), if !closing => {}
+                () = activity.idle(self.header_timeout, keep_alive) => {
+                    if closing {
+                        return;
+                    }
+                }
+            }
+            connection.as_mut().graceful_shutdown();
+            closing = true;
+            self.header_timeout = self.header_timeout.min(CLOSING);
+            keep_alive = keep_alive.min(CLOSING);
+        }
+    }
+}

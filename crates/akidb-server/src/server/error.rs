@@ -1,0 +1,61 @@
+//! Why the server doesn't run.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::service::ServiceError;
+
+/// Why the server doesn't run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The address can't be listened on.
+    #[error("can't listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The Unix socket can't be made.
+    #[error("can't listen on the Unix socket {}", path.display())]
+    UnixSocket {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The default model can't be used.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+}
+
+impl ServeError {
+    /// What to do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        let (source, other) = match self {
+            Self::Listen { source, .. } => (source, "another --port"),
+            Self::UnixSocket { source, .. } => (source, "another --unix-socket"),
+            Self::Service(_) => return None,
+        };
+        Some(match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                format!("another process listens there: stop it, or name {other}")
+            }
+            io::ErrorKind::PermissionDenied => {
+                format!("this user may not listen there: name {other}")
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                "no network interface of this machine has that address: name another --host"
+                    .to_owned()
+            }
+            _ => return None,
+        })
+    }
+
+    /// Whether what was asked for can't be, rather than failed.
+    pub fn is_usage(&self) -> bool {
+        !matches!(self, Self::Service(_))
+    }
+}

@@ -1,0 +1,109 @@
+//! Where connections come from.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
+
+use super::error::ServeError;
+use crate::settings::Settings;
+
+/// Where connections come from.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp {
+        listener: TcpListener,
+        address: SocketAddr,
+    },
+    #[cfg(unix)]
+    Unix {
+        listener: UnixListener,
+        path: std::path::PathBuf,
+    },
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Tcp(TcpStream, SocketAddr),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+impl Listener {
+    pub(crate) async fn bind(settings: &Settings) -> Result<Self, ServeError> {
+        if let Some(path) = &settings.unix_socket {
+            return Self::bind_unix(path).map_err(|source| ServeError::UnixSocket {
+                path: path.clone(),
+                source,
+            });
+        }
+        let failed = |source| ServeError::Listen {
+            address: settings.address,
+            source,
+        };
+        let listener = TcpListener::bind(settings.address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self::Tcp { listener, address })
+    }
+
+    #[cfg(unix)]
+    fn bind_unix(path: &std::path::Path) -> io::Result<Self> {
+        use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+        // A killed process leaves its socket behind: nobody answers there.
+        let abandoned = std::fs::symlink_metadata(path)
+            .is_ok_and(|file| file.file_type().is_socket())
+            && std::os::unix::net::UnixStream::connect(path)
+                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+        if abandoned {
+            std::fs::remove_file(path)?;
+        }
+        let listener = UnixListener::bind(path)?;
+        let path = path.to_owned();
+        // For this user and group.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660))?;
+        Ok(Self::Unix { listener, path })
+    }
+
+    #[cfg(not(unix))]
+    fn bind_unix(_: &std::path::Path) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp { listener, .. } => {
+                let (stream, peer) = listener.accept().await?;
+                // Answers are written whole: nothing is gained by waiting for more.
+                stream.set_nodelay(true)?;
+                Ok(Stream::Tcp(stream, peer))
+            }
+            #[cfg(unix)]
+            Self::Unix { listener, .. } => Ok(Stream::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { address, .. } => write!(f, "http://{address}"),
+            #[cfg(unix)]
+            Self::Unix { path, .. } => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Self::Unix { path, .. } = self
+            && let Err(error) = std::fs::remove_file(&*path)
+        {
+            tracing::warn!(path = %path.display(), %error, "the socket can't be removed");
+        }
+    }
+}

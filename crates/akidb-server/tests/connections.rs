@@ -1,0 +1,237 @@
+//! Connections that are slow, idle, many or cut short, and the end of the server.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use akidb_server::Settings;
+use common::{EMBED, Running, connect, raw, request, rest, settings};
+
+fn impatient() -> Settings {
+    Settings {
+        header_timeout: Duration::from_millis(300),
+        keep_alive: Duration::from_millis(300),
+        ..settings()
+    }
+}
+
+/// Sends `bytes`, then reads until the server closes; gives what came and how long it took.
+fn held(server: &Running, bytes: &[u8]) -> (String, Duration) {
+    let start = Instant::now();
+    let mut stream = connect(server.address());
+    stream.write_all(bytes).unwrap();
+    let answer = rest(&mut stream);
+    (answer, start.elapsed())
+}
+
+#[test]
+fn a_connection_without_a_whole_request_is_closed() {
+    let server = Running::start(impatient()).ready();
+    let http2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    for bytes in [
+        &b""[..],
+        b"P",
+        b"POST /v1",
+        b"GET / HTTP/1.1\r\nhost:",
+        http2,
+    ] {
+        let (_, time) = held(&server, bytes);
+        assert!(time < Duration::from_secs(5), "{bytes:?}: {time:?}");
+    }
+}
+
+#[test]
+fn one_byte_at_a_time_holds_no_connection() {
+    let server = Running::start(impatient()).ready();
+    let mut stream = connect(server.address());
+    let start = Instant::now();
+    let slow = request("POST /v1/embeddings", "", EMBED);
+    let cut = slow.bytes().any(|byte| {
+        std::thread::sleep(Duration::from_millis(50));
+        stream.write_all(&[byte]).is_err()
+    });
+    assert!(cut && start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_connection_is_kept_for_the_next_request_and_closed_when_none_comes() {
+    let server = Running::start(impatient()).ready();
+    let mut stream = connect(server.address());
+    for _ in 0..3 {
+        stream
+            .write_all(b"GET /health HTTP/1.1\r\nhost: test\r\n\r\n")
+            .unwrap();
+        let mut answer = [0; 15];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+        while !answer.ends_with(b"ok") {
+            answer.rotate_left(1);
+            stream.read_exact(&mut answer[14..]).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let start = Instant::now();
+    assert_eq!(rest(&mut stream), "");
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn connections_beyond_the_bound_wait_for_their_turn() {
+    let server = Running::start(Settings {
+        max_connections: 1,
+        ..settings()
+    })
+    .ready();
+    let first = connect(server.address());
+    let mut second = connect(server.address());
+    second.write_all(b"GET /health HTTP/1.0\r\n\r\n").unwrap();
+    second
+        .set_read_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
+    let mut byte = [0];
+    assert!(second.read(&mut byte).is_err(), "answered beside the first");
+    drop(first);
+    second
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    assert!(rest(&mut second).contains("200 OK"));
+}
+
+#[test]
+fn what_was_accepted_is_finished_and_nothing_new_is_taken() {
+    let mut server = Running::start(settings()).ready();
+    let address = server.address();
+    let texts = vec!["a text of some length that takes a while"; 600];
+    let body = serde_json::json!({ "input": texts }).to_string();
+    let mut busy: Vec<TcpStream> = (0..8)
+        .map(|_| {
+            let mut stream = connect(address);
+            let request = request("POST /v1/embeddings", "", &body);
+            stream.write_all(request.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let mut idle = connect(address);
+    server.drain();
+    server.wait();
+    for stream in &mut busy {
+        let answer = rest(stream);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer:.200}");
+        assert!(answer.ends_with('}'));
+    }
+    assert_eq!(rest(&mut idle), "");
+    assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn load_balancers_see_the_end_before_it_comes() {
+    let mut server = Running::start(Settings {
+        drain_delay: Duration::from_millis(500),
+        ..settings()
+    })
+    .ready();
+    server.drain();
+    std::thread::sleep(Duration::from_millis(100));
+    let ready = raw(server.address(), "GET /health/ready HTTP/1.0\r\n\r\n");
+    assert!(ready.contains(" 503 "), "{ready}");
+    let live = raw(server.address(), "GET /health/live HTTP/1.0\r\n\r\n");
+    assert!(live.contains(" 200 "), "{live}");
+    let vectors = raw(server.address(), &request("POST /v1/embeddings", "", EMBED));
+    assert!(vectors.contains(" 200 "), "{vectors}");
+    server.wait();
+}
+
+#[test]
+fn the_end_waits_no_longer_than_it_may() {
+    let mut server = Running::start(Settings {
+        drain_timeout: Duration::from_millis(200),
+        ..settings()
+    })
+    .ready();
+    let mut half = connect(server.address());
+    let whole = request("POST /v1/embeddings", "", EMBED);
+    half.write_all(&whole.as_bytes()[..whole.len() - 3])
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    let start = Instant::now();
+    server.drain();
+    server.wait();
+    assert!(start.elapsed() >= Duration::from_millis(200));
+    assert!(start.elapsed() < Duration::from_secs(5));
+    assert_eq!(rest(&mut half), "");
+}
+
+#[test]
+fn a_second_word_ends_it_at_once() {
+    let mut server = Running::start(settings()).ready();
+    let mut half = connect(server.address());
+    half.write_all(b"POST /v1/embeddings HTTP/1.1\r\nhost: test\r\ncontent-length: 9\r\n\r\n{")
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    server.drain();
+    std::thread::sleep(Duration::from_millis(100));
+    let start = Instant::now();
+    server.stop_now();
+    server.wait();
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_model_that_does_not_load_ends_the_server() {
+    let mut settings = settings();
+    settings.models[0].builder = akidb_embedding::Embedder::builder().model("no/such-model");
+    let service = std::sync::Arc::new(akidb_server::EmbeddingService::new(settings).unwrap());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let error = runtime.block_on(akidb_server::serve(service)).unwrap_err();
+    assert!(error.to_string().contains("akidb-mini"), "{error}");
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let server = Running::start(settings());
+    let taken = Settings {
+        address: server.address(),
+        ..settings()
+    };
+    let service = std::sync::Arc::new(akidb_server::EmbeddingService::new(taken).unwrap());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let error = runtime.block_on(akidb_server::serve(service)).unwrap_err();
+    assert!(error.is_usage());
+    assert!(error.to_string().contains(&server.address().to_string()));
+    assert!(error.hint().unwrap().contains("--port"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_unix_socket_takes_the_place_of_one_that_nobody_listens_on() {
+    use std::os::unix::net::{UnixListener, UnixStream};
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    drop(UnixListener::bind(&path).unwrap());
+    let on_socket = || Settings {
+        unix_socket: Some(path.clone()),
+        ..settings()
+    };
+    let mut server = Running::start(on_socket());
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream
+        .write_all(request("POST /v1/embeddings", "", EMBED).as_bytes())
+        .unwrap();
+    assert!(rest(&mut stream).starts_with("HTTP/1.1 200"));
+
+    let service = std::sync::Arc::new(akidb_server::EmbeddingService::new(on_socket()).unwrap());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let error = runtime.block_on(akidb_server::serve(service)).unwrap_err();
+    assert!(error.hint().unwrap().contains("--unix-socket"), "{error:?}");
+
+    server.drain();
+    server.wait();
+    assert!(!path.exists());
+    std::fs::write(&path, "a file of somebody's").unwrap();
+    let service = std::sync::Arc::new(akidb_server::EmbeddingService::new(on_socket()).unwrap());
+    assert!(runtime.block_on(akidb_server::serve(service)).is_err());
+    assert!(path.exists());
+}
