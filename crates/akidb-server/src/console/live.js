@@ -40,7 +40,8 @@ class Curve {
   draw() {
     const last = this.series.map((series) => series.at(-1) ?? null);
     const shown = last.map((value) => (value === null ? "–" : short(value)));
-    this.now.replaceChildren(`${shown.join(" · ")} `, element("small", {}, this.unit));
+    const digits = last.every((value) => value === null) ? "–" : shown.join(" · ");
+    this.now.replaceChildren(`${digits} `, element("small", {}, this.unit));
     const most = Math.max(...this.series.flat().filter((value) => value !== null), 0);
     this.most.textContent = most > 0 ? `highest ${short(most)}` : "";
     const spoken = this.names.map((name, i) => `${name} ${shown[i]}`.trim()).join(", ");
