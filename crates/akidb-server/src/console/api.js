@@ -66,7 +66,7 @@ async function request(path, body) {
 
 /** Vectors of texts: `{vectors, tokens, cut, provenance}`; `cut` lists the texts that were too long. */
 export async function embed(texts, { model, query = false }) {
-  const body = { input: texts, encoding_format: "float" };
+  const body = { input: texts, encoding_format: "float", truncate: true };
   if (model) body.model = model;
   if (query) body.input_type = "query";
   const answer = await (await request("v1/embeddings", body)).json();

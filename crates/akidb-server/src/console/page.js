@@ -99,7 +99,8 @@ function show(texts, query, documents, asked) {
   if (asked?.cut.length > 0) cut.push(element("li", {}, `The query was cut at ${count(asked.cut[0].tokens, "token")}.`));
   byId("cut").replaceChildren(...cut);
   byId("cut").hidden = cut.length === 0;
-  learn({ model: documents.answer.model, dimension: documents.vectors[0].length, ...documents.answer.provenance });
+  const { model, provenance } = documents.answer;
+  learn({ model, dimension: documents.vectors[0].length, provenance });
 }
 
 async function introduce() {
