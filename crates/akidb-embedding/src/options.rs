@@ -71,6 +71,8 @@ pub enum OnLong {
     /// Cut its end off, keep the EOS, and say so in the answer.
     #[default]
     Truncate,
+    /// Cut its start off (prompt included), keep the EOS, and say so in the answer.
+    TruncateStart,
     /// Refuse it.
     Error,
 }

@@ -7,7 +7,7 @@ use crate::distinct::Distinct;
 use crate::embedder::Embedder;
 use crate::error::EmbedError;
 use crate::options::{EmbedOptions, Input, OnLong};
-use crate::tokenizer::{Tokens, shared_prefix};
+use crate::tokenizer::{Keep, Tokens, shared_prefix};
 use crate::vectors::{Values, encode, l2_normalize};
 
 /// Hidden states of several texts' last tokens (or of their pooled tokens), f32.
@@ -71,12 +71,16 @@ impl Embedder {
         &'a I: Into<Input<'a>>,
     {
         let limit = self.check_limit(options.max_tokens)?;
+        let keep = match options.on_long {
+            OnLong::TruncateStart => Keep::End,
+            OnLong::Truncate | OnLong::Error => Keep::Start,
+        };
         Ok(inputs.iter().enumerate().map(move |(index, input)| {
             let tokens = match input.into() {
-                Input::Text(text) => self.tokenizer.encode(prompt, &text, limit),
+                Input::Text(text) => self.tokenizer.encode(prompt, &text, limit, keep),
                 Input::Tokens(ids) => self
                     .tokenizer
-                    .encode_ids(prompt, &ids, limit)
+                    .encode_ids(prompt, &ids, limit, keep)
                     .map_err(|message| EmbedError::InvalidTokens { index, message }),
             }?;
             if tokens.truncated && options.on_long == OnLong::Error {

@@ -32,6 +32,25 @@ pub struct Tokens {
     pub truncated: bool,
 }
 
+/// Which side of a text that is too long stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    Start,
+    End,
+}
+
+impl Keep {
+    /// At most `most` of `content`; whether some were cut off.
+    fn cut(self, content: &mut Vec<u32>, most: usize) -> bool {
+        let over = content.len().saturating_sub(most);
+        match self {
+            Self::Start => content.truncate(most),
+            Self::End => drop(content.drain(..over)),
+        }
+        over > 0
+    }
+}
+
 /// A model's tokenizer and the ids it puts around every text.
 #[derive(Debug)]
 pub(crate) struct TextTokenizer {
@@ -132,6 +151,7 @@ impl TextTokenizer {
         prompt: &str,
         text: &str,
         limit: usize,
+        keep: Keep,
     ) -> Result<Tokens, EmbedError> {
         let room = limit.saturating_sub(self.special_tokens());
         let joined;
@@ -140,15 +160,17 @@ impl TextTokenizer {
             joined = format!("{prompt}{text}");
             all = &joined;
         }
-        // The end of a huge text can't matter: don't spend time and memory on it.
+        // The far side of a huge text can't matter: don't spend time and memory on it.
         let bound = room.saturating_add(1).saturating_mul(MAX_BYTES_PER_TOKEN);
         let cut = all.len() > bound;
         if cut {
-            all = &all[..all.floor_char_boundary(bound)];
+            all = match keep {
+                Keep::Start => &all[..all.floor_char_boundary(bound)],
+                Keep::End => &all[all.ceil_char_boundary(all.len() - bound)..],
+            };
         }
         let mut content = self.raw(all)?;
-        let truncated = cut || content.len() > room;
-        content.truncate(room);
+        let truncated = keep.cut(&mut content, room) || cut;
         Ok(self.wrap(content, truncated))
     }
 
@@ -158,6 +180,7 @@ impl TextTokenizer {
         prompt: &str,
         ids: &[u32],
         limit: usize,
+        keep: Keep,
     ) -> Result<Tokens, String> {
         if let Some(&id) = ids.iter().find(|&&id| !self.knows(id)) {
             return Err(format!(
@@ -170,8 +193,7 @@ impl TextTokenizer {
         let mut content = self.raw(prompt).map_err(|e| e.to_string())?;
         content.extend_from_slice(ids);
         let room = limit.saturating_sub(self.special_tokens());
-        let truncated = content.len() > room;
-        content.truncate(room);
+        let truncated = keep.cut(&mut content, room);
         Ok(self.wrap(content, truncated))
     }
 

@@ -26,7 +26,7 @@ fn the_eos_is_appended_once_whoever_does_it() {
     let older = with_post_processor(serde_json::Value::Null).unwrap();
     assert!(older.adds_eos());
     for tokenizer in [own, older] {
-        let ids = |text| tokenizer.encode("", text, 2048).unwrap().ids;
+        let ids = |text| tokenizer.encode("", text, 2048, Keep::Start).unwrap().ids;
         assert_eq!(ids("Hello, world!"), [9707, 11, 1879, 0, EOS]);
         assert_eq!(ids(""), [EOS]);
         // The text's own token and the one that ends it, as transformers has it.
@@ -65,7 +65,10 @@ fn a_token_id_beyond_the_vocabulary_is_the_tokenizers_fault() {
     json["model"]["vocab"]["hello"] = 20_000.into();
     let json = json.to_string();
     let tokenizer = TextTokenizer::new(json.as_bytes(), FILE.to_owned(), &settings).unwrap();
-    let error = tokenizer.encode("", "hello", 9).unwrap_err().to_string();
+    let error = tokenizer
+        .encode("", "hello", 9, Keep::Start)
+        .unwrap_err()
+        .to_string();
     assert_eq!(
         error,
         "tokenizer.json: token 20000 is outside config.json's vocab_size"
@@ -75,9 +78,13 @@ fn a_token_id_beyond_the_vocabulary_is_the_tokenizers_fault() {
 #[test]
 fn truncation_keeps_the_eos_and_is_reported() {
     let tokenizer = builtin();
-    let full = tokenizer.encode("", "Hello, world!", 5).unwrap();
+    let full = tokenizer
+        .encode("", "Hello, world!", 5, Keep::Start)
+        .unwrap();
     assert!(!full.truncated);
-    let cut = tokenizer.encode("", "Hello, world!", 4).unwrap();
+    let cut = tokenizer
+        .encode("", "Hello, world!", 4, Keep::Start)
+        .unwrap();
     assert_eq!(
         (cut.ids.as_slice(), cut.truncated),
         (&[9707, 11, 1879, EOS][..], true)
@@ -87,17 +94,45 @@ fn truncation_keeps_the_eos_and_is_reported() {
 #[test]
 fn a_huge_text_costs_no_more_than_the_limit() {
     let text = "ab ".repeat(20_000_000);
-    let tokens = builtin().encode("", &text, 2048).unwrap();
+    let tokens = builtin().encode("", &text, 2048, Keep::Start).unwrap();
     assert_eq!((tokens.ids.len(), tokens.truncated), (2048, true));
     assert_eq!(tokens.ids.last(), Some(&EOS));
+}
+
+#[test]
+fn the_start_can_be_cut_instead_of_the_end() {
+    let tokenizer = builtin();
+    let cut = tokenizer.encode("", "Hello, world!", 4, Keep::End).unwrap();
+    assert_eq!(
+        (cut.ids.as_slice(), cut.truncated),
+        (&[11, 1879, 0, EOS][..], true)
+    );
+    let ids = tokenizer
+        .encode_ids("", &[9707, 11, 1879], 3, Keep::End)
+        .unwrap();
+    assert_eq!(
+        (ids.ids.as_slice(), ids.truncated),
+        (&[11, 1879, EOS][..], true)
+    );
+    let whole = tokenizer.encode("", "Hello, world!", 5, Keep::End).unwrap();
+    assert!(!whole.truncated);
+
+    let huge = format!("{}world!", "é ".repeat(2_000_000));
+    let cut = tokenizer.encode("", &huge, 4, Keep::End).unwrap();
+    assert_eq!(cut.ids.last_chunk(), Some(&[1879, 0, EOS]));
+    assert!(cut.truncated);
 }
 
 #[test]
 fn the_prompt_is_part_of_the_text() {
     let tokenizer = builtin();
     assert_eq!(
-        tokenizer.encode("Hello, ", "world!", 2048).unwrap(),
-        tokenizer.encode("", "Hello, world!", 2048).unwrap()
+        tokenizer
+            .encode("Hello, ", "world!", 2048, Keep::Start)
+            .unwrap(),
+        tokenizer
+            .encode("", "Hello, world!", 2048, Keep::Start)
+            .unwrap()
     );
 }
 
@@ -105,11 +140,19 @@ fn the_prompt_is_part_of_the_text() {
 fn given_ids_end_with_one_eos() {
     let tokenizer = builtin();
     for ids in [&[9707, 11][..], &[9707, 11, EOS]] {
-        let tokens = tokenizer.encode_ids("", ids, 2048).unwrap();
+        let tokens = tokenizer.encode_ids("", ids, 2048, Keep::Start).unwrap();
         assert_eq!(tokens.ids, [9707, 11, EOS]);
     }
-    assert_eq!(tokenizer.encode_ids("", &[], 2048).unwrap().ids, [EOS]);
-    let error = tokenizer.encode_ids("", &[16384], 2048).unwrap_err();
+    assert_eq!(
+        tokenizer
+            .encode_ids("", &[], 2048, Keep::Start)
+            .unwrap()
+            .ids,
+        [EOS]
+    );
+    let error = tokenizer
+        .encode_ids("", &[16384], 2048, Keep::Start)
+        .unwrap_err();
     assert_eq!(error, "token id 16384 is outside the vocabulary of 16384");
 }
 
@@ -129,10 +172,15 @@ fn special_tokens_on_both_sides_are_learnt_from_the_post_processor() {
         }
     }))
     .unwrap();
-    let tokens = tokenizer.encode("", "Hello, world!", 4).unwrap();
+    let tokens = tokenizer
+        .encode("", "Hello, world!", 4, Keep::Start)
+        .unwrap();
     assert_eq!(tokens.ids, [16382, 9707, 11, 16383]);
     assert_eq!(
-        tokenizer.encode_ids("", &[16382, 5, 16383], 9).unwrap().ids,
+        tokenizer
+            .encode_ids("", &[16382, 5, 16383], 9, Keep::Start)
+            .unwrap()
+            .ids,
         [16382, 5, 16383]
     );
 }
@@ -172,7 +220,9 @@ fn a_broken_tokenizer_file_is_an_error() {
 fn ids_equal_those_of_transformers() {
     let tokenizer = builtin();
     for golden in akidb_testing::akidb_mini_goldens() {
-        let tokens = tokenizer.encode("", &golden.text, 2048).unwrap();
+        let tokens = tokenizer
+            .encode("", &golden.text, 2048, Keep::Start)
+            .unwrap();
         assert_eq!(tokens.ids, golden.ids, "{:?}", golden.text);
         assert_eq!(tokens.truncated, golden.truncated, "{:?}", golden.text);
     }
@@ -191,7 +241,10 @@ fn ids_of_the_tiny_tokenizer_equal_those_of_transformers() {
         let mut expected = golden.ids;
         expected.push(eos);
         assert_eq!(
-            tokenizer.encode("", &golden.text, 512).unwrap().ids,
+            tokenizer
+                .encode("", &golden.text, 512, Keep::Start)
+                .unwrap()
+                .ids,
             expected,
             "{:?}",
             golden.text
@@ -219,7 +272,9 @@ fn ids_of_the_full_qwen3_tokenizer_equal_those_of_transformers() {
     for golden in akidb_testing::token_goldens("qwen3") {
         let mut expected = golden.ids;
         expected.push(151_643);
-        let tokens = tokenizer.encode("", &golden.text, 32_768).unwrap();
+        let tokens = tokenizer
+            .encode("", &golden.text, 32_768, Keep::Start)
+            .unwrap();
         assert_eq!(tokens.ids, expected, "{:?}", golden.text);
     }
 }
@@ -231,7 +286,12 @@ fn a_prompt_shares_its_tokens_up_to_where_the_text_merges_with_them() {
         let ids = tokenizer.prompt_ids(prompt).unwrap();
         let batch = texts
             .iter()
-            .map(|text| tokenizer.encode(prompt, text, 2048).unwrap().ids)
+            .map(|text| {
+                tokenizer
+                    .encode(prompt, text, 2048, Keep::Start)
+                    .unwrap()
+                    .ids
+            })
             .collect();
         (ids.len(), shared_prefix(&ids, &batch))
     };
@@ -265,6 +325,9 @@ fn special_tokens_before_a_prompt_are_shared_too() {
     .unwrap();
     let ids = tokenizer.prompt_ids("Hello,").unwrap();
     assert_eq!(ids[..], [16382, 9707, 11]);
-    let text = tokenizer.encode("Hello,", " world!", 9).unwrap().ids;
+    let text = tokenizer
+        .encode("Hello,", " world!", 9, Keep::Start)
+        .unwrap()
+        .ids;
     assert_eq!(text[..3], ids[..]);
 }
