@@ -40,5 +40,5 @@ pub use provider::{
 };
 pub use response::{EmbedResponse, Embedding, Provenance};
 pub use steps::States;
-pub use tokenizer::Tokens;
+pub use tokenizer::{Piece, Tokens};
 pub use vectors::{Encoding, Values, similarity};

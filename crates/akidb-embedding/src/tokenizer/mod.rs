@@ -2,6 +2,7 @@
 
 mod bpe;
 mod file;
+mod pieces;
 mod pipeline;
 mod prompts;
 mod vocab;
@@ -16,6 +17,7 @@ use crate::model::{ModelFiles, Settings};
 use pipeline::{Edges, Pipeline};
 use prompts::Prompts;
 
+pub use pieces::Piece;
 pub(crate) use prompts::shared_prefix;
 
 const FILE: &str = "tokenizer.json";

@@ -1,7 +1,7 @@
 //! From normalizer to post-processor, by the `tokenizers` crate; plain BPE by this one's.
 
 use tokenizers::{
-    DecoderWrapper, Model, ModelWrapper, NormalizerWrapper, PostProcessorWrapper,
+    DecoderWrapper, Encoding, Model, ModelWrapper, NormalizerWrapper, PostProcessorWrapper,
     PreTokenizerWrapper, TokenizerImpl,
 };
 
@@ -61,6 +61,30 @@ impl Pipeline {
             Self::Library(tokenizer) => tokenizer.encode_fast(text, false),
         }?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Ids of a text without special tokens, and the characters that each stands for.
+    pub(super) fn encode_char_offsets(&self, text: &str) -> tokenizers::Result<Encoding> {
+        match self {
+            Self::Bpe(tokenizer) => tokenizer.encode_char_offsets(text, false),
+            Self::Library(tokenizer) => tokenizer.encode_char_offsets(text, false),
+        }
+    }
+
+    /// The text that ids stand for; ids outside the vocabulary for none.
+    pub(super) fn decode(&self, ids: &[u32], skip_special: bool) -> tokenizers::Result<String> {
+        match self {
+            Self::Bpe(tokenizer) => tokenizer.decode(ids, skip_special),
+            Self::Library(tokenizer) => tokenizer.decode(ids, skip_special),
+        }
+    }
+
+    /// A token's own text, as the vocabulary has it.
+    pub(super) fn token(&self, id: u32) -> Option<String> {
+        match self {
+            Self::Bpe(tokenizer) => tokenizer.id_to_token(id),
+            Self::Library(tokenizer) => tokenizer.id_to_token(id),
+        }
     }
 
     /// Number of tokens, added ones included.

@@ -1,0 +1,177 @@
+//! Tokens with the text that each stands for, and the way back from ids to text.
+
+use std::ops::Range;
+
+use super::{TextTokenizer, guard};
+use crate::embedder::Embedder;
+use crate::error::EmbedError;
+use crate::options::EmbedOptions;
+
+/// One token of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Its id.
+    pub id: u32,
+    /// What it stands for in the text; a special token's own name.
+    pub text: String,
+    /// The model's, put around the text: not part of it.
+    pub special: bool,
+    /// Where in prompt and text it stands, in characters; a special token nowhere.
+    pub range: Option<Range<usize>>,
+}
+
+impl Embedder {
+    /// A text's tokens one by one, prompt included, nothing cut off.
+    ///
+    /// ```
+    /// use akidb_embedding::{EmbedOptions, Embedder};
+    ///
+    /// let embedder = Embedder::builder().model("akidb-mini").build()?;
+    /// let pieces = embedder.pieces("Hello, world!", true, &EmbedOptions::default())?;
+    /// assert_eq!((pieces[2].text.as_str(), pieces[2].range.clone()), (" world", Some(6..12)));
+    /// assert!(pieces[4].special);
+    /// # Ok::<(), akidb_embedding::EmbedError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the model has no such prompt, or the tokenizer fails.
+    pub fn pieces(
+        &self,
+        text: &str,
+        special_tokens: bool,
+        options: &EmbedOptions,
+    ) -> Result<Vec<Piece>, EmbedError> {
+        let prompt = options.prompt.resolve(&self.settings.prompts)?;
+        self.tokenizer
+            .pieces(&format!("{prompt}{text}"), special_tokens)
+    }
+
+    /// The text that token ids stand for; ids that no token has stand for nothing.
+    ///
+    /// # Errors
+    /// When the tokenizer fails.
+    pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, EmbedError> {
+        self.tokenizer.decode(ids, skip_special_tokens)
+    }
+}
+
+impl TextTokenizer {
+    fn pieces(&self, text: &str, special_tokens: bool) -> Result<Vec<Piece>, EmbedError> {
+        let encoding = guard(&self.label, || self.pipeline.encode_char_offsets(text))?;
+        let starts: Vec<usize> = text
+            .char_indices()
+            .map(|(at, _)| at)
+            .chain([text.len()])
+            .collect();
+        let slice = |from: usize, to: usize| {
+            let from = starts.get(from)?;
+            text.get(*from..*starts.get(to)?)
+        };
+        let content =
+            encoding
+                .get_ids()
+                .iter()
+                .zip(encoding.get_offsets())
+                .map(|(&id, &(from, to))| Piece {
+                    id,
+                    text: slice(from, to).unwrap_or_default().to_owned(),
+                    special: false,
+                    range: Some(from..to),
+                });
+        let special = |ids: &[u32]| -> Vec<Piece> {
+            let ids = ids.iter().filter(|_| special_tokens);
+            ids.map(|&id| Piece {
+                id,
+                text: self.pipeline.token(id).unwrap_or_default(),
+                special: true,
+                range: None,
+            })
+            .collect()
+        };
+        Ok(special(&self.prefix)
+            .into_iter()
+            .chain(content)
+            .chain(special(&self.suffix))
+            .collect())
+    }
+
+    fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, EmbedError> {
+        guard(&self.label, || {
+            self.pipeline.decode(ids, skip_special_tokens)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Input;
+
+    fn embedder() -> Embedder {
+        Embedder::builder().model("akidb-mini").build().unwrap()
+    }
+
+    #[test]
+    fn pieces_are_the_tokens_that_are_embedded() {
+        let embedder = embedder();
+        let query = EmbedOptions::query();
+        let text = "naïve café 😀, 日本語";
+        for options in [EmbedOptions::default(), query] {
+            let tokens = embedder
+                .tokenize(&[Input::from(text)], &options)
+                .unwrap()
+                .remove(0)
+                .unwrap();
+            let pieces = embedder.pieces(text, true, &options).unwrap();
+            assert_eq!(pieces.iter().map(|p| p.id).collect::<Vec<_>>(), tokens.ids);
+            let bare = embedder.pieces(text, false, &options).unwrap();
+            assert_eq!(bare, pieces[..pieces.len() - 1]);
+        }
+    }
+
+    #[test]
+    fn ranges_count_characters_and_cover_the_text() {
+        let text = "naïve café 😀 日本";
+        let pieces = embedder()
+            .pieces(text, false, &EmbedOptions::default())
+            .unwrap();
+        let mut seen = 0;
+        for piece in &pieces {
+            let range = piece.range.clone().unwrap();
+            // Tokens that share a character's bytes each stand for the whole character.
+            assert!(range.start <= seen && seen <= range.end, "{piece:?}");
+            let expected: String = text.chars().take(range.end).skip(range.start).collect();
+            assert_eq!(piece.text, expected);
+            seen = range.end;
+        }
+        assert_eq!(seen, text.chars().count());
+    }
+
+    #[test]
+    fn the_special_token_has_its_name_and_no_place() {
+        let pieces = embedder()
+            .pieces("", true, &EmbedOptions::default())
+            .unwrap();
+        let [eos] = pieces.as_slice() else {
+            panic!("{pieces:?}");
+        };
+        assert_eq!((eos.text.as_str(), eos.special), ("<|endoftext|>", true));
+        assert_eq!(eos.range, None);
+    }
+
+    #[test]
+    fn ids_become_their_text_again() {
+        let embedder = embedder();
+        let text = "Hello, wörld 😀!";
+        let ids = embedder
+            .tokenize(&[text], &EmbedOptions::default())
+            .unwrap();
+        let ids = &ids[0].as_ref().unwrap().ids;
+        assert_eq!(embedder.decode(ids, true).unwrap(), text);
+        assert_eq!(
+            embedder.decode(ids, false).unwrap(),
+            format!("{text}<|endoftext|>")
+        );
+        assert_eq!(embedder.decode(&[u32::MAX], true).unwrap(), "");
+    }
+}
