@@ -41,4 +41,4 @@ pub use provider::{
 pub use response::{EmbedResponse, Embedding, Provenance};
 pub use steps::States;
 pub use tokenizer::{Piece, Tokens};
-pub use vectors::{Encoding, Values, similarity};
+pub use vectors::{Encoding, Values, encode, similarity};

@@ -66,7 +66,14 @@ impl Values {
 }
 
 /// Encodes finite values; `None` when one of them is too large for the encoding.
-pub(crate) fn encode(values: Vec<f32>, encoding: Encoding) -> Option<Values> {
+///
+/// ```
+/// use akidb_embedding::{Encoding, Values, encode};
+///
+/// let signs = encode(vec![0.6, -0.8], Encoding::Binary);
+/// assert_eq!(signs, Some(Values::Binary(vec![0b1000_0000])));
+/// ```
+pub fn encode(values: Vec<f32>, encoding: Encoding) -> Option<Values> {
     Some(match encoding {
         Encoding::F32 => Values::F32(values),
         Encoding::F16 => {

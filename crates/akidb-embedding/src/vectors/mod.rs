@@ -4,7 +4,6 @@ mod encode;
 mod normalize;
 mod similarity;
 
-pub(crate) use encode::encode;
-pub use encode::{Encoding, Values};
+pub use encode::{Encoding, Values, encode};
 pub(crate) use normalize::l2_normalize;
 pub use similarity::similarity;
