@@ -17,6 +17,10 @@ pub struct Settings {
     pub max_batch_tokens: usize,
     /// Most texts of one request.
     pub max_client_batch_size: usize,
+    /// Most bytes of one request's body.
+    pub max_body_bytes: usize,
+    /// Requests of more inputs are bulk work unless they say otherwise.
+    pub interactive_inputs: usize,
 
     /// Path of a Unix socket to listen on instead of an address.
     pub unix_socket: Option<PathBuf>,
@@ -49,6 +53,8 @@ impl Default for Settings {
             models: Vec::new(),
             max_batch_tokens: 16_384,
             max_client_batch_size: 1_024,
+            max_body_bytes: 16 << 20,
+            interactive_inputs: 32,
 
             unix_socket: None,
             max_connections: 4_096,

@@ -1,101 +1,274 @@
-//! OpenAI's `POST /v1/embeddings`.
+//! OpenAI: `POST /v1/embeddings`, `GET /v1/models` and `GET /v1/models/{id}`.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use axum::{Json, Router};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use akidb_embedding::{EmbedOptions, Input};
+use akidb_embedding::{EmbedOptions, Embedding, OnLong, Prompt};
 
-use crate::caller::Caller;
-use crate::service::{Class, EmbedRequest, EmbeddingService, ServiceError};
+use super::answer::{self, Origin};
+use super::ask::{Ask, known};
+use super::body::Body;
+use super::errors::OpenAiError;
+use super::inputs::Inputs;
+use super::problem::Problem;
+use super::truncate::Truncate;
+use crate::service::EmbeddingService;
 
-pub(crate) fn routes() -> Router<Arc<EmbeddingService>> {
-    Router::new().route("/v1/embeddings", post(embeddings))
+pub(crate) fn routes() -> OpenApiRouter<Arc<EmbeddingService>> {
+    LazyLock::force(&STARTED);
+    OpenApiRouter::new()
+        .routes(routes!(embeddings))
+        .routes(routes!(models))
+        .routes(routes!(model))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = OpenAiEmbeddingsRequest)]
 struct EmbeddingsRequest {
-    input: OneOrMany,
-    #[serde(default)]
+    input: Inputs,
+    /// Which model; without it, the server's first.
+    #[schema(example = "akidb-mini")]
     model: Option<String>,
+    /// How vectors are written.
     #[serde(default)]
+    encoding_format: Option<EncodingFormat>,
+    /// Keep only the first so many values (Matryoshka).
+    #[schema(minimum = 1)]
     dimensions: Option<usize>,
+    /// The client's user; not looked at.
+    #[serde(rename = "user")]
+    _user: Option<String>,
+    /// What the texts are for (not OpenAI's).
+    input_type: Option<InputType>,
+    /// The task of a query in your own words, for models that take one (not OpenAI's).
+    instruction: Option<String>,
+    /// What to do with texts that are too long (not OpenAI's); without it they are refused.
+    truncate: Option<Truncate>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum EncodingFormat {
+    /// Numbers.
+    #[default]
+    Float,
+    /// Little-endian f32 as base64.
+    Base64,
 }
 
-#[derive(Debug, Serialize)]
-struct Data {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum InputType {
+    /// Texts to find others with.
+    #[serde(alias = "search_query")]
+    Query,
+    /// Texts to be found.
+    #[serde(alias = "search_document", alias = "passage")]
+    Document,
+}
+
+impl EmbeddingsRequest {
+    fn options(&self) -> Result<EmbedOptions, Problem> {
+        let prompt = match (&self.instruction, self.input_type) {
+            (Some(_), Some(InputType::Document)) => {
+                return Err(Problem::invalid(
+                    "instruction",
+                    "`instruction` is for queries, and `input_type` says document",
+                ));
+            }
+            (Some(task), _) => Prompt::Instruction(task.clone()),
+            (None, Some(InputType::Query)) => Prompt::Query,
+            (None, Some(InputType::Document)) => Prompt::Document,
+            (None, None) => Prompt::Default,
+        };
+        Ok(EmbedOptions {
+            prompt,
+            dimension: self.dimensions,
+            on_long: self.truncate.map_or(OnLong::Error, Truncate::on_long),
+            ..EmbedOptions::default()
+        })
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OpenAiEmbeddingsResponse)]
+struct EmbeddingsResponse {
+    /// `list`.
     object: &'static str,
-    index: usize,
-    embedding: Vec<f32>,
+    data: Vec<EmbeddingObject>,
+    /// The model's name.
+    model: String,
+    usage: Usage,
+    provenance: Origin,
 }
 
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OpenAiEmbedding)]
+struct EmbeddingObject {
+    /// `embedding`.
+    object: &'static str,
+    /// Which input.
+    index: usize,
+    embedding: Vector,
+    /// Tokens of the input, special ones included.
+    tokens: usize,
+    /// The input was longer, and part of it was not seen.
+    truncated: bool,
+}
+
+/// Numbers, or base64 of little-endian f32.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OpenAiVector)]
+#[serde(untagged)]
+enum Vector {
+    Float(Vec<f32>),
+    Base64(String),
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OpenAiUsage)]
+struct Usage {
+    /// Tokens of all inputs.
+    prompt_tokens: usize,
+    /// The same.
+    total_tokens: usize,
+}
+
+/// Embeds texts or token ids.
+#[utoipa::path(
+    post,
+    path = "/v1/embeddings",
+    tag = "OpenAI",
+    request_body = EmbeddingsRequest,
+    params(super::docs::ClassHeader),
+    responses(
+        (status = 200, description = "One vector an input, in order", body = EmbeddingsResponse),
+        (status = 400, description = "No JSON, or a field's value is not possible", body = OpenAiError),
+        (status = 404, description = "There is no such model", body = OpenAiError),
+        (status = 413, description = "The body is too large", body = OpenAiError),
+        (status = 415, description = "The body is not said to be JSON", body = OpenAiError),
+        (status = 429, description = "There is too much to do: Retry-After says when to try again", body = OpenAiError),
+        (status = 500, description = "The model fails", body = OpenAiError),
+        (status = 503, description = "The server is stopping", body = OpenAiError),
+        (status = 504, description = "The answer would be too late", body = OpenAiError),
+    )
+)]
 async fn embeddings(
     State(service): State<Arc<EmbeddingService>>,
-    caller: Caller,
-    Json(request): Json<EmbeddingsRequest>,
-) -> Result<Response, Failure> {
-    let inputs: Vec<Input<'static>> = match request.input {
-        OneOrMany::One(text) => vec![text.into()],
-        OneOrMany::Many(texts) => texts.into_iter().map(Input::from).collect(),
+    ask: Ask,
+    Body(request): Body<EmbeddingsRequest>,
+) -> Result<Response, Problem> {
+    let options = request.options()?;
+    let format = request.encoding_format.unwrap_or_default();
+    let inputs = request.input.not_empty("input")?;
+    let name = name(&service, request.model.as_deref());
+    let answer = ask.embed(&service, request.model, inputs, options).await?;
+    let numbers = answer::numbers(&answer);
+    let vector = |embedding: &Embedding| match format {
+        EncodingFormat::Float => Vector::Float(answer::floats(embedding).to_vec()),
+        EncodingFormat::Base64 => Vector::Base64(answer::base64(answer::floats(embedding))),
     };
-    let answer = service
-        .embed(EmbedRequest {
-            model: request.model,
-            inputs,
-            options: EmbedOptions {
-                dimension: request.dimensions,
-                ..EmbedOptions::default()
-            },
-            class: Class::Interactive,
-            client: caller.client,
-            deadline: caller.deadline,
-        })
-        .await?;
-    let data: Vec<Data> = answer
-        .embeddings
-        .into_iter()
-        .enumerate()
-        .map(|(index, embedding)| Data {
-            object: "embedding",
-            index,
-            embedding: embedding.values.into_f32().unwrap_or_default(),
-        })
-        .collect();
-    let tokens = answer.total_tokens;
-    let body = json!({
-        "object": "list",
-        "data": data,
-        "model": answer.provenance.model,
-        "usage": { "prompt_tokens": tokens, "total_tokens": tokens },
-    });
-    Ok(Json(body).into_response())
+    let data = answer.embeddings.iter().enumerate();
+    let response = EmbeddingsResponse {
+        object: "list",
+        data: data
+            .map(|(index, embedding)| EmbeddingObject {
+                object: "embedding",
+                index,
+                embedding: vector(embedding),
+                tokens: embedding.tokens,
+                truncated: embedding.truncated,
+            })
+            .collect(),
+        model: name,
+        usage: Usage {
+            prompt_tokens: answer.total_tokens,
+            total_tokens: answer.total_tokens,
+        },
+        provenance: Origin(answer.provenance),
+    };
+    answer::json(response, numbers).await
 }
 
-struct Failure(ServiceError);
+/// The name that a model is asked for by, or the default one's.
+fn name(service: &EmbeddingService, asked: Option<&str>) -> String {
+    let default = || service.model_names().next().unwrap_or_default();
+    asked.unwrap_or_else(default).to_owned()
+}
 
-impl From<ServiceError> for Failure {
-    fn from(error: ServiceError) -> Self {
-        Self(error)
+/// When the models came to be, as far as clients are told: the server's start.
+static STARTED: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OpenAiModels)]
+struct ModelList {
+    /// `list`.
+    object: &'static str,
+    data: Vec<ModelObject>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OpenAiModel)]
+struct ModelObject {
+    /// Its name.
+    id: String,
+    /// `model`.
+    object: &'static str,
+    /// When the server started, in seconds since 1970.
+    created: u64,
+    /// `akidb`.
+    owned_by: &'static str,
+}
+
+impl ModelObject {
+    fn new(id: &str) -> Self {
+        let since = STARTED.duration_since(UNIX_EPOCH);
+        Self {
+            id: id.to_owned(),
+            object: "model",
+            created: since.map_or(0, |since| since.as_secs()),
+            owned_by: "akidb",
+        }
     }
 }
 
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        let body =
-            json!({ "error": { "message": self.0.to_string(), "type": "invalid_request_error" } });
-        (StatusCode::BAD_REQUEST, Json(body)).into_response()
-    }
+/// The models that this server has, the default one first.
+#[utoipa::path(
+    get,
+    path = "/v1/models",
+    tag = "OpenAI",
+    responses((status = 200, description = "The models", body = ModelList))
+)]
+async fn models(State(service): State<Arc<EmbeddingService>>) -> Json<ModelList> {
+    Json(ModelList {
+        object: "list",
+        data: service.model_names().map(ModelObject::new).collect(),
+    })
+}
+
+/// One model.
+#[utoipa::path(
+    get,
+    path = "/v1/models/{*id}",
+    tag = "OpenAI",
+    params(("id" = String, Path, description = "Its name, which may hold slashes", example = "akidb-mini")),
+    responses(
+        (status = 200, description = "The model", body = ModelObject),
+        (status = 404, description = "There is no such model", body = OpenAiError),
+    )
+)]
+async fn model(
+    State(service): State<Arc<EmbeddingService>>,
+    Path(id): Path<String>,
+) -> Result<Json<ModelObject>, Problem> {
+    known(&service, &id)?;
+    Ok(Json(ModelObject::new(&id)))
 }

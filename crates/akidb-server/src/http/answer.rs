@@ -1,0 +1,142 @@
+//! Answers as JSON, and what they say of where vectors come from.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use serde::{Serialize, Serializer};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use akidb_embedding::{Embedding, Provenance};
+
+use super::problem::{Cause, Problem};
+use crate::service::EmbedAnswer;
+
+/// Answers of more numbers are written where nobody else waits: 16 K are about a millisecond.
+const MANY: usize = 16 << 10;
+
+/// A JSON answer that holds about so many numbers.
+pub(crate) async fn json<T>(value: T, numbers: usize) -> Result<Response, Problem>
+where
+    T: Serialize + Send + 'static,
+{
+    let write = move || serde_json::to_vec(&value);
+    let written = if numbers < MANY {
+        write()
+    } else {
+        let stopped = |_| Problem::new(Cause::Stopping, "the server is stopping");
+        tokio::task::spawn_blocking(write).await.map_err(stopped)?
+    };
+    let failed = |_| Problem::new(Cause::Model, "the answer can't be written");
+    Ok((
+        [(CONTENT_TYPE, "application/json")],
+        written.map_err(failed)?,
+    )
+        .into_response())
+}
+
+/// Numbers of all vectors of an answer.
+pub(crate) fn numbers(answer: &EmbedAnswer) -> usize {
+    answer
+        .embeddings
+        .len()
+        .saturating_mul(answer.provenance.dimension)
+}
+
+/// The f32 values of a vector; nothing where it has another encoding.
+pub(crate) fn floats(embedding: &Embedding) -> &[f32] {
+    embedding.values.as_f32().unwrap_or_default()
+}
+
+/// f32 values as base64 of their bytes, the least first.
+pub(crate) fn base64(values: &[f32]) -> String {
+    use ::base64::{Engine, prelude::BASE64_STANDARD};
+    let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+    BASE64_STANDARD.encode(bytes)
+}
+
+/// What the model saw of one input.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub(crate) struct Seen {
+    /// Tokens, special ones included.
+    tokens: usize,
+    /// The text was longer, and part of it was not seen.
+    truncated: bool,
+}
+
+/// For each input, what the model saw of it.
+pub(crate) fn seen(answer: &EmbedAnswer) -> Vec<Seen> {
+    let of = |e: &Embedding| Seen {
+        tokens: e.tokens,
+        truncated: e.truncated,
+    };
+    answer.embeddings.iter().map(of).collect()
+}
+
+/// Where vectors come from, as answers say it.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin(pub(crate) Arc<Provenance>);
+
+impl Serialize for Origin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl ToSchema for Origin {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("Provenance")
+    }
+}
+
+impl PartialSchema for Origin {
+    fn schema() -> RefOr<Schema> {
+        let texts = [
+            ("model", "Model id"),
+            ("variant", "Which weight file"),
+            ("precision", "Arithmetic of the linear layers"),
+            ("backend", "What ran the model"),
+            ("device", "CPU tier or execution provider"),
+            ("pooling", "How tokens became one vector"),
+            ("instruction", "What was put before each text"),
+            (
+                "encoding",
+                "Element type of the vectors before the interface's own",
+            ),
+        ];
+        let text = || ObjectBuilder::new().schema_type(Type::String);
+        let mut object = ObjectBuilder::new().description(Some(
+            "Where vectors come from; those of different provenance should not be compared",
+        ));
+        for (name, description) in texts {
+            object = object
+                .property(name, text().description(Some(description)))
+                .required(name);
+        }
+        let revision = <Option<String>>::schema();
+        let dimension = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(1))
+            .description(Some("Length of the vectors"));
+        let normalized = ObjectBuilder::new()
+            .schema_type(Type::Boolean)
+            .description(Some("Whether they have length 1"));
+        object
+            .property("revision", revision)
+            .required("revision")
+            .property("dimension", dimension)
+            .required("dimension")
+            .property("normalized", normalized)
+            .required("normalized")
+            .property(
+                "fallback",
+                text().description(Some(
+                    "Why another backend than the preferred one ran, where that is so",
+                )),
+            )
+            .into()
+    }
+}

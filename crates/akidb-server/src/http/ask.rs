@@ -1,0 +1,100 @@
+//! Who asks, how urgently, and for what.
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+
+use akidb_embedding::{EmbedOptions, Input};
+
+use super::problem::Problem;
+use crate::caller::Caller;
+use crate::service::{Class, EmbedAnswer, EmbedRequest, EmbeddingService, ServiceError};
+
+/// Says how urgent a request is: `interactive` or `bulk`.
+const CLASS: &str = "x-akidb-class";
+
+/// Who asks, and how urgently.
+#[derive(Debug, Clone)]
+pub(crate) struct Ask {
+    caller: Caller,
+    /// Where the caller says so.
+    pub(crate) class: Option<Class>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Ask {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let class = class(&parts.headers)?;
+        let Ok(caller) = Caller::from_request_parts(parts, state).await;
+        Ok(Self { caller, class })
+    }
+}
+
+fn class(headers: &HeaderMap) -> Result<Option<Class>, Problem> {
+    let Some(value) = headers.get(CLASS) else {
+        return Ok(None);
+    };
+    match value.as_bytes() {
+        b"interactive" => Ok(Some(Class::Interactive)),
+        b"bulk" => Ok(Some(Class::Bulk)),
+        _ => Err(Problem::invalid(
+            CLASS,
+            format!("the header {CLASS} is interactive or bulk"),
+        )),
+    }
+}
+
+impl Ask {
+    /// Embeds for this caller. What says nothing of its class and has many inputs is bulk work.
+    pub(crate) async fn embed(
+        self,
+        service: &EmbeddingService,
+        model: Option<String>,
+        inputs: Vec<Input<'static>>,
+        options: EmbedOptions,
+    ) -> Result<EmbedAnswer, Problem> {
+        let by_size = if inputs.len() > service.settings().interactive_inputs {
+            Class::Bulk
+        } else {
+            Class::Interactive
+        };
+        let request = EmbedRequest {
+            model,
+            inputs,
+            options,
+            class: self.class.unwrap_or(by_size),
+            client: self.caller.client,
+            deadline: self.caller.deadline,
+        };
+        Ok(service.embed(request).await?)
+    }
+}
+
+/// Whether there is a model of this name; it isn't loaded.
+pub(crate) fn known(service: &EmbeddingService, name: &str) -> Result<(), Problem> {
+    if service.model_names().any(|known| known == name) {
+        return Ok(());
+    }
+    Err(Problem::from(ServiceError::ModelNotFound {
+        model: name.to_owned(),
+        known: service.model_names().map(str::to_owned).collect(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_class_is_what_the_header_says() {
+        let of = |value: &'static str| {
+            let headers = [(CLASS.parse().unwrap(), value.parse().unwrap())];
+            class(&headers.into_iter().collect())
+        };
+        assert_eq!(of("bulk").unwrap(), Some(Class::Bulk));
+        assert_eq!(of("interactive").unwrap(), Some(Class::Interactive));
+        assert_eq!(of("urgent").unwrap_err().field.as_deref(), Some(CLASS));
+        assert_eq!(class(&HeaderMap::new()).unwrap(), None);
+    }
+}

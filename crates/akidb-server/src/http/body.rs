@@ -1,0 +1,147 @@
+//! A request's JSON body.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use super::interface::Interface;
+use super::problem::{Cause, Problem};
+
+/// Longer bodies are decoded where nobody else waits.
+const LONG: usize = 64 << 10;
+
+/// A decoded body.
+#[derive(Debug)]
+pub(crate) struct Body<T>(pub(crate) T);
+
+impl<T, S> FromRequest<S> for Body<T>
+where
+    T: DeserializeOwned + Send + 'static,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        // Ollama's clients send what they like.
+        if Interface::of(request.uri().path()) != Interface::Ollama && !is_json(request.headers()) {
+            return Err(Problem::new(
+                Cause::MediaType,
+                "the body's content type must be application/json",
+            ));
+        }
+        let bytes =
+            Bytes::from_request(request, state)
+                .await
+                .map_err(|error| match error.status() {
+                    StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
+                        Cause::BodyTooLarge,
+                        "the body is larger than this server takes",
+                    ),
+                    _ => Problem::new(Cause::Syntax, "the body can't be read"),
+                })?;
+        if bytes.len() < LONG {
+            return Ok(Self(decode(&bytes)?));
+        }
+        let decoded = tokio::task::spawn_blocking(move || decode(&bytes)).await;
+        let stopped = |_| Problem::new(Cause::Stopping, "the server is stopping");
+        Ok(Self(decoded.map_err(stopped)??))
+    }
+}
+
+/// What isn't said to be something else may be JSON. A browser's page can send a form or plain text
+/// to another site unasked, JSON not.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(kind) = headers.get(CONTENT_TYPE) else {
+        return true;
+    };
+    let kind = kind.to_str().unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/json")
+        || (kind.len() > 5 && kind.to_ascii_lowercase().ends_with("+json"))
+}
+
+/// From JSON, or what is wrong with it and in which field.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(Problem::new(Cause::Syntax, "the request has no body"));
+    }
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let field = error.path().to_string();
+        let error = error.into_inner();
+        match error.classify() {
+            Category::Data if field == "." => Problem::new(Cause::Type, error.to_string()),
+            Category::Data => Problem::new(Cause::Type, format!("`{field}`: {error}")).at(&field),
+            _ => syntax(&error),
+        }
+    })?;
+    json.end().map_err(|error| syntax(&error))?;
+    Ok(value)
+}
+
+fn syntax(error: &serde_json::Error) -> Problem {
+    Problem::new(
+        Cause::Syntax,
+        format!("the body is not valid JSON: {error}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Point {
+        #[serde(rename = "x")]
+        _x: Vec<u8>,
+    }
+
+    fn problem(body: &[u8]) -> Problem {
+        decode::<Point>(body).unwrap_err()
+    }
+
+    #[test]
+    fn problems_name_the_field() {
+        let wrong = problem(br#"{"x": [1, "2"]}"#);
+        assert_eq!(wrong.cause, Cause::Type);
+        assert_eq!(wrong.field.as_deref(), Some("x[1]"));
+        assert!(wrong.message.starts_with("`x[1]`: invalid type: string"));
+        let missing = problem(b"{}");
+        assert_eq!(missing.cause, Cause::Type);
+        assert!(missing.message.starts_with("missing field `x`"));
+    }
+
+    #[test]
+    fn what_is_no_json_is_said_to_be_none() {
+        for body in [
+            &b""[..],
+            b" \n",
+            b"{",
+            b"{\"x\": []} {}",
+            b"{\"x\": [NaN]}",
+            b"{\"y\": \"\xff\", \"x\": []}",
+            b"{\"y\": \"\\ud800\", \"x\": []}",
+            "[".repeat(1000).as_bytes(),
+        ] {
+            assert_eq!(problem(body).cause, Cause::Syntax, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn only_json_is_taken_for_json() {
+        let is = |kind: &str| {
+            is_json(
+                &[(CONTENT_TYPE, kind.parse().unwrap())]
+                    .into_iter()
+                    .collect(),
+            )
+        };
+        assert!(is("application/json") && is("Application/JSON; charset=utf-8"));
+        assert!(is("application/vnd.api+json"));
+        assert!(!is("text/plain") && !is("application/x-www-form-urlencoded") && !is("+json"));
+        assert!(is_json(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,75 @@
+//! What inputs look like, for the OpenAPI document.
+
+use utoipa::openapi::schema::{Array, ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::inputs::Inputs;
+
+/// A text, or several: where token ids are of no use.
+#[derive(Debug)]
+pub(crate) enum Texts {}
+
+/// Token ids of a text, or of several.
+#[derive(Debug)]
+pub(crate) enum Ids {}
+
+fn text() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .build()
+}
+
+fn ids() -> Array {
+    let id = ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(0))
+        .maximum(Some(u32::MAX));
+    several(id.build())
+}
+
+fn several(item: impl Into<Schema>) -> Array {
+    let item = RefOr::T(item.into());
+    ArrayBuilder::new().items(item).min_items(Some(1)).build()
+}
+
+impl ToSchema for Inputs {}
+
+impl PartialSchema for Inputs {
+    fn schema() -> RefOr<Schema> {
+        OneOfBuilder::new()
+            .item(text())
+            .item(several(text()))
+            .item(ids())
+            .item(several(ids()))
+            .description(Some(
+                "A text, texts, one input as token ids, or inputs as token ids",
+            ))
+            .into()
+    }
+}
+
+impl ToSchema for Texts {}
+
+impl PartialSchema for Texts {
+    fn schema() -> RefOr<Schema> {
+        OneOfBuilder::new()
+            .item(text())
+            .item(several(text()))
+            .description(Some("A text, or several"))
+            .into()
+    }
+}
+
+impl ToSchema for Ids {}
+
+impl PartialSchema for Ids {
+    fn schema() -> RefOr<Schema> {
+        OneOfBuilder::new()
+            .item(ids())
+            .item(several(ids()))
+            .description(Some("Token ids of a text, or of several"))
+            .into()
+    }
+}
