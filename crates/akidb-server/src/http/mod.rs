@@ -10,6 +10,7 @@ mod interface;
 mod openai;
 mod problem;
 mod schemas;
+mod tei;
 mod truncate;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub(crate) fn routes(service: Arc<EmbeddingService>, lifecycle: Lifecycle) -> Ro
     let max_body_bytes = service.settings().max_body_bytes;
     let (routes, document) = OpenApiRouter::with_openapi(docs::Document::openapi())
         .merge(openai::routes())
+        .merge(tei::routes())
         .split_for_parts();
     Router::new()
         .route("/health", get(|| async { "ok" }))

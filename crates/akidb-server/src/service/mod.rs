@@ -4,6 +4,7 @@ mod error;
 mod models;
 mod request;
 mod schedule;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -2,6 +2,7 @@
 
 mod errors;
 mod openai;
+mod tei;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

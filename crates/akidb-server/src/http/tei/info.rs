@@ -1,0 +1,117 @@
+//! `GET /info`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::http::answer::Origin;
+use crate::http::errors::TeiError;
+use crate::http::problem::Problem;
+use crate::service::EmbeddingService;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Which {
+    /// Which model (not TEI's); without it, the server's first.
+    model: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TeiInfo)]
+pub(crate) struct Info {
+    /// The model's id.
+    model_id: String,
+    /// Revision of its files, where known.
+    model_sha: Option<String>,
+    /// Arithmetic of its linear layers.
+    model_dtype: String,
+    model_type: ModelType,
+    /// Longest text in tokens, special tokens included.
+    max_input_length: usize,
+    /// Most tokens of one pass of the model.
+    max_batch_tokens: usize,
+    /// Passes are bounded by tokens alone.
+    max_batch_requests: Option<usize>,
+    /// Most inputs of one request.
+    max_client_batch_size: usize,
+    /// Whether texts that are too long are cut where the request doesn't say.
+    auto_truncate: bool,
+    /// Threads that turn texts into tokens.
+    tokenization_workers: usize,
+    /// The server's version.
+    version: &'static str,
+    /// Not known here.
+    sha: Option<&'static str>,
+    /// Not known here.
+    docker_label: Option<&'static str>,
+    /// Width of the model's vectors.
+    dimension: usize,
+    /// The names of all models, the default one first.
+    models: Vec<String>,
+    /// Where vectors of default options come from.
+    provenance: Origin,
+    /// Most bytes of a request's body.
+    max_body_bytes: usize,
+    /// Requests of more inputs are bulk work unless they say otherwise.
+    interactive_inputs: usize,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TeiModelType)]
+#[serde(rename_all = "lowercase")]
+enum ModelType {
+    Embedding(EmbeddingModel),
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TeiEmbeddingModel)]
+struct EmbeddingModel {
+    /// How tokens become one vector.
+    pooling: String,
+}
+
+/// Facts about a model and the server's limits; loads the model.
+#[utoipa::path(
+    get,
+    path = "/info",
+    tag = "Text Embeddings Inference",
+    params(Which),
+    responses(
+        (status = 200, description = "The facts", body = Info),
+        (status = 404, description = "There is no such model", body = TeiError),
+        (status = 424, description = "The model can't be loaded", body = TeiError),
+    )
+)]
+pub(crate) async fn info(
+    State(service): State<Arc<EmbeddingService>>,
+    Query(which): Query<Which>,
+) -> Result<Json<Info>, Problem> {
+    let facts = service.model_facts(which.model.as_deref()).await?;
+    let settings = service.settings();
+    let provenance = facts.provenance;
+    Ok(Json(Info {
+        model_id: provenance.model.clone(),
+        model_sha: provenance.revision.clone(),
+        model_dtype: provenance.precision.clone(),
+        model_type: ModelType::Embedding(EmbeddingModel {
+            pooling: provenance.pooling.clone(),
+        }),
+        max_input_length: facts.max_tokens,
+        max_batch_tokens: settings.max_batch_tokens,
+        max_batch_requests: None,
+        max_client_batch_size: settings.max_client_batch_size,
+        auto_truncate: true,
+        tokenization_workers: std::thread::available_parallelism().map_or(1, usize::from),
+        version: env!("CARGO_PKG_VERSION"),
+        sha: None,
+        docker_label: None,
+        dimension: facts.dimension,
+        models: service.model_names().map(str::to_owned).collect(),
+        provenance: Origin(Arc::new(provenance)),
+        max_body_bytes: settings.max_body_bytes,
+        interactive_inputs: settings.interactive_inputs,
+    }))
+}

@@ -1,0 +1,50 @@
+//! Text Embeddings Inference: `/embed`, `/similarity`, `/tokenize`, `/decode` and `/info`.
+
+mod embed;
+mod headers;
+mod info;
+mod tokens;
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use akidb_embedding::{OnLong, Prompt};
+
+use crate::service::EmbeddingService;
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<EmbeddingService>> {
+    OpenApiRouter::new()
+        .routes(routes!(embed::embed))
+        .routes(routes!(embed::embed_at_the_root))
+        .routes(routes!(embed::similarity))
+        .routes(routes!(tokens::tokenize))
+        .routes(routes!(tokens::decode))
+        .routes(routes!(info::info))
+}
+
+/// Which end of a text that is too long is cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
+enum TruncationDirection {
+    #[serde(alias = "left")]
+    Left,
+    #[default]
+    #[serde(alias = "right")]
+    Right,
+}
+
+/// What is done with texts that are too long: TEI cuts them unless told otherwise.
+fn on_long(truncate: Option<bool>, direction: Option<TruncationDirection>) -> OnLong {
+    match (truncate, direction.unwrap_or_default()) {
+        (Some(false), _) => OnLong::Error,
+        (_, TruncationDirection::Right) => OnLong::Truncate,
+        (_, TruncationDirection::Left) => OnLong::TruncateStart,
+    }
+}
+
+fn prompt(name: Option<String>) -> Prompt {
+    name.map_or(Prompt::Default, Prompt::Named)
+}

@@ -1,0 +1,169 @@
+//! `POST /tokenize` and `POST /decode`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use akidb_embedding::{EmbedOptions, Piece};
+
+use super::prompt;
+use crate::http::answer;
+use crate::http::body::Body;
+use crate::http::errors::TeiError;
+use crate::http::inputs::Inputs;
+use crate::http::problem::{Cause, Problem};
+use crate::http::schemas::{Ids, Texts};
+use crate::service::{EmbeddingService, ServiceError};
+
+/// A request's texts have no more bytes: a byte can become a token, and a token's JSON has 70.
+const MAX_TEXT_BYTES: usize = 1 << 20;
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = TeiTokenizeRequest)]
+pub(crate) struct TokenizeRequest {
+    #[schema(value_type = Texts)]
+    inputs: Inputs,
+    /// Whether the model's special tokens are among them. Default: true.
+    add_special_tokens: Option<bool>,
+    /// One of the model's prompts, put before each text; without it, the model's default one.
+    prompt_name: Option<String>,
+    /// Which model (not TEI's); without it, the server's first.
+    model: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TeiToken)]
+struct Token {
+    /// Its id.
+    id: u32,
+    /// What it stands for in the text; a special token's own name.
+    text: String,
+    /// Whether it is one of the model's own, put around the text.
+    special: bool,
+    /// Where it starts in prompt and text, in characters.
+    start: Option<usize>,
+    /// Where it stops.
+    stop: Option<usize>,
+}
+
+impl From<Piece> for Token {
+    fn from(piece: Piece) -> Self {
+        Self {
+            id: piece.id,
+            text: piece.text,
+            special: piece.special,
+            start: piece.range.as_ref().map(|range| range.start),
+            stop: piece.range.map(|range| range.end),
+        }
+    }
+}
+
+/// The tokens of texts.
+#[utoipa::path(
+    post,
+    path = "/tokenize",
+    tag = "Text Embeddings Inference",
+    request_body = TokenizeRequest,
+    responses(
+        (status = 200, description = "One list of tokens a text, in order", body = Vec<Vec<Token>>),
+        (status = 400, description = "No JSON, or nothing to tokenize", body = TeiError),
+        (status = 404, description = "There is no such model", body = TeiError),
+        (status = 413, description = "The texts are too long or too many, or there is no such prompt", body = TeiError),
+        (status = 415, description = "The body is not said to be JSON", body = TeiError),
+        (status = 422, description = "A field has another type, or the tokenizer fails", body = TeiError),
+        (status = 424, description = "The model can't be loaded", body = TeiError),
+        (status = 503, description = "The server is stopping", body = TeiError),
+    )
+)]
+pub(crate) async fn tokenize(
+    State(service): State<Arc<EmbeddingService>>,
+    Body(request): Body<TokenizeRequest>,
+) -> Result<Response, Problem> {
+    let texts = request.inputs.texts("inputs")?;
+    let bytes: usize = texts.iter().map(String::len).sum();
+    if bytes > MAX_TEXT_BYTES {
+        return Err(Problem::invalid(
+            "inputs",
+            format!("`inputs` has {bytes} bytes: at most {MAX_TEXT_BYTES} are tokenized at a time"),
+        ));
+    }
+    not_too_many(&service, texts.len())?;
+    if texts.iter().all(String::is_empty) {
+        return Err(Problem::new(Cause::Empty, "`inputs` cannot be empty"));
+    }
+    let options = EmbedOptions {
+        prompt: prompt(request.prompt_name),
+        ..EmbedOptions::default()
+    };
+    let special = request.add_special_tokens.unwrap_or(true);
+    let tokens: Vec<Vec<Token>> = service
+        .with_embedder(request.model.as_deref(), move |embedder| {
+            let tokens = |text: &String| {
+                let pieces = embedder.pieces(text, special, &options)?;
+                Ok(pieces.into_iter().map(Token::from).collect())
+            };
+            texts.iter().map(tokens).collect()
+        })
+        .await?;
+    let numbers = tokens.iter().map(Vec::len).sum();
+    answer::json(tokens, numbers).await
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = TeiDecodeRequest)]
+pub(crate) struct DecodeRequest {
+    #[schema(value_type = Ids)]
+    ids: Inputs,
+    /// Whether special tokens are left out. Default: true.
+    skip_special_tokens: Option<bool>,
+    /// Which model (not TEI's); without it, the server's first.
+    model: Option<String>,
+}
+
+/// The texts that token ids stand for.
+#[utoipa::path(
+    post,
+    path = "/decode",
+    tag = "Text Embeddings Inference",
+    request_body = DecodeRequest,
+    responses(
+        (status = 200, description = "One text a list of ids, in order", body = Vec<String>),
+        (status = 400, description = "No JSON, or nothing to decode", body = TeiError),
+        (status = 404, description = "There is no such model", body = TeiError),
+        (status = 413, description = "The body is too large, or there are too many lists", body = TeiError),
+        (status = 415, description = "The body is not said to be JSON", body = TeiError),
+        (status = 422, description = "A field has another type, or the tokenizer fails", body = TeiError),
+        (status = 424, description = "The model can't be loaded", body = TeiError),
+        (status = 503, description = "The server is stopping", body = TeiError),
+    )
+)]
+pub(crate) async fn decode(
+    State(service): State<Arc<EmbeddingService>>,
+    Body(request): Body<DecodeRequest>,
+) -> Result<Response, Problem> {
+    let lists = request.ids.ids("ids")?;
+    if lists.iter().all(Vec::is_empty) {
+        return Err(Problem::new(Cause::Empty, "`ids` cannot be empty"));
+    }
+    not_too_many(&service, lists.len())?;
+    let skip_special = request.skip_special_tokens.unwrap_or(true);
+    let numbers = lists.iter().map(Vec::len).sum();
+    let texts: Vec<String> = service
+        .with_embedder(request.model.as_deref(), move |embedder| {
+            let decode = |ids: &Vec<u32>| embedder.decode(ids, skip_special);
+            lists.iter().map(decode).collect()
+        })
+        .await?;
+    answer::json(texts, numbers).await
+}
+
+fn not_too_many(service: &EmbeddingService, inputs: usize) -> Result<(), Problem> {
+    let most = service.settings().max_client_batch_size;
+    if inputs > most {
+        return Err(ServiceError::TooManyInputs { inputs, most }.into());
+    }
+    Ok(())
+}
