@@ -7,6 +7,7 @@ mod docs;
 mod errors;
 mod inputs;
 mod interface;
+mod ollama;
 mod openai;
 mod problem;
 mod schemas;
@@ -37,6 +38,7 @@ pub(crate) fn routes(service: Arc<EmbeddingService>, lifecycle: Lifecycle) -> Ro
     let (routes, document) = OpenApiRouter::with_openapi(docs::Document::openapi())
         .merge(openai::routes())
         .merge(tei::routes())
+        .merge(ollama::routes())
         .split_for_parts();
     Router::new()
         .route("/health", get(|| async { "ok" }))

@@ -1,6 +1,7 @@
 //! The server over HTTP, interface by interface.
 
 mod errors;
+mod ollama;
 mod openai;
 mod tei;
 
