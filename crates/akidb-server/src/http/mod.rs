@@ -3,6 +3,7 @@
 mod answer;
 mod ask;
 mod body;
+mod cohere;
 mod docs;
 mod errors;
 mod inputs;
@@ -39,6 +40,7 @@ pub(crate) fn routes(service: Arc<EmbeddingService>, lifecycle: Lifecycle) -> Ro
         .merge(openai::routes())
         .merge(tei::routes())
         .merge(ollama::routes())
+        .merge(cohere::routes())
         .split_for_parts();
     Router::new()
         .route("/health", get(|| async { "ok" }))

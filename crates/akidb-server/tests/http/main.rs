@@ -1,5 +1,7 @@
 //! The server over HTTP, interface by interface.
 
+mod cohere;
+mod document;
 mod errors;
 mod ollama;
 mod openai;

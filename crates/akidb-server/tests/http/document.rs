@@ -1,0 +1,97 @@
+//! The OpenAPI document and its page.
+
+use super::*;
+
+#[test]
+fn every_route_is_in_the_document() {
+    let document = get("/openapi.json").ok();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    let paths: Vec<&str> = document["paths"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    for path in [
+        "/v1/embeddings",
+        "/v1/models",
+        "/v1/models/{id}",
+        "/embed",
+        "/",
+        "/similarity",
+        "/tokenize",
+        "/decode",
+        "/info",
+        "/api/embed",
+        "/api/embeddings",
+        "/api/show",
+        "/api/tags",
+        "/api/version",
+        "/v2/embed",
+    ] {
+        assert!(paths.contains(&path), "{path} is not among {paths:?}");
+    }
+}
+
+/// Every `$ref` of the document.
+fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(fields) => {
+            found.extend(fields.get("$ref").and_then(Value::as_str));
+            fields.values().for_each(|value| references(value, found));
+        }
+        Value::Array(items) => items.iter().for_each(|value| references(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    let document = get("/openapi.json").ok();
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    assert!(found.len() > 30);
+    for reference in found {
+        let target = document.pointer(reference.trim_start_matches('#'));
+        assert!(target.is_some(), "{reference}");
+    }
+}
+
+#[test]
+fn provenance_is_described_as_it_is() {
+    let document = get("/openapi.json").ok();
+    let schema = &document["components"]["schemas"]["Provenance"];
+    let answer = post("/v1/embeddings", &serde_json::json!({"input": "a"})).ok();
+    let fields = answer["provenance"].as_object().unwrap();
+    let required: Vec<&str> = serde_json::from_value::<Vec<Value>>(schema["required"].clone())
+        .unwrap()
+        .iter()
+        .map(|name| {
+            fields
+                .get_key_value(name.as_str().unwrap())
+                .unwrap()
+                .0
+                .as_str()
+        })
+        .collect();
+    assert_eq!(required.len(), fields.len());
+    for name in fields.keys() {
+        assert!(!schema["properties"][name].is_null(), "{name}");
+    }
+}
+
+#[test]
+fn the_page_needs_nothing_from_elsewhere() {
+    let page = get("/docs/");
+    assert_eq!(page.status, 200);
+    for attribute in ["src=\"http", "href=\"http", "src=\"//", "href=\"//"] {
+        assert!(!page.body.contains(attribute), "{}", page.body);
+    }
+    let configuration = get("/docs/swagger-initializer.js");
+    assert!(
+        configuration.body.contains("/openapi.json"),
+        "{}",
+        configuration.body
+    );
+    assert_eq!(get("/docs/swagger-ui-bundle.js").status, 200);
+}
