@@ -41,6 +41,10 @@ pub(crate) enum CliError {
     Service(#[from] akidb_server::ServiceError),
     #[error(transparent)]
     Serve(#[from] akidb_server::ServeError),
+    #[error(transparent)]
+    Settings(#[from] akidb_server::SettingsError),
+    #[error(transparent)]
+    Telemetry(#[from] akidb_server::TelemetryError),
     #[error("the threads that answer can't be started")]
     Runtime(#[source] std::io::Error),
     #[error("no backend runs this model: {0}")]
@@ -109,6 +113,8 @@ impl CliError {
             Self::Embed(error) if is_usage(error) => ExitCode::from(2),
             Self::Models(error) if error.is_usage() => ExitCode::from(2),
             Self::Serve(error) if error.is_usage() => ExitCode::from(2),
+            Self::Settings(_) | Self::Telemetry(_) => ExitCode::from(2),
+            Self::Service(akidb_server::ServiceError::Settings(_)) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }
@@ -149,8 +155,12 @@ impl CliError {
                 _ => None,
             },
             Self::Serve(error) => error.hint(),
+            Self::Settings(_) => {
+                Some("akidb-embed serve --print-config shows all settings".to_owned())
+            }
             Self::Service(_)
             | Self::Runtime(_)
+            | Self::Telemetry(_)
             | Self::Inspect(_)
             | Self::Read { .. }
             | Self::Write { .. }

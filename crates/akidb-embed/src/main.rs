@@ -24,25 +24,24 @@ use crate::error::CliError;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let level = match env::AKIDB_LOG
-        .get()
-        .map(|level| level.parse::<LevelFilter>())
-    {
-        None => LevelFilter::WARN,
-        Some(Ok(level)) => level,
-        Some(Err(error)) => {
+    let level = env::AKIDB_LOG.get().map(|level| level.parse());
+    let level: Option<LevelFilter> = match level.transpose() {
+        Ok(level) => level,
+        Err(error) => {
             let name = env::AKIDB_LOG.name;
             return CliError::Usage(format!("{name}: {error}")).report();
         }
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .without_time()
-        .init();
-    match commands::run(cli.command) {
+    if !cli.command.logs_itself() {
+        tracing_subscriber::fmt()
+            .with_max_level(level.unwrap_or(LevelFilter::WARN))
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_target(false)
+            .without_time()
+            .init();
+    }
+    match commands::run(cli.command, level) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.report(),
     }

@@ -79,7 +79,8 @@ pub const AKIDB_ISA: Variable = Variable {
 /// How much is logged.
 pub const AKIDB_LOG: Variable = Variable {
     name: "AKIDB_LOG",
-    doc: "Log level on stderr: off, error, warn, info, debug or trace (default: warn)",
+    doc: "Log level on stderr: off, error, warn, info, debug or trace \
+          (default: warn; serve: info)",
 };
 
 /// ONNX Runtime's library.

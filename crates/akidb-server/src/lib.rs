@@ -12,10 +12,16 @@ mod lifecycle;
 mod server;
 mod service;
 mod settings;
+mod telemetry;
+#[cfg(feature = "otlp")]
+mod traces;
 
 pub use http::router;
-pub use server::{ServeError, Server, serve};
+pub use server::{ServeError, Server, TlsError, serve};
 pub use service::{
     Class, EmbedAnswer, EmbedRequest, EmbeddingService, ModelFacts, ServiceError, Timing,
 };
-pub use settings::{ModelSettings, Settings};
+pub use settings::{
+    Layers, LogFormat, ModelSettings, Origin, SETTINGS, Setting, Settings, SettingsError, VARIABLES,
+};
+pub use telemetry::{Telemetry, TelemetryError};

@@ -1,10 +1,17 @@
 //! Everything that can be set, with its defaults.
 
+mod kinds;
+mod layers;
+mod table;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use akidb_embedding::EmbedderBuilder;
+
+pub use layers::{Layers, Origin, SettingsError};
+pub use table::{SETTINGS, Setting, VARIABLES};
 
 /// How the server runs.
 #[derive(Debug, Clone)]
@@ -24,10 +31,16 @@ pub struct Settings {
 
     /// Path of a Unix socket to listen on instead of an address.
     pub unix_socket: Option<PathBuf>,
+    /// Certificate chain in PEM; with it and its key, the server listens with TLS.
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key in PEM.
+    pub tls_key: Option<PathBuf>,
     /// Most connections at a time; more wait.
     pub max_connections: usize,
     /// How long a connection's first request, or the head of any request, may take to come.
     pub header_timeout: Duration,
+    /// How long a request's body may take to come.
+    pub body_timeout: Duration,
     /// How long a connection without a request stays open.
     pub keep_alive: Duration,
     /// How long connections are accepted after the process was told to stop, while
@@ -35,6 +48,24 @@ pub struct Settings {
     pub drain_delay: Duration,
     /// How long accepted requests have to finish then.
     pub drain_timeout: Duration,
+    /// File of the keys that clients must have; without it, everybody is answered.
+    pub api_keys: Option<PathBuf>,
+    /// Origins whose pages may ask from within a browser, `*` for all.
+    pub cors_origins: Vec<String>,
+    /// How log lines are written.
+    pub log_format: LogFormat,
+    /// OpenTelemetry collector that traces are sent to, by gRPC.
+    pub otlp_endpoint: Option<String>,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON object a line.
+    Json,
 }
 
 /// One model and how it is run.
@@ -57,11 +88,18 @@ impl Default for Settings {
             interactive_inputs: 32,
 
             unix_socket: None,
+            tls_cert: None,
+            tls_key: None,
             max_connections: 4_096,
             header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(75),
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
+            api_keys: None,
+            cors_origins: Vec::new(),
+            log_format: LogFormat::Human,
+            otlp_endpoint: None,
         }
     }
 }

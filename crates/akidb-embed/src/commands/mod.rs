@@ -12,6 +12,7 @@ mod validate;
 mod verify;
 
 use clap::Subcommand;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::error::CliError;
 
@@ -40,8 +41,15 @@ pub(crate) enum Command {
     Serve(serve::ServeArgs),
 }
 
-/// Runs one command.
-pub(crate) fn run(command: Command) -> Result<(), CliError> {
+impl Command {
+    /// Whether it sees to its log lines itself.
+    pub(crate) fn logs_itself(&self) -> bool {
+        matches!(self, Self::Serve(_))
+    }
+}
+
+/// Runs one command; `level` is the log level, where the user names one.
+pub(crate) fn run(command: Command, level: Option<LevelFilter>) -> Result<(), CliError> {
     match command {
         Command::Embed(args) => embed::run(&args),
         Command::Similarity(args) => similarity::run(&args),
@@ -52,6 +60,6 @@ pub(crate) fn run(command: Command) -> Result<(), CliError> {
         Command::Verify(args) => verify::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Optimize(args) => optimize::run(&args),
-        Command::Serve(args) => serve::run(&args),
+        Command::Serve(args) => serve::run(&args, level),
     }
 }

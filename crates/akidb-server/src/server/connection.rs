@@ -52,7 +52,14 @@ impl Connection {
 
     pub(crate) async fn serve(self, stream: Stream) {
         match stream {
-            Stream::Tcp(stream, peer) => self.run(stream, Some(Peer(peer))).await,
+            Stream::Tcp(stream, peer, None) => self.run(stream, Some(Peer(peer))).await,
+            Stream::Tcp(stream, peer, Some(tls)) => {
+                match tokio::time::timeout(self.header_timeout, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => self.run(stream, Some(Peer(peer))).await,
+                    Ok(Err(error)) => tracing::debug!(%error, %peer, "no TLS connection"),
+                    Err(_) => tracing::debug!(%peer, "no TLS connection in time"),
+                }
+            }
             #[cfg(unix)]
             Stream::Unix(stream) => self.run(stream, None).await,
         }

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::tls::TlsError;
 use crate::service::ServiceError;
 
 /// Why the server doesn't run.
@@ -26,6 +27,12 @@ pub enum ServeError {
         /// Why.
         source: io::Error,
     },
+    /// There is a certificate without a key, or a key without a certificate.
+    #[error("TLS needs a certificate and its key, only one of them is given")]
+    HalfOfTls,
+    /// The server can't prove itself.
+    #[error("can't listen with TLS")]
+    Tls(#[from] TlsError),
     /// The default model can't be used.
     #[error(transparent)]
     Service(#[from] ServiceError),
@@ -37,7 +44,11 @@ impl ServeError {
         let (source, other) = match self {
             Self::Listen { source, .. } => (source, "another --port"),
             Self::UnixSocket { source, .. } => (source, "another --unix-socket"),
-            Self::Service(_) => return None,
+            Self::HalfOfTls => return Some("give both --tls-cert and --tls-key".to_owned()),
+            Self::Tls(TlsError::Pem { .. }) => {
+                return Some("a PEM file has lines that start with -----BEGIN".to_owned());
+            }
+            Self::Tls(_) | Self::Service(_) => return None,
         };
         Some(match source.kind() {
             io::ErrorKind::AddrInUse => {

@@ -4,11 +4,15 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use std::sync::Arc;
+
 use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
+use tokio_rustls::TlsAcceptor;
 
 use super::error::ServeError;
+use super::tls::Tls;
 use crate::settings::Settings;
 
 /// Where connections come from.
@@ -17,6 +21,7 @@ pub(crate) enum Listener {
     Tcp {
         listener: TcpListener,
         address: SocketAddr,
+        tls: Option<Arc<Tls>>,
     },
     #[cfg(unix)]
     Unix {
@@ -26,9 +31,8 @@ pub(crate) enum Listener {
 }
 
 /// One connection.
-#[derive(Debug)]
 pub(crate) enum Stream {
-    Tcp(TcpStream, SocketAddr),
+    Tcp(TcpStream, SocketAddr, Option<TlsAcceptor>),
     #[cfg(unix)]
     Unix(UnixStream),
 }
@@ -41,13 +45,22 @@ impl Listener {
                 source,
             });
         }
+        let tls = match (&settings.tls_cert, &settings.tls_key) {
+            (Some(cert), Some(key)) => Some(Arc::new(Tls::read(cert, key)?)),
+            (None, None) => None,
+            _ => return Err(ServeError::HalfOfTls),
+        };
         let failed = |source| ServeError::Listen {
             address: settings.address,
             source,
         };
         let listener = TcpListener::bind(settings.address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self::Tcp { listener, address })
+        Ok(Self::Tcp {
+            listener,
+            address,
+            tls,
+        })
     }
 
     #[cfg(unix)]
@@ -73,13 +86,21 @@ impl Listener {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Reads the certificate anew, where there is one.
+    pub(crate) fn refresh(&self) {
+        if let Self::Tcp { tls: Some(tls), .. } = self {
+            tls.refresh();
+        }
+    }
+
     pub(crate) async fn accept(&self) -> io::Result<Stream> {
         match self {
-            Self::Tcp { listener, .. } => {
+            Self::Tcp { listener, tls, .. } => {
                 let (stream, peer) = listener.accept().await?;
                 // Answers are written whole: nothing is gained by waiting for more.
                 stream.set_nodelay(true)?;
-                Ok(Stream::Tcp(stream, peer))
+                let tls = tls.as_ref().map(|tls| tls.acceptor());
+                Ok(Stream::Tcp(stream, peer, tls))
             }
             #[cfg(unix)]
             Self::Unix { listener, .. } => Ok(Stream::Unix(listener.accept().await?.0)),
@@ -90,7 +111,10 @@ impl Listener {
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { address, .. } => write!(f, "http://{address}"),
+            Self::Tcp { address, tls, .. } => {
+                let scheme = if tls.is_some() { "https" } else { "http" };
+                write!(f, "{scheme}://{address}")
+            }
             #[cfg(unix)]
             Self::Unix { path, .. } => write!(f, "{}", path.display()),
         }

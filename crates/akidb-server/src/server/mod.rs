@@ -5,6 +5,7 @@ mod connection;
 mod error;
 mod listener;
 mod signals;
+mod tls;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
 pub use error::ServeError;
+pub use tls::TlsError;
 
 use crate::http::routes;
 use crate::lifecycle::{Lifecycle, Phase};
@@ -57,6 +59,16 @@ impl Server {
     /// Where it listens: an URL, or the path of a Unix socket.
     pub fn address(&self) -> String {
         self.listener.to_string()
+    }
+
+    /// Ends when the default model is loaded; never where that fails.
+    pub fn ready(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut lifecycle = self.lifecycle.subscribe();
+        async move {
+            if lifecycle.wait_for(|phase| *phase == Phase::Ready).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// The service that it puts on the network.
@@ -109,6 +121,7 @@ impl Server {
         tokio::select! {
             () = accepting => {}
             loaded = load(&self.service, &lifecycle) => loaded?,
+            () = self.refresh() => {}
             () = drain => {}
             () = &mut now => return Ok(()),
         }
@@ -150,6 +163,15 @@ impl Server {
                 }
                 Err(error) => self.accept_failed(&error).await,
             }
+        }
+    }
+
+    /// Reads anew what may change while the server runs; doesn't end.
+    async fn refresh(&self) {
+        let mut signal = signals::Refresh::listen();
+        loop {
+            signal.next().await;
+            self.listener.refresh();
         }
     }
 

@@ -1,0 +1,109 @@
+//! TLS from PEM files.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{self, ServerConfig};
+
+/// Why a certificate or its key can't be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A file can't be read, or holds no PEM of that kind.
+    #[error("{} holds no {what} in PEM", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What was looked for.
+        what: &'static str,
+        /// Why it isn't there.
+        source: pem::Error,
+    },
+    /// Certificate and key don't make an identity.
+    #[error("{} and {} don't belong together or can't be used", cert.display(), key.display())]
+    Identity {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+}
+
+/// What the server proves itself with.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    cert: PathBuf,
+    key: PathBuf,
+    current: RwLock<Arc<ServerConfig>>,
+}
+
+impl Tls {
+    pub(crate) fn read(cert: &Path, key: &Path) -> Result<Self, TlsError> {
+        Ok(Self {
+            cert: cert.to_owned(),
+            key: key.to_owned(),
+            current: RwLock::new(Arc::new(config(cert, key)?)),
+        })
+    }
+
+    /// Reads the files anew; keeps what it has where they can't be used.
+    pub(crate) fn refresh(&self) {
+        match config(&self.cert, &self.key) {
+            Ok(config) => {
+                let mut current = match self.current.write() {
+                    Ok(current) => current,
+                    Err(poisoned) => poisoned.into_inner(),
+                };
+                *current = Arc::new(config);
+                tracing::info!(cert = %self.cert.display(), "the certificate was read anew");
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "the certificate stays as it was");
+            }
+        }
+    }
+
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        let current = match self.current.read() {
+            Ok(current) => Arc::clone(&current),
+            Err(poisoned) => Arc::clone(&poisoned.into_inner()),
+        };
+        TlsAcceptor::from(current)
+    }
+}
+
+fn config(cert: &Path, key: &Path) -> Result<ServerConfig, TlsError> {
+    let pem = |path: &Path, what| {
+        let path = path.to_owned();
+        move |source| TlsError::Pem { path, what, source }
+    };
+    let certificate = "certificate";
+    let chain = CertificateDer::pem_file_iter(cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(pem(cert, certificate))?;
+    if chain.is_empty() {
+        return Err(pem(cert, certificate)(pem::Error::NoItemsFound));
+    }
+    let private = PrivateKeyDer::from_pem_file(key).map_err(pem(key, "private key"))?;
+    let identity = |source| TlsError::Identity {
+        cert: cert.to_owned(),
+        key: key.to_owned(),
+        source,
+    };
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(identity)?
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .map_err(identity)?;
+    // gRPC's clients ask for HTTP/2 here.
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}

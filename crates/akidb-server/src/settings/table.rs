@@ -1,0 +1,169 @@
+//! All settings by name: as flags, in the environment and in the settings file.
+
+use super::Settings;
+use super::kinds::{
+    Address, Count, File, Format, Kind, List, Port, Time, Url,
+};
+
+/// A setting by its name.
+#[derive(Debug)]
+pub struct Setting {
+    /// In the settings file; flags have dashes instead of underscores.
+    pub name: &'static str,
+    /// Which settings it stands among.
+    pub part: &'static str,
+    /// What its value is.
+    pub value: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+    /// Whether there may be several values.
+    pub list: bool,
+    pub(super) set: fn(&mut Settings, &str) -> Result<(), String>,
+    pub(super) get: fn(&Settings) -> Option<toml::Value>,
+}
+
+macro_rules! setting {
+    ($name:ident, $kind:ident, $part:ident, $doc:literal) => {
+        setting!($name, $kind, $part, $doc, |settings| settings.$name)
+    };
+    ($name:ident, $kind:ident, $part:ident, $doc:literal, |$settings:ident| $place:expr) => {
+        Setting {
+            name: stringify!($name),
+            part: $part,
+            value: $kind::VALUE,
+            doc: $doc,
+            list: false,
+            set: |$settings, text| {
+                $place = $kind::read(text)?;
+                Ok(())
+            },
+            get: |$settings| $kind::show(&$place),
+        }
+    };
+}
+
+const LISTENING: &str = "Listening";
+const ACCESS: &str = "Access";
+const LIMITS: &str = "Limits";
+const STOPPING: &str = "Stopping";
+const WATCHING: &str = "Watching";
+
+/// All of them, in the order in which help shows them.
+pub static SETTINGS: &[Setting] = &[
+    Setting {
+        name: "host",
+        part: LISTENING,
+        value: Address::VALUE,
+        doc: "Address to listen on",
+        list: false,
+        set: |settings, text| {
+            settings.address.set_ip(Address::read(text)?);
+            Ok(())
+        },
+        get: |settings| Address::show(&settings.address.ip()),
+    },
+    Setting {
+        name: "port",
+        part: LISTENING,
+        value: Port::VALUE,
+        doc: "Port to listen on, HTTP and gRPC alike; 0: one that is free",
+        list: false,
+        set: |settings, text| {
+            settings.address.set_port(Port::read(text)?);
+            Ok(())
+        },
+        get: |settings| Port::show(&settings.address.port()),
+    },
+    setting!(
+        unix_socket,
+        File,
+        LISTENING,
+        "Listen on this Unix socket instead of a port"
+    ),
+    setting!(
+        tls_cert,
+        File,
+        LISTENING,
+        "Certificate chain in PEM: listen with TLS; read anew on SIGHUP"
+    ),
+    setting!(tls_key, File, LISTENING, "Private key of the certificate, in PEM"),
+    setting!(
+        max_connections,
+        Count,
+        LISTENING,
+        "Most connections at a time; more wait"
+    ),
+    setting!(
+        header_timeout,
+        Time,
+        LISTENING,
+        "How long the head of a request may take to come"
+    ),
+    setting!(
+        body_timeout,
+        Time,
+        LISTENING,
+        "How long the body of a request may take to come"
+    ),
+    setting!(
+        keep_alive,
+        Time,
+        LISTENING,
+        "How long a connection without a request stays open"
+    ),
+    setting!(
+        api_keys,
+        File,
+        ACCESS,
+        "File of the keys that clients must have, one a line, as name:key or key; without it, \
+         everybody is answered; read anew when it changes"
+    ),
+    Setting {
+        list: true,
+        ..setting!(
+            cors_origins,
+            List,
+            ACCESS,
+            "Origins whose pages may ask from within a browser, * for all"
+        )
+    },
+    setting!(
+        drain_delay,
+        Time,
+        STOPPING,
+        "How long connections are still accepted after SIGTERM, while /health/ready says 503"
+    ),
+    setting!(
+        drain_timeout,
+        Time,
+        STOPPING,
+        "How long accepted requests have to finish after that"
+    ),
+    setting!(log_format, Format, WATCHING, "How log lines are written"),
+    setting!(
+        otlp_endpoint,
+        Url,
+        WATCHING,
+        "OpenTelemetry collector that traces are sent to, by gRPC"
+    ),
+];
+
+impl Setting {
+    /// The environment variable.
+    pub fn variable(&self) -> String {
+        format!("{VARIABLES}{}", self.name.to_ascii_uppercase())
+    }
+
+    /// The flag, without its dashes.
+    pub fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    /// Its value among these settings.
+    pub fn show(&self, settings: &Settings) -> Option<toml::Value> {
+        (self.get)(settings)
+    }
+}
+
+/// What the names of environment variables start with.
+pub const VARIABLES: &str = "AKIDB_SERVE_";
