@@ -13,8 +13,8 @@ use crate::tokenizer::TextTokenizer;
 /// Chooses a model and how to run it. See [`Embedder::builder`].
 #[derive(Debug, Clone, Default)]
 pub struct EmbedderBuilder {
-    model: Option<String>,
-    variant: Option<String>,
+    pub(crate) model: Option<String>,
+    pub(crate) variant: Option<String>,
     options: BackendOptions,
 }
 

@@ -9,6 +9,7 @@
 
 mod backend;
 mod builder;
+mod description;
 pub mod diagnostics;
 mod distinct;
 mod embedder;
@@ -28,6 +29,7 @@ mod vectors;
 
 pub use backend::{BackendChoice, Precision, has_bf16};
 pub use builder::EmbedderBuilder;
+pub use description::ModelDescription;
 pub use embedder::Embedder;
 pub use error::EmbedError;
 pub use model::{BUILTIN_MODEL, model_store};
