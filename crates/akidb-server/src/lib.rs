@@ -19,7 +19,8 @@ mod traces;
 pub use http::router;
 pub use server::{ServeError, Server, TlsError, serve};
 pub use service::{
-    Class, EmbedAnswer, EmbedRequest, EmbeddingService, ModelFacts, ServiceError, Timing,
+    Class, ClassStats, EmbedAnswer, EmbedRequest, EmbeddingService, ModelFacts, ModelStatus,
+    ServiceError, Stats, Timing,
 };
 pub use settings::{
     Layers, LogFormat, ModelSettings, Origin, SETTINGS, Setting, Settings, SettingsError, VARIABLES,

@@ -20,7 +20,7 @@ pub struct Settings {
     pub address: SocketAddr,
     /// The models, at least one; the first answers requests that name none.
     pub models: Vec<ModelSettings>,
-    /// Most tokens of one pass of a model.
+    /// Most tokens of one pass of a model, long texts counted as more.
     pub max_batch_tokens: usize,
     /// Most texts of one request.
     pub max_client_batch_size: usize,
@@ -56,6 +56,22 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// OpenTelemetry collector that traces are sent to, by gRPC.
     pub otlp_endpoint: Option<String>,
+
+    /// How long a pass of several texts should take: what comes meanwhile waits for its end.
+    pub max_pass_time: Duration,
+    /// Longest expected wait in the queue: who would wait longer is refused at once.
+    pub max_wait: Duration,
+    /// How long a request may take; it is given up then.
+    pub request_timeout: Duration,
+    /// Most bytes of all accepted requests' texts and vectors. One request alone may have more.
+    pub max_queue_bytes: usize,
+    /// Bytes for vectors of texts that may come again; 0 for none.
+    pub result_cache_bytes: usize,
+    /// Most bytes of the weights that are loaded at a time, by the size of their files; without it,
+    /// all models stay loaded.
+    pub model_memory: Option<u64>,
+    /// Whether the first model is loaded before the server is ready.
+    pub preload: bool,
 }
 
 /// How log lines are written.
@@ -100,6 +116,14 @@ impl Default for Settings {
             cors_origins: Vec::new(),
             log_format: LogFormat::Human,
             otlp_endpoint: None,
+
+            max_pass_time: Duration::from_millis(150),
+            max_wait: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(60),
+            max_queue_bytes: 256 << 20,
+            result_cache_bytes: 0,
+            model_memory: None,
+            preload: true,
         }
     }
 }

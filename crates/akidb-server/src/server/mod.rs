@@ -211,7 +211,7 @@ async fn load(
     service: &EmbeddingService,
     lifecycle: &watch::Sender<Phase>,
 ) -> Result<(), ServeError> {
-    service.model_facts(None).await?;
+    service.preload().await?;
     lifecycle.send_if_modified(|phase| {
         let starting = *phase == Phase::Starting;
         if starting {

@@ -31,6 +31,12 @@ pub enum ServiceError {
     /// The texts or options don't fit the model, or the model fails on them.
     #[error(transparent)]
     Embed(Arc<EmbedError>),
+    /// The model's code has a fault.
+    #[error("the model failed unexpectedly: {message}")]
+    Panicked {
+        /// What was said of it.
+        message: Arc<str>,
+    },
     /// More texts than one request may have.
     #[error("{inputs} inputs are more than the {most} that one request may have")]
     TooManyInputs {
@@ -51,6 +57,23 @@ pub enum ServiceError {
     /// The server is stopping, or the thread that does the work has ended.
     #[error("the server is stopping")]
     Stopped,
+}
+
+impl ServiceError {
+    /// Its name in metrics.
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::Settings(_) => "settings",
+            Self::ModelNotFound { .. } => "model_not_found",
+            Self::Load { .. } => "load",
+            Self::Embed(_) => "embed",
+            Self::Panicked { .. } => "panic",
+            Self::TooManyInputs { .. } => "too_many_inputs",
+            Self::Overloaded { .. } => "overloaded",
+            Self::DeadlineExceeded => "deadline",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 impl From<EmbedError> for ServiceError {

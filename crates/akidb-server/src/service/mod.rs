@@ -1,29 +1,47 @@
 //! What every interface calls: texts in, vectors out, whoever asks and in whatever words.
 
+mod check;
 mod error;
 mod models;
 mod request;
 mod schedule;
+mod stats;
+mod tokenize;
 mod tokens;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use metrics::counter;
+use tokio::sync::RwLock;
 
 pub use error::ServiceError;
-pub use models::ModelFacts;
+pub use models::{ModelFacts, ModelStatus};
 pub use request::{Class, EmbedAnswer, EmbedRequest, Timing};
+pub use schedule::ClassStats;
+pub use stats::Stats;
 
 use akidb_embedding::{Embedding, Tokens};
 
 use crate::settings::Settings;
-use models::Models;
-use schedule::Work;
+use models::{Model, Models};
+use schedule::{Done, PassLimits, Scheduler, State, Work};
+use tokenize::Tokenizing;
 
-/// The models, their queues and their limits.
+/// What a text's vectors take beside its bytes, while it is answered, for each value of a vector.
+const BYTES_PER_VALUE: usize = 2 * size_of::<f32>();
+
+/// The models, the queue before them and its limits.
 #[derive(Debug)]
 pub struct EmbeddingService {
     settings: Settings,
-    models: Models,
+    models: Arc<Models>,
+    scheduler: Arc<Scheduler>,
+    tokenizing: Tokenizing,
+    draining: AtomicBool,
+    /// Each request holds it for reading.
+    running: RwLock<()>,
 }
 
 impl EmbeddingService {
@@ -31,10 +49,24 @@ impl EmbeddingService {
     /// for.
     ///
     /// # Errors
-    /// When the settings contradict each other.
+    /// When the settings contradict each other, or there is no such model.
     pub fn new(settings: Settings) -> Result<Self, ServiceError> {
-        let models = Models::new(&settings)?;
-        Ok(Self { settings, models })
+        check::check(&settings)?;
+        let limits = PassLimits {
+            tokens: settings.max_batch_tokens,
+            time: settings.max_pass_time,
+        };
+        let scheduler = Scheduler::start(limits, settings.result_cache_bytes)?;
+        let scheduler = Arc::new(scheduler);
+        let models = Models::new(&settings, Arc::clone(&scheduler))?;
+        Ok(Self {
+            models: Arc::new(models),
+            scheduler,
+            tokenizing: Tokenizing::new(settings.max_queue_bytes),
+            draining: AtomicBool::new(false),
+            running: RwLock::new(()),
+            settings,
+        })
     }
 
     /// The settings it runs with.
@@ -47,6 +79,11 @@ impl EmbeddingService {
         self.models.names()
     }
 
+    /// What is known of the models without loading them, the default one first.
+    pub fn models(&self) -> Vec<ModelStatus> {
+        self.models.status()
+    }
+
     /// What is known of a model, or of the default one; loads it.
     ///
     /// # Errors
@@ -55,48 +92,131 @@ impl EmbeddingService {
         Ok(self.models.get(model).await?.facts())
     }
 
+    /// Loads the default model, where the settings say so, and runs it once.
+    ///
+    /// # Errors
+    /// When it doesn't load.
+    pub async fn preload(&self) -> Result<(), ServiceError> {
+        if self.settings.preload {
+            self.models.get(None).await?;
+        }
+        Ok(())
+    }
+
+    /// Refuses further requests and waits for the end of those that were accepted.
+    pub async fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        drop(self.running.write().await);
+    }
+
+    /// Whether further requests are refused because the server stops.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// What the service has to do and does.
+    pub fn stats(&self) -> Stats {
+        Stats::new(
+            self.scheduler.stats(),
+            &self.models,
+            self.tokenizing.bytes(),
+        )
+    }
+
     /// Embeds a request's texts.
+    ///
+    /// When the future is dropped, what nobody else waits for isn't computed.
     ///
     /// # Errors
     /// When the request can't be fulfilled as it is, the server has too much to do or stops, or the
     /// model fails. One text that can't be embedded fails its request, and the error names it.
     pub async fn embed(&self, request: EmbedRequest) -> Result<EmbedAnswer, ServiceError> {
+        let answer = self.within_deadline(request).await;
+        if let Err(error) = &answer {
+            counter!("akidb_errors_total", "cause" => error.cause()).increment(1);
+        }
+        answer
+    }
+
+    async fn within_deadline(&self, request: EmbedRequest) -> Result<EmbedAnswer, ServiceError> {
+        let _running = match self.running.try_read() {
+            Ok(running) if !self.is_draining() => running,
+            _ => return Err(ServiceError::Stopped),
+        };
         let start = Instant::now();
+        let latest = start.checked_add(self.settings.request_timeout);
+        let Some(deadline) = [latest, request.deadline].into_iter().flatten().min() else {
+            return self.answer(request, start, None).await;
+        };
+        let answer = self.answer(request, start, Some(deadline));
+        tokio::time::timeout_at(deadline.into(), answer)
+            .await
+            .unwrap_or(Err(ServiceError::DeadlineExceeded))
+    }
+
+    async fn answer(
+        &self,
+        request: EmbedRequest,
+        start: Instant,
+        deadline: Option<Instant>,
+    ) -> Result<EmbedAnswer, ServiceError> {
+        let EmbedRequest {
+            model,
+            inputs,
+            options,
+            class,
+            client,
+            deadline: _,
+        } = request;
         let most = self.settings.max_client_batch_size;
-        if request.inputs.len() > most {
+        if inputs.len() > most {
             return Err(ServiceError::TooManyInputs {
-                inputs: request.inputs.len(),
+                inputs: inputs.len(),
                 most,
             });
         }
-        let model = self.models.get(request.model.as_deref()).await?;
-        let EmbedRequest {
-            inputs, options, ..
-        } = request;
+        let model = self.models.get(model.as_deref()).await?;
         let provenance = Arc::new(model.embedder.provenance(&options)?);
 
-        // Tokenizing a long request takes milliseconds: not on a thread that serves connections.
-        let embedder = Arc::clone(&model.embedder);
-        let tokenize = options.clone();
-        let texts: Vec<Tokens> = tokio::task::spawn_blocking(move || {
-            let texts = embedder.tokenize(&inputs, &tokenize)?;
-            texts.into_iter().collect::<Result<_, _>>()
-        })
-        .await
-        .map_err(|_| ServiceError::Stopped)??;
+        let time_left = || deadline.map(|end| end.saturating_duration_since(Instant::now()));
+        let max_wait = time_left().map_or(self.settings.max_wait, |left| {
+            left.min(self.settings.max_wait)
+        });
+        let wait = self.scheduler.expected_wait(class, &client);
+        if wait > max_wait {
+            return Err(ServiceError::Overloaded {
+                retry_after: wait - max_wait,
+            });
+        }
+        let vectors = inputs.len() * model.embedder.dimension() * BYTES_PER_VALUE;
+        let texts: usize = inputs.iter().map(tokenize::bytes).sum();
+        let reserved = self.tokenizing.reserve(texts.saturating_add(vectors));
+        let _reserved = reserved.ok_or(ServiceError::Overloaded {
+            retry_after: wait.max(Duration::from_secs(1)),
+        })?;
+
+        let texts = self.tokenizing.run(&model.embedder, inputs, &options);
+        let texts: Vec<Tokens> = texts.await?;
         let tokenized = Instant::now();
 
         let seen: Vec<(usize, bool)> = texts.iter().map(|t| (t.ids.len(), t.truncated)).collect();
-        let done = model
-            .queue
-            .run(Work {
-                texts: texts.into_iter().map(|t| t.ids).collect(),
-                instruction: provenance.instruction.clone(),
-            })
-            .await?;
+        let texts: Vec<Arc<[u32]>> = texts.into_iter().map(|text| text.ids.into()).collect();
+        let known = texts.iter().map(|ids| self.scheduler.known(model.id, ids));
+        let known: Vec<Option<State>> = known.collect();
+        record(&model, &known, &seen);
+        let work = Work {
+            model: model.id,
+            texts,
+            known,
+            instruction: provenance.instruction.as_str().into(),
+            class,
+            client,
+            max_wait,
+        };
+        let Done { states, started } = self.scheduler.run(work).await?;
         let embeddings = seen
             .iter()
-            .zip(&done.states)
+            .zip(&states)
             .enumerate()
             .map(|(index, (&(tokens, truncated), state))| {
                 let values = model
@@ -110,15 +230,27 @@ impl EmbeddingService {
                 })
             })
             .collect::<Result<_, ServiceError>>()?;
+        let started = started.unwrap_or(tokenized);
         Ok(EmbedAnswer {
             embeddings,
             total_tokens: seen.iter().map(|(tokens, _)| tokens).sum(),
             provenance,
             timing: Timing {
                 tokenize: tokenized - start,
-                queue: done.started.saturating_duration_since(tokenized),
-                compute: done.started.elapsed(),
+                queue: started.saturating_duration_since(tokenized),
+                compute: started.elapsed(),
             },
         })
     }
+}
+
+fn record(model: &Model, known: &[Option<State>], seen: &[(usize, bool)]) {
+    let count = |name, count: usize| {
+        if count > 0 {
+            counter!(name, "model" => Arc::clone(&model.name)).increment(count as u64);
+        }
+    };
+    let truncated = seen.iter().filter(|(_, truncated)| *truncated).count();
+    count("akidb_truncated_texts_total", truncated);
+    count("akidb_cached_texts_total", known.iter().flatten().count());
 }

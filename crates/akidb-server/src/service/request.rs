@@ -15,6 +15,16 @@ pub enum Class {
     Bulk,
 }
 
+impl Class {
+    /// Its name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Interactive => "interactive",
+            Self::Bulk => "bulk",
+        }
+    }
+}
+
 /// Texts to embed, and for whom.
 #[derive(Debug, Clone)]
 pub struct EmbedRequest {

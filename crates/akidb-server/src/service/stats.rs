@@ -1,0 +1,34 @@
+//! What the service has to do and does, in numbers.
+
+use super::models::{ModelStatus, Models};
+use super::schedule::{ClassStats, ScheduleStats};
+
+/// What the service has to do and does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stats {
+    /// What waits for interactive requests.
+    pub interactive: ClassStats,
+    /// What waits for bulk requests alone.
+    pub bulk: ClassStats,
+    /// Tokens computed a second, over the last ten seconds.
+    pub tokens_per_second: f64,
+    /// Bytes of accepted requests' texts and vectors.
+    pub queue_bytes: usize,
+    /// Bytes of vectors that are kept for texts that may come again.
+    pub cached_bytes: u64,
+    /// The models, the default one first.
+    pub models: Vec<ModelStatus>,
+}
+
+impl Stats {
+    pub(super) fn new(schedule: ScheduleStats, models: &Models, queue_bytes: usize) -> Self {
+        Self {
+            interactive: schedule.interactive,
+            bulk: schedule.bulk,
+            tokens_per_second: schedule.tokens_per_second,
+            queue_bytes,
+            cached_bytes: schedule.cached_bytes,
+            models: models.status(),
+        }
+    }
+}
