@@ -28,4 +28,24 @@ pub trait Backend: Send + Sync {
     /// When `out` has the wrong length, a text is empty or longer than the model allows, a token
     /// id is outside the vocabulary, or the model fails to run. `out` is then unspecified.
     fn forward(&self, batch: &TokenBatch, out: &mut [f32]) -> Result<(), BackendError>;
+
+    /// Writes the hidden state of every token of `batch`, nothing pooled.
+    ///
+    /// `out` is `[batch.total_tokens(), info().hidden_size]`, row-major f32; else as
+    /// [`Self::forward`].
+    ///
+    /// # Errors
+    /// As [`Self::forward`], and where the backend doesn't do that
+    /// ([`BackendErrorKind::UnsupportedModel`]).
+    fn forward_all(&self, batch: &TokenBatch, out: &mut [f32]) -> Result<(), BackendError> {
+        let _ = (batch, out);
+        let message = format!(
+            "the {} backend gives one state a text, not one a token",
+            self.info().backend
+        );
+        Err(BackendError::new(
+            BackendErrorKind::UnsupportedModel,
+            message,
+        ))
+    }
 }

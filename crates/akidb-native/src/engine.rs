@@ -12,6 +12,7 @@ use crate::cache::PackedCache;
 use crate::dims::Dims;
 use crate::error::EngineError;
 use crate::forward::Model;
+use crate::layout::Wanted;
 use crate::pool::Pool;
 use crate::prefix::{Prefix, Prefixes};
 use crate::rotary::RotaryTable;
@@ -134,14 +135,15 @@ impl Engine {
         })
     }
 
-    fn check(&self, batch: &TokenBatch, out: &[f32]) -> Result<(), EngineError> {
+    /// `out` must have room for `rows` states.
+    fn check(&self, batch: &TokenBatch, rows: usize, out: &[f32]) -> Result<(), EngineError> {
         let dims = &self.model.dims;
-        let (texts, hidden_size) = (batch.len(), dims.hidden_size);
-        if texts.checked_mul(hidden_size) != Some(out.len()) {
+        let hidden_size = dims.hidden_size;
+        if rows.checked_mul(hidden_size) != Some(out.len()) {
             let actual = out.len();
             return Err(EngineError::Output {
                 actual,
-                texts,
+                rows,
                 hidden_size,
             });
         }
@@ -166,7 +168,7 @@ impl Engine {
     }
 
     fn run(&self, batch: &TokenBatch, out: &mut [f32]) -> Result<(), EngineError> {
-        self.check(batch, out)?;
+        self.check(batch, batch.len(), out)?;
         let texts: Vec<&[u32]> = batch.iter().collect();
         let prefix = self.prefix(batch)?;
         let prefix = prefix.as_deref();
@@ -174,13 +176,38 @@ impl Engine {
         for pass in passes(&texts) {
             let out = &mut out[pass.start * width..pass.end * width];
             let mut workspace = self.workspace();
-            self.model
-                .forward(&texts[pass.clone()], prefix, &mut workspace, out)?;
-            if texts[pass].iter().any(|text| text.len() > MAX_BATCH_TOKENS) {
-                *workspace = Workspace::new(self.model.isa, self.model.pool.threads());
-            }
+            self.model.forward(
+                &texts[pass.clone()],
+                Wanted::Last,
+                prefix,
+                &mut workspace,
+                out,
+            )?;
+            self.shrink(&mut workspace, &texts[pass]);
         }
         Ok(())
+    }
+
+    fn run_all(&self, batch: &TokenBatch, out: &mut [f32]) -> Result<(), EngineError> {
+        self.check(batch, batch.total_tokens(), out)?;
+        let texts: Vec<&[u32]> = batch.iter().collect();
+        let offsets = batch.offsets();
+        let width = self.model.dims.hidden_size;
+        for pass in passes(&texts) {
+            let out = &mut out[offsets[pass.start] * width..offsets[pass.end] * width];
+            let mut workspace = self.workspace();
+            self.model
+                .forward(&texts[pass.clone()], Wanted::All, None, &mut workspace, out)?;
+            self.shrink(&mut workspace, &texts[pass]);
+        }
+        Ok(())
+    }
+
+    /// Gives memory back that only long texts need.
+    fn shrink(&self, workspace: &mut Workspace, texts: &[&[u32]]) {
+        if texts.iter().any(|text| text.len() > MAX_BATCH_TOKENS) {
+            *workspace = Workspace::new(self.model.isa, self.model.pool.threads());
+        }
     }
 
     /// The keys and values of the tokens that all texts start with because of their prompt, once
@@ -219,6 +246,10 @@ impl Backend for Engine {
 
     fn forward(&self, batch: &TokenBatch, out: &mut [f32]) -> Result<(), BackendError> {
         Ok(self.run(batch, out)?)
+    }
+
+    fn forward_all(&self, batch: &TokenBatch, out: &mut [f32]) -> Result<(), BackendError> {
+        Ok(self.run_all(batch, out)?)
     }
 }
 

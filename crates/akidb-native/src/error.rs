@@ -48,11 +48,11 @@ pub(crate) enum EngineError {
         vocab_size: usize,
     },
     #[error(
-        "the output has room for {actual} values, {texts} texts of {hidden_size} were asked for"
+        "the output has room for {actual} values, {rows} states of {hidden_size} were asked for"
     )]
     Output {
         actual: usize,
-        texts: usize,
+        rows: usize,
         hidden_size: usize,
     },
 

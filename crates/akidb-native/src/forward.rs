@@ -9,7 +9,7 @@ use crate::attention::{LayerAttention, LayerPrefix};
 use crate::dims::Dims;
 use crate::error::EngineError;
 use crate::key_values::KeyValues;
-use crate::layout::Layout;
+use crate::layout::{Layout, Wanted};
 use crate::pool::{Member, Pool};
 use crate::prefix::Prefix;
 use crate::rotary::RotaryTable;
@@ -90,20 +90,21 @@ impl Pass<'_> {
 }
 
 impl Model {
-    /// Writes the hidden state of each text's last token, after the final norm, to `out`,
-    /// `[texts, hidden_size]`.
+    /// Writes the hidden states of the `wanted` tokens, after the final norm, to `out`,
+    /// `[tokens, hidden_size]`.
     ///
-    /// Texts must start with `prefix` and go on, and have known tokens, no more than there are
-    /// positions.
+    /// Texts must start with `prefix`, whose states are never among them, and go on, and have known
+    /// tokens, no more than there are positions.
     pub(crate) fn forward(
         &self,
         texts: &[&[u32]],
+        wanted: Wanted,
         prefix: Option<&Prefix>,
         workspace: &mut Workspace,
         out: &mut [f32],
     ) -> Result<(), EngineError> {
         let cached = prefix.map_or(0, |prefix| prefix.ids().len());
-        let layout = Layout::new(texts.iter().map(|text| (text.len(), cached)));
+        let layout = Layout::new(texts.iter().map(|text| (text.len(), cached))).wanting(wanted);
         self.reserve(workspace, &layout)?;
         let threads = self.pool.threads();
         let rows = layout.rows();
@@ -142,8 +143,8 @@ impl Model {
         let mut out = out;
         for (member, memory) in workspace.members.iter().enumerate() {
             let ends = match pass.shares.get(member) {
-                Some(own) => pass.layout.last_rows(own.clone()).len(),
-                None if member == 0 => texts.len(),
+                Some(own) => pass.layout.wanted_rows(own.clone()).len(),
+                None if member == 0 => pass.layout.wanted_rows(0..rows).len(),
                 None => 0,
             };
             let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);

@@ -15,6 +15,16 @@ pub(crate) struct Segment {
     pub(crate) first_tile: usize,
 }
 
+/// Tokens whose states leave the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Wanted {
+    /// The last of each text.
+    #[default]
+    Last,
+    /// All of those that are computed.
+    All,
+}
+
 /// The texts of a pass, row after row.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Layout {
@@ -23,6 +33,7 @@ pub(crate) struct Layout {
     rows: usize,
     /// Tiles of keys and values, of each head.
     tiles: usize,
+    wanted: Wanted,
 }
 
 impl Layout {
@@ -41,6 +52,11 @@ impl Layout {
             layout.tiles += tokens.div_ceil(KEY_TILE);
         }
         layout
+    }
+
+    /// The same texts, with other states wanted than each one's last.
+    pub(crate) fn wanting(self, wanted: Wanted) -> Self {
+        Self { wanted, ..self }
     }
 
     #[cfg(test)]
@@ -78,8 +94,20 @@ impl Layout {
         segments
     }
 
-    /// The last row of each text that ends in `rows`. Rows are counted from the start of `rows`.
-    pub(crate) fn last_rows(&self, rows: Range<usize>) -> Vec<Segment> {
+    /// Those of `rows` whose states are wanted, one by one. Rows are counted from the start of
+    /// `rows`.
+    pub(crate) fn wanted_rows(&self, rows: Range<usize>) -> Vec<Segment> {
+        if self.wanted == Wanted::All {
+            let one = |segment: Segment| {
+                (0..segment.rows).map(move |row| Segment {
+                    first_row: segment.first_row + row,
+                    rows: 1,
+                    position: segment.position + row,
+                    ..segment
+                })
+            };
+            return self.segments(rows).into_iter().flat_map(one).collect();
+        }
         let ends = self.texts.iter().map(|text| text.first_row + text.rows - 1);
         let ends = self.texts.iter().zip(ends);
         ends.filter(|(_, end)| rows.contains(end))
@@ -158,13 +186,13 @@ mod tests {
         assert_eq!(places, [(0, 3, 0, 0), (3, 55, 10, 1), (58, 1, 0, 3)]);
         assert_eq!((layout.rows(), layout.tiles()), (59, 4));
         let ends = |rows| {
-            let ends = layout.last_rows(rows).into_iter();
+            let ends = layout.wanted_rows(rows).into_iter();
             ends.map(|s| s.first_row).collect::<Vec<_>>()
         };
         assert_eq!(ends(0..59), [2, 57, 58]);
         assert_eq!(ends(3..58), [54]);
         for (rows, last) in [(0..59, 57), (3..58, 54)] {
-            let ends = layout.last_rows(rows.clone());
+            let ends = layout.wanted_rows(rows.clone());
             let segment = ends.iter().find(|s| s.first_row == last).unwrap();
             let row = rows.start + last;
             let same = layout.segments(row..row + 1)[0];
@@ -177,6 +205,11 @@ mod tests {
                 }
             );
         }
+        let all = Layout::new([(3, 0), (65, 10), (1, 0)]).wanting(Wanted::All);
+        let place = |s: &Segment| (s.first_row, s.rows, s.position, s.first_tile);
+        let places: Vec<_> = all.wanted_rows(2..5).iter().map(place).collect();
+        assert_eq!(places, [(0, 1, 2, 0), (1, 1, 10, 1), (2, 1, 11, 1)]);
+        assert_eq!(all.wanted_rows(0..59).len(), 59);
         for row in 0..60 {
             assert_eq!(layout.starts_at(row), [0, 3, 58, 59].contains(&row));
         }

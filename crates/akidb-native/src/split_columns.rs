@@ -74,8 +74,8 @@ pub(crate) fn forward(
         member.wait()?;
         layer.store(&segments)?;
         if index == last {
-            segments = pass.layout.last_rows(0..rows);
-            active = segments.iter().map(|last| last.first_row).collect();
+            segments = pass.layout.wanted_rows(0..rows);
+            active = segments.iter().map(|row| row.first_row).collect();
         }
         layer.attend(&segments)?;
         member.wait()?;

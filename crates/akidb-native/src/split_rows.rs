@@ -31,8 +31,8 @@ pub(crate) fn forward(
     for (row, hidden) in own.clone().zip(hidden.chunks_exact_mut(stride)) {
         model.embed(pass.id(row), &mut hidden[..width])?;
     }
-    let last_rows = pass.layout.last_rows(own.clone());
-    let last_hidden = grow(&mut memory.last_rows, last_rows.len() * stride);
+    let wanted_rows = pass.layout.wanted_rows(own.clone());
+    let wanted_hidden = grow(&mut memory.wanted_rows, wanted_rows.len() * stride);
     let chunks: Vec<_> = (0..own.len())
         .step_by(CHUNK_ROWS)
         .map(|start| {
@@ -65,12 +65,15 @@ pub(crate) fn forward(
                     layer.rest(&mut hidden[values.clone()], segments)?;
                 }
             } else {
-                for (last, row) in last_rows.iter().zip(last_hidden.chunks_exact_mut(stride)) {
-                    row.copy_from_slice(&hidden[last.first_row * stride..][..stride]);
+                for (wanted, row) in wanted_rows
+                    .iter()
+                    .zip(wanted_hidden.chunks_exact_mut(stride))
+                {
+                    row.copy_from_slice(&hidden[wanted.first_row * stride..][..stride]);
                 }
-                let hidden = last_hidden.chunks_mut(CHUNK_ROWS * stride);
-                for (last_rows, hidden) in last_rows.chunks(CHUNK_ROWS).zip(hidden) {
-                    let rows = last_rows.iter().enumerate();
+                let hidden = wanted_hidden.chunks_mut(CHUNK_ROWS * stride);
+                for (wanted_rows, hidden) in wanted_rows.chunks(CHUNK_ROWS).zip(hidden) {
+                    let rows = wanted_rows.iter().enumerate();
                     let segments: Vec<Segment> = rows
                         .map(|(first_row, row)| Segment { first_row, ..*row })
                         .collect();
@@ -81,9 +84,9 @@ pub(crate) fn forward(
         pass.keep(model, index);
     }
     let (norm, eps) = (&model.weights.norm, model.dims.rms_norm_eps);
-    let out = grow(&mut memory.out, last_rows.len() * width);
-    let last_hidden = last_hidden.chunks_exact(stride);
-    for (out, row) in out.chunks_exact_mut(width).zip(last_hidden) {
+    let out = grow(&mut memory.out, wanted_rows.len() * width);
+    let wanted_hidden = wanted_hidden.chunks_exact(stride);
+    for (out, row) in out.chunks_exact_mut(width).zip(wanted_hidden) {
         out.copy_from_slice(&row[..width]);
     }
     Ok(rms_norm(model.isa, out, norm, eps)?)

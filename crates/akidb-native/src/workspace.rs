@@ -41,7 +41,7 @@ pub(crate) struct Memory {
     /// The residual stream of the thread's rows, `[rows, hidden_size]`.
     pub(crate) hidden: Buffer,
     /// Of the last row of each text, `[texts, hidden_size]`.
-    pub(crate) last_rows: Buffer,
+    pub(crate) wanted_rows: Buffer,
     /// Hidden states of the texts that the thread finished, `[texts, hidden_size]`.
     pub(crate) out: Buffer,
     pub(crate) chunk: Chunk,
@@ -70,7 +70,7 @@ impl Workspace {
     pub(crate) fn new(isa: Isa, threads: usize) -> Self {
         let memory = || Memory {
             hidden: Buffer::default(),
-            last_rows: Buffer::default(),
+            wanted_rows: Buffer::default(),
             out: Buffer::default(),
             chunk: Chunk::default(),
             scratch: Scratch {
