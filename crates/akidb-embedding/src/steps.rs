@@ -1,7 +1,7 @@
 //! The three steps from a text to its vector, for those who put something between them: a server
 //! that queues tokens, runs many callers' texts in one pass and finishes each caller's way.
 
-use akidb_backend::BackendError;
+use akidb_backend::{BackendError, BackendErrorKind, TokenBatch};
 
 use crate::distinct::Distinct;
 use crate::embedder::Embedder;
@@ -118,6 +118,43 @@ impl Embedder {
             width,
             rows,
         })
+    }
+
+    /// The states of every token of texts' token ids, as [`Self::tokenize`] gives them: for each
+    /// text, [`Self::dimension`] values a token, one after the other.
+    ///
+    /// # Errors
+    /// When the model fails or an id is outside its vocabulary, [`EmbedError::NotFinite`] where a
+    /// value isn't finite, and [`EmbedError::Unsupported`] where the backend gives only one state a
+    /// text.
+    pub fn forward_all(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        let batch: TokenBatch = texts.iter().collect();
+        let width = self.dimension();
+        let mut values = vec![0.0; batch.total_tokens() * width];
+        self.backend
+            .forward_all(&batch, &mut values)
+            .map_err(|source| match source.kind() {
+                BackendErrorKind::UnsupportedModel => EmbedError::Unsupported(source.to_string()),
+                _ => EmbedError::Backend {
+                    backend: self.backend.info().backend,
+                    source,
+                },
+            })?;
+        let mut values = values.into_iter();
+        batch
+            .iter()
+            .enumerate()
+            .map(|(index, ids)| {
+                let states: Vec<f32> = values.by_ref().take(ids.len() * width).collect();
+                if states.iter().all(|value| value.is_finite()) {
+                    return Ok(states);
+                }
+                Err(EmbedError::NotFinite {
+                    index,
+                    encoding: None,
+                })
+            })
+            .collect()
     }
 
     /// One hidden state cut, normalised and encoded as the options say.
