@@ -87,6 +87,38 @@ fn truncation_is_refused_or_from_either_side() {
 }
 
 #[test]
+fn every_token_has_its_state() {
+    let answer = post("/embed_all", &json!({"inputs": ["Hello, world!", "b"]}));
+    let states = answer.ok();
+    assert_eq!(answer.headers["x-akidb-tokens"], "5,2");
+    let options = EmbedOptions {
+        normalize: false,
+        ..EmbedOptions::default()
+    };
+    let pooled = vectors(&["Hello, world!", "b"], &options);
+    for (states, pooled) in states.as_array().unwrap().iter().zip(pooled) {
+        assert_eq!(floats(states.as_array().unwrap().last().unwrap()), pooled);
+    }
+    let lengths = |i: usize| states[i].as_array().unwrap().len();
+    assert_eq!((lengths(0), lengths(1)), (5, 2));
+
+    let many = vec!["word ".repeat(1_000); 5];
+    let refused = post("/embed_all", &json!({ "inputs": many }));
+    assert_eq!(refused.status, 413);
+    assert!(
+        refused.body.contains("tokens: at most 4096"),
+        "{refused:?}"
+    );
+    let too_long = "word ".repeat(3_000);
+    let refused = post(
+        "/embed_all",
+        &json!({"inputs": too_long, "truncate": false}),
+    );
+    assert_eq!(refused.status, 413);
+    assert_eq!(post("/embed_all", &json!({"inputs": ""})).status, 400);
+}
+
+#[test]
 fn similarity_is_the_cosine() {
     let texts = ["a cat", "a kitten", "a tax form"];
     let vectors = vectors(&texts, &EmbedOptions::default());

@@ -62,7 +62,7 @@ impl EmbedRequest {
 }
 
 /// Characters of all inputs; a token id counts as one.
-fn characters(inputs: &[Input]) -> usize {
+pub(super) fn characters(inputs: &[Input]) -> usize {
     let of = |input: &Input| match input {
         Input::Text(text) => text.chars().count(),
         Input::Tokens(ids) => ids.len(),

@@ -1,6 +1,7 @@
-//! Text Embeddings Inference: `/embed`, `/similarity`, `/tokenize`, `/decode` and `/info`.
+//! Text Embeddings Inference: `/embed`, `/embed_all`, `/similarity`, `/tokenize`, `/decode` and `/info`.
 
 mod embed;
+mod embed_all;
 mod headers;
 mod info;
 mod tokens;
@@ -14,12 +15,14 @@ use utoipa_axum::routes;
 
 use akidb_embedding::{OnLong, Prompt};
 
-use crate::service::EmbeddingService;
+use crate::http::problem::Problem;
+use crate::service::{EmbeddingService, ServiceError};
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<EmbeddingService>> {
     OpenApiRouter::new()
         .routes(routes!(embed::embed))
         .routes(routes!(embed::embed_at_the_root))
+        .routes(routes!(embed_all::embed_all))
         .routes(routes!(embed::similarity))
         .routes(routes!(tokens::tokenize))
         .routes(routes!(tokens::decode))
@@ -47,4 +50,12 @@ fn on_long(truncate: Option<bool>, direction: Option<TruncationDirection>) -> On
 
 fn prompt(name: Option<String>) -> Prompt {
     name.map_or(Prompt::Default, Prompt::Named)
+}
+
+fn not_too_many(service: &EmbeddingService, inputs: usize) -> Result<(), Problem> {
+    let most = service.settings().max_client_batch_size;
+    if inputs > most {
+        return Err(ServiceError::TooManyInputs { inputs, most }.into());
+    }
+    Ok(())
 }

@@ -9,14 +9,14 @@ use utoipa::ToSchema;
 
 use akidb_embedding::{EmbedOptions, Piece};
 
-use super::prompt;
+use super::{not_too_many, prompt};
 use crate::http::answer;
 use crate::http::body::Body;
 use crate::http::errors::TeiError;
 use crate::http::inputs::Inputs;
 use crate::http::problem::{Cause, Problem};
 use crate::http::schemas::{Ids, Texts};
-use crate::service::{EmbeddingService, ServiceError};
+use crate::service::EmbeddingService;
 
 /// A request's texts have no more bytes: a byte can become a token, and a token's JSON has 70.
 const MAX_TEXT_BYTES: usize = 1 << 20;
@@ -158,12 +158,4 @@ pub(crate) async fn decode(
         })
         .await?;
     answer::json(texts, numbers).await
-}
-
-fn not_too_many(service: &EmbeddingService, inputs: usize) -> Result<(), Problem> {
-    let most = service.settings().max_client_batch_size;
-    if inputs > most {
-        return Err(ServiceError::TooManyInputs { inputs, most }.into());
-    }
-    Ok(())
 }
