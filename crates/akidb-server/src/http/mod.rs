@@ -20,7 +20,7 @@ use std::sync::Arc;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
 use axum::{Router, middleware};
-use utoipa::OpenApi;
+use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
@@ -36,12 +36,13 @@ pub fn router(service: Arc<EmbeddingService>) -> Router {
 
 pub(crate) fn routes(service: Arc<EmbeddingService>, lifecycle: Lifecycle) -> Router {
     let max_body_bytes = service.settings().max_body_bytes;
-    let (routes, document) = OpenApiRouter::with_openapi(docs::Document::openapi())
+    let (routes, mut document) = OpenApiRouter::with_openapi(docs::Document::openapi())
         .merge(openai::routes())
         .merge(tei::routes())
         .merge(ollama::routes())
         .merge(cohere::routes())
         .split_for_parts();
+    docs::Common.modify(&mut document);
     Router::new()
         .route("/health", get(|| async { "ok" }))
         .route("/health/live", get(|| async { "ok" }))
