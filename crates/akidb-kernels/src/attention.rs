@@ -5,7 +5,7 @@ use crate::arch::{Kernel, Operands, Target};
 use crate::blocks::Blocks;
 use crate::exp::exp2_nonpositive;
 use crate::key_values::{KEY_TILE, Pairs, Row};
-use crate::lanes::{LANES, Lanes, larger, load_partial, sum};
+use crate::lanes::{Aligned, LANES, Lanes, larger, load_partial, sum};
 use crate::packed::NR;
 use crate::{Isa, KeyValueTile, KeyValueType, ShapeError};
 
@@ -16,7 +16,7 @@ mod softmax;
 mod tests;
 
 use operand::{Bf16, CHUNK, Chunk, F32, Operand};
-use product::{Aligned, Values, score, tallest, weigh};
+use product::{Values, score, tallest, weigh};
 use softmax::{mask, weigh_keys};
 
 /// Tiles whose keys share one step of the softmax.
@@ -54,11 +54,11 @@ struct State {
     /// The largest score,
     largest: Vec<f32>,
     /// the sum of 2^(score - largest), lane by lane,
-    total: Vec<Aligned>,
+    total: Vec<Aligned<Lanes>>,
     /// and the sum of 2^(score - largest) · value, `[queries][vectors]`.
-    weighted: Vec<Aligned>,
+    weighted: Vec<Aligned<Lanes>>,
     /// Of a block with the keys of a step, `[rows][vectors]`.
-    scores: Vec<Aligned>,
+    scores: Vec<Aligned<Lanes>>,
 }
 
 /// What is multiplied with keys and values.
@@ -226,7 +226,7 @@ struct Block {
 impl State {
     /// Nothing is known of `queries` queries.
     fn reset(&mut self, queries: usize, columns: usize) {
-        const ZERO: Aligned = Aligned([0.0; LANES]);
+        const ZERO: Aligned<Lanes> = Aligned([0.0; LANES]);
         fn fill<T: Copy>(buffer: &mut Vec<T>, len: usize, value: T) {
             buffer.clear();
             buffer.resize(len, value);

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::arch::{Kernel, Target};
-use crate::lanes::{LANES, Lanes};
+use crate::lanes::{Aligned, LANES, Lanes};
 use crate::row_blocks::RowBlocks;
 use crate::swiglu::gated;
 use crate::tile::{MAX_MR, Tile};
@@ -149,8 +149,10 @@ impl<P: Product> Kernel for Gemm<'_, '_, '_, P> {
         } = self;
         let blocks = product.rows().blocks();
         let group = epilogue.panels();
-        let mut sums: Tile<P::Sum> = [[[P::Sum::default(); LANES]; 2]; MAX_MR];
-        let mut gates: Tile<f32> = [[[0.0; LANES]; 2]; MAX_MR];
+        // Of many rows, the next call is likely to go on where this one ends.
+        let last = if blocks.count() > 1 { usize::MAX } else { end };
+        let mut sums: Aligned<Tile<P::Sum>> = Aligned([[[P::Sum::default(); LANES]; 2]; MAX_MR]);
+        let mut gates: Aligned<Tile<f32>> = Aligned([[[0.0; LANES]; 2]; MAX_MR]);
         let mut first = start;
         while first < end {
             let column = (first - start) / group * NR;
@@ -165,17 +167,17 @@ impl<P: Product> Kernel for Gemm<'_, '_, '_, P> {
                     }
                 }
                 for panel in first..first + group {
-                    let next = next_share(product, panel + group, end, index, blocks.count());
-                    product.multiply(target, &rows, panel, next, &mut sums);
+                    let next = next_share(product, panel + group, last, index, blocks.count());
+                    product.multiply(target, &rows, panel, next, &mut sums.0);
                     if panel + 1 < first + group {
-                        product.elements(&rows, panel, &sums, |row, elements| {
-                            gates[row] = *elements;
+                        product.elements(&rows, panel, &sums.0, |row, elements| {
+                            gates.0[row] = *elements;
                         });
                     } else {
                         let c = c.get_mut(rows.clone()).unwrap_or_default();
-                        product.elements(&rows, panel, &sums, |row, elements| {
+                        product.elements(&rows, panel, &sums.0, |row, elements| {
                             let c = c.get_mut(row).and_then(|c| c.get_mut(column..));
-                            finish::<T>(epilogue, c.unwrap_or_default(), elements, &gates[row]);
+                            finish::<T>(epilogue, c.unwrap_or_default(), elements, &gates.0[row]);
                         });
                     }
                 }

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use crate::arch::{Kernel, Target};
 use crate::gemm::{Epilogue, Product, run};
-use crate::lanes::{LANES, Lanes};
-use crate::outliers::DIGIT;
+use crate::lanes::{Aligned, LANES, Lanes};
+use crate::outliers::{DIGIT, HighDigit};
 use crate::packed::PanelRow;
 use crate::row_blocks::RowBlocks;
 use crate::tile::{Tile, multiply};
@@ -92,17 +92,17 @@ impl Product for Integers<'_> {
             return;
         };
         for (index, (a, sums)) in self.a.scales(rows).iter().zip(sums).enumerate() {
-            let mut elements = [[0.0; LANES]; 2];
+            let mut elements = Aligned([[0.0; LANES]; 2]);
             for v in 0..2 {
                 let b = &columns[v];
                 for l in 0..LANES {
                     // A partial result may wrap around, the whole fits into i32.
                     let offset = b.zero_points[l].wrapping_mul(a.sum);
                     let sum = sums[v][l].wrapping_sub(offset);
-                    elements[v][l] = sum as f32 * (a.scale * b.scales[l]);
+                    elements.0[v][l] = sum as f32 * (a.scale * b.scales[l]);
                 }
             }
-            row(index, &elements);
+            row(index, &elements.0);
         }
     }
 }
@@ -125,21 +125,37 @@ impl Kernel for AddHighDigits<'_> {
             let Some(sums) = self.out.get_mut(row) else {
                 return;
             };
-            let mut high = [target.zero_sums(); 2];
-            for digit in digits {
-                let Some(weights) = self.panel.get(digit.word) else {
-                    return;
-                };
-                for v in 0..2 {
-                    high[v] = target.dot(target.load_weights(&weights[v]), digit.digits, high[v]);
-                }
+            // Every other one apart: a sum is ready some cycles later.
+            let mut high = [[target.zero_sums(); 2]; 2];
+            let (pairs, last) = digits.as_chunks::<2>();
+            for [first, second] in pairs {
+                add_high(target, self.panel, first, &mut high[0]);
+                add_high(target, self.panel, second, &mut high[1]);
+            }
+            for digit in last {
+                add_high(target, self.panel, digit, &mut high[0]);
             }
             for v in 0..2 {
-                let high = target.store_sums(high[v]);
+                let high = target.store_sums(target.add_sums(high[0][v], high[1][v]));
                 for l in 0..LANES {
                     sums[v][l] = sums[v][l].wrapping_add(high[l].wrapping_mul(DIGIT));
                 }
             }
+        }
+    }
+}
+
+/// Adds the products of a high digit with a panel.
+#[inline(always)]
+fn add_high<T: Target>(
+    target: T,
+    panel: &[PanelRow<<Int8 as WeightType>::Vector>],
+    digit: &HighDigit,
+    sums: &mut [T::Sums; 2],
+) {
+    if let Some(weights) = panel.get(digit.word) {
+        for v in 0..2 {
+            sums[v] = target.dot(target.load_weights(&weights[v]), digit.digits, sums[v]);
         }
     }
 }

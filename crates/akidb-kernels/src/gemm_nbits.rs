@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::arch::{Kernel, Target, max_rows_nbits};
 use crate::blocks::Blocks;
 use crate::gemm::{Epilogue, Product, run};
-use crate::lanes::{LANES, Lanes};
+use crate::lanes::{Aligned, LANES, Lanes};
 use crate::nbits_format::NBitsCodes;
 use crate::packed_nbits::Line;
 use crate::row_blocks::RowBlocks;
@@ -119,13 +119,13 @@ impl Product for NBits<'_> {
             return;
         };
         for (index, (a, totals)) in self.a.scales(rows).iter().zip(totals).enumerate() {
-            let mut elements = [[0.0; LANES]; 2];
+            let mut elements = Aligned([[0.0; LANES]; 2]);
             for v in 0..2 {
                 for l in 0..LANES {
-                    elements[v][l] = totals[v][l] * (a.scale * factors[v][l]);
+                    elements.0[v][l] = totals[v][l] * (a.scale * factors[v][l]);
                 }
             }
-            row(index, &elements);
+            row(index, &elements.0);
         }
     }
 }

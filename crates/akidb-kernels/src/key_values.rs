@@ -261,11 +261,7 @@ impl Panels<Pairs> {
     fn write(&mut self, place: usize, key: &[f32], value: &[f32]) {
         let (panel, vector, lane) = self.key_panel_mut(place);
         for (rows, keys) in panel.chunks_mut(LANES).zip(key.chunks(2 * LANES)) {
-            let rounded = rounded(keys);
-            for (row, pair) in rows.iter_mut().zip(rounded.as_chunks().0) {
-                let pairs: &mut [[u16; 2]] = row.0[vector].as_chunks_mut().0;
-                pairs[lane] = *pair;
-            }
+            spread(&rounded(keys), rows, vector, lane);
         }
         // As words, of which the other position's half stays.
         let other = u32::from_ne_bytes([[0, 0, 255, 255], [255, 255, 0, 0]][place % 2]);
@@ -278,6 +274,15 @@ impl Panels<Pairs> {
                 *word = *word & other | both & !other;
             }
         }
+    }
+}
+
+/// Puts pairs to one column of `rows`. Compiled for no tier: scattering with vectors is slower.
+#[inline(never)]
+fn spread(pairs: &[u16; 2 * LANES], rows: &mut [Row<Pairs>], vector: usize, lane: usize) {
+    for (row, pair) in rows.iter_mut().zip(pairs.as_chunks().0) {
+        let column: &mut [[u16; 2]] = row.0[vector].as_chunks_mut().0;
+        column[lane] = *pair;
     }
 }
 

@@ -8,6 +8,11 @@ pub(crate) const LANES: usize = 16;
 /// A logical vector.
 pub(crate) type Lanes = [f32; LANES];
 
+/// Starts with a cache line. A vector that lies across two is slow to read back.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(crate) struct Aligned<T>(pub(crate) T);
+
 /// The first `values.len()` lanes from `values`, the rest `fill`. `values` holds at most 16.
 #[inline(always)]
 pub(crate) fn load_partial(values: &[f32], fill: f32) -> Lanes {

@@ -188,14 +188,14 @@ impl Kernel for Quantize<'_> {
         let mut out = out;
         for (x, (groups, offsets)) in full.iter().zip(&mut out) {
             let sum;
-            (groups[0], sum) = quantize(x, inverse);
+            (groups[0], sum) = quantize(target, x, inverse);
             offsets[0] = -128 * sum;
             low += sum;
         }
         // Without values behind the full groups there is no group.
         for (groups, offsets) in out {
             let sum;
-            (groups[0], sum) = quantize(&load_partial(rest, 0.0), inverse);
+            (groups[0], sum) = quantize(target, &load_partial(rest, 0.0), inverse);
             offsets[0] = -128 * sum;
             low += sum;
         }
@@ -211,20 +211,16 @@ impl Kernel for Quantize<'_> {
 
 /// The low 8 bits of `x · inverse`, as i8, and their sum.
 #[inline(always)]
-fn quantize(x: &Lanes, inverse: f32) -> (Group, i32) {
+fn quantize<T: Target>(target: T, x: &Lanes, inverse: f32) -> (Group, i32) {
     // Adding 1.5·2^23 leaves the nearest integer in the low bits of the sum.
     const ROUND: f32 = 12_582_912.0;
     let mut bytes = [0_u8; LANES];
     for l in 0..LANES {
         bytes[l] = (x[l] * inverse + ROUND).to_bits() as u8;
     }
-    // Of unsigned bytes, for which x86-64 has an instruction: each 128 more.
-    let sum: u32 = bytes.iter().map(|byte| u32::from(byte ^ 0x80)).sum();
-    let mut group = Group::default();
-    for (word, bytes) in group.0.iter_mut().zip(bytes.as_chunks().0) {
-        *word = i32::from_ne_bytes(*bytes);
-    }
-    (group, sum as i32 - 128 * LANES as i32)
+    // Unsigned, each byte is 128 more.
+    let sum = target.sum_bytes(&bytes.map(|byte| byte ^ 0x80));
+    (Group(bytemuck::cast(bytes)), sum - 128 * LANES as i32)
 }
 
 #[cfg(test)]

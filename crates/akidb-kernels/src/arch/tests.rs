@@ -50,6 +50,27 @@ const ACTIVATIONS: [[i8; 4]; 6] = [
 ];
 
 #[test]
+fn lanes_are_compared_and_bytes_added() {
+    let random = bytes(3);
+    let lanes: [u32; LANES] = bytemuck::cast(random);
+    on_every_tier!(lanes: [u32; LANES], lanes, |target: T, isa| {
+        for bar in lanes.into_iter().chain([0, u32::MAX]) {
+            let above = target.above(&lanes, bar);
+            for (l, lane) in lanes.into_iter().enumerate() {
+                assert_eq!(above >> l & 1 == 1, lane > bar, "{isa} {l}");
+            }
+            assert_eq!(above >> LANES, 0, "{isa}");
+        }
+    });
+    for bytes in [[0; LANES], [255; LANES], *random.first_chunk().unwrap()] {
+        on_every_tier!(bytes: [u8; LANES], bytes, |target: T, isa| {
+            let expected: i32 = bytes.iter().map(|byte| i32::from(*byte)).sum();
+            assert_eq!(target.sum_bytes(&bytes), expected, "{isa}");
+        });
+    }
+}
+
+#[test]
 fn int8_products_are_exact_and_wrap_around() {
     for weights in [bytes(1), bytes(2), [255; 64], [128; 64], [127; 64], [0; 64]] {
         on_every_tier!(weights: [u8; 4 * LANES], weights, |target: T, isa| {

@@ -4,16 +4,11 @@ use super::operand::{CHUNK, Chunk, Operand};
 use crate::KeyValueTile;
 use crate::arch::Target;
 use crate::key_values::{Panels, Row};
-use crate::lanes::{LANES, Lanes};
+use crate::lanes::{Aligned, LANES, Lanes};
 use crate::packed::NR;
 
 /// Vectors of a row of a panel.
 const ROW: usize = NR / LANES;
-
-/// Sixteen numbers in one cache line.
-#[derive(Debug, Clone, Copy)]
-#[repr(C, align(64))]
-pub(super) struct Aligned(pub(super) Lanes);
 
 /// Panels of values that follow each other in memory. Their keys' weights lie from factor `first`
 /// of chunk `chunk` on.
@@ -61,7 +56,7 @@ pub(super) fn score<T: Target, O: Operand>(
     queries: &[Chunk<O::Factor>],
     tiles: &[&KeyValueTile],
     seen: usize,
-    scores: &mut [Aligned],
+    scores: &mut [Aligned<Lanes>],
 ) {
     of_height!(
         height,
@@ -75,7 +70,7 @@ fn score_rows<T: Target, O: Operand, const MR: usize>(
     queries: &[[Chunk<O::Factor>; MR]],
     tiles: &[&KeyValueTile],
     seen: usize,
-    scores: &mut [Aligned],
+    scores: &mut [Aligned<Lanes>],
 ) {
     let panels = tiles.iter().filter_map(|tile| O::panels(tile));
     let panels = panels.flat_map(Panels::key_panels);
@@ -97,7 +92,7 @@ fn score_tile<T: Target, O: Operand, const MR: usize, const V: usize>(
     queries: &[[Chunk<O::Factor>; MR]],
     keys: &[Row<O::Vector>],
     vector: usize,
-    scores: &mut [Aligned],
+    scores: &mut [Aligned<Lanes>],
 ) {
     let mut sums = [[target.splat(0.0); V]; MR];
     for (queries, keys) in queries.iter().zip(keys.chunks(CHUNK)) {
@@ -121,7 +116,7 @@ pub(super) fn weigh<T: Target, O: Operand>(
     weights: &[Chunk<O::Factor>],
     values: &[Values<'_, O::Vector>],
     shrink: Option<&Lanes>,
-    sums: &mut [Aligned],
+    sums: &mut [Aligned<Lanes>],
 ) {
     of_height!(
         height,
@@ -135,7 +130,7 @@ fn weigh_rows<T: Target, O: Operand, const MR: usize>(
     weights: &[[Chunk<O::Factor>; MR]],
     values: &[Values<'_, O::Vector>],
     shrink: Option<&Lanes>,
-    sums: &mut [Aligned],
+    sums: &mut [Aligned<Lanes>],
 ) {
     let vectors = sums.len() / MR;
     for vector in (0..vectors).step_by(ROW) {
@@ -156,7 +151,7 @@ fn weigh_tile<T: Target, O: Operand, const MR: usize, const V: usize>(
     values: &[Values<'_, O::Vector>],
     vector: usize,
     shrink: Option<&Lanes>,
-    all_sums: &mut [Aligned],
+    all_sums: &mut [Aligned<Lanes>],
 ) {
     let zero = target.splat(0.0);
     let stride = all_sums.len() / MR;

@@ -1,15 +1,14 @@
 //! The softmax of some keys' scores, with what the keys before gave.
 
 use super::operand::{CHUNK, Chunk, Operand};
-use super::product::Aligned;
 use crate::arch::Target;
 use crate::exp::exp2_nonpositive;
-use crate::lanes::{LANES, larger, max};
+use crate::lanes::{Aligned, LANES, Lanes, larger, max};
 
 /// The largest of the first `seen` scores, -∞ without any. Up to the end of the last vector, the
 /// scores behind become -∞.
 #[inline(always)]
-pub(super) fn mask(scores: &mut [Aligned], seen: usize) -> f32 {
+pub(super) fn mask(scores: &mut [Aligned<Lanes>], seen: usize) -> f32 {
     let mut top = [f32::NEG_INFINITY; LANES];
     let (whole, rest) = scores.split_at_mut(seen / LANES);
     for Aligned(scores) in whole {
@@ -32,12 +31,12 @@ pub(super) fn mask(scores: &mut [Aligned], seen: usize) -> f32 {
 /// keys behind weigh nothing. `weights` has a chunk each `stride` chunks.
 #[inline(always)]
 pub(super) fn weigh_keys<T: Target, O: Operand>(
-    scores: &[Aligned],
+    scores: &[Aligned<Lanes>],
     seen: usize,
     largest: f32,
     weights: &mut [Chunk<O::Factor>],
     stride: usize,
-    Aligned(total): &mut Aligned,
+    Aligned(total): &mut Aligned<Lanes>,
 ) {
     let vectors_per_chunk = CHUNK * O::STEP / LANES;
     let (seen, unseen) = scores.split_at(seen.div_ceil(LANES).min(scores.len()));
