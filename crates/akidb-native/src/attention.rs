@@ -62,19 +62,17 @@ impl Scratch {
 }
 
 impl LayerAttention<'_> {
-    /// Normalises and turns the keys of some key/value heads, and stores keys and values. `columns`
-    /// are the first ones of all heads' keys and of all heads' values.
+    /// Normalises and turns the keys of some key/value heads, and stores keys and values.
     pub(crate) fn store(
         &self,
         segments: &[Segment],
         heads: Range<usize>,
-        columns: [usize; 2],
         projected: &impl Projected,
         scratch: &mut Scratch,
     ) -> Result<(), EngineError> {
         for segment in segments {
             for head in heads.clone() {
-                self.store_head(segment, head, columns, projected, scratch)?;
+                self.store_head(segment, head, projected, scratch)?;
             }
         }
         Ok(())
@@ -84,12 +82,11 @@ impl LayerAttention<'_> {
         &self,
         segment: &Segment,
         head: usize,
-        [k, v]: [usize; 2],
         projected: &impl Projected,
         scratch: &mut Scratch,
     ) -> Result<(), EngineError> {
         self.copy_prefix(segment, head)?;
-        let head_dim = self.model.dims.head_dim;
+        let (head_dim, columns) = (self.model.dims.head_dim, self.model.dims.qkv);
         let buffer = grow(&mut scratch.projected, head_dim);
         let key = grow(&mut scratch.turned, head_dim);
         let mut row = 0;
@@ -103,9 +100,9 @@ impl LayerAttention<'_> {
             };
             for i in 0..count {
                 let from = segment.first_row + row + i;
-                let heads = projected.get(from, k + head * head_dim, buffer);
+                let heads = projected.get(from, columns.k(head), buffer);
                 self.norm_and_turn(heads, &self.layer.k_norm, position + i, key)?;
-                let value = projected.get(from, v + head * head_dim, buffer);
+                let value = projected.get(from, columns.v(head), buffer);
                 tile.write(self.model.isa, place + i, key, value)?;
             }
             row += count;
@@ -130,8 +127,7 @@ impl LayerAttention<'_> {
     }
 
     /// Normalises and turns the queries that share some key/value heads, and writes what they gather
-    /// to `out`, `[query_heads, head_dim]` of each of these heads, in rows `stride` apart. Queries of
-    /// all heads start with the first column.
+    /// to `out`, `[query_heads, head_dim]` of each of these heads, in rows `stride` apart.
     pub(crate) fn attend(
         &self,
         segments: &[Segment],
@@ -145,7 +141,7 @@ impl LayerAttention<'_> {
         for segment in segments {
             let rows = &mut out[segment.first_row * stride..];
             for (i, head) in heads.clone().enumerate() {
-                let rows = rows.chunks_exact_mut(stride).take(segment.rows);
+                let rows = rows.chunks_mut(stride).take(segment.rows);
                 let mut out: Vec<&mut [f32]> = rows
                     .map(|row| &mut row[i * group..(i + 1) * group])
                     .collect();
@@ -176,7 +172,7 @@ impl LayerAttention<'_> {
             let queries = grow(&mut scratch.turned, out.len() * group);
             for (i, queries) in queries.chunks_exact_mut(group).enumerate() {
                 let from = segment.first_row + row + i;
-                let heads = projected.get(from, head * group, buffer);
+                let heads = projected.get(from, dims.qkv.q(head), buffer);
                 self.norm_and_turn(heads, &self.layer.q_norm, position + i, queries)?;
             }
             let (shape, scratch) = (&dims.attention, &mut scratch.attention);

@@ -38,16 +38,22 @@ impl Columns {
 
     /// All parts. Nobody may be writing.
     pub(crate) fn read(&self) -> ColumnsView<'_> {
-        let parts = self.parts.iter();
+        self.read_parts(0..self.parts.len())
+    }
+
+    /// Some parts, which nobody may be writing.
+    pub(crate) fn read_parts(&self, parts: Range<usize>) -> ColumnsView<'_> {
+        let ranges = self.ranges.get(parts.clone()).unwrap_or_default();
+        let parts = self.parts.get(parts).unwrap_or_default().iter();
         let parts = parts.map(|part| part.read().unwrap_or_else(PoisonError::into_inner));
         ColumnsView {
             parts: parts.collect(),
-            ranges: &self.ranges,
+            ranges,
         }
     }
 }
 
-/// All columns.
+/// Columns of some parts.
 pub(crate) struct ColumnsView<'a> {
     parts: Vec<RwLockReadGuard<'a, Buffer>>,
     ranges: &'a [Range<usize>],

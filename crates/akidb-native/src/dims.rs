@@ -1,11 +1,10 @@
 //! The sizes of a decoder, checked once.
 
-use std::ops::Range;
-
 use akidb_kernels::{Attention, NR};
 use akidb_onnx::decoder::DecoderConfig;
 
 use crate::error::EngineError;
+use crate::qkv_layout::QkvLayout;
 
 /// Largest width that is believed.
 const MAX_WIDTH: usize = 1 << 20;
@@ -28,10 +27,8 @@ pub(crate) struct Dims {
     pub(crate) max_position_embeddings: usize,
     pub(crate) rms_norm_eps: f32,
     pub(crate) attention: Attention,
-    /// First column of k in q/k/v; q starts at 0. Parts start with a panel.
-    pub(crate) k_column: usize,
-    /// First column of v in q/k/v.
-    pub(crate) v_column: usize,
+    /// Columns of q/k/v.
+    pub(crate) qkv: QkvLayout,
 }
 
 impl Dims {
@@ -73,7 +70,6 @@ impl Dims {
             return Err(refuse("head_dim", head_dim, "is odd"));
         }
         let (q_width, kv_width) = (heads * head_dim, kv_heads * head_dim);
-        let k_column = q_width.next_multiple_of(NR);
         Ok(Self {
             hidden_size: config.hidden_size,
             num_key_value_heads: kv_heads,
@@ -89,14 +85,8 @@ impl Dims {
                 query_heads: heads / kv_heads,
                 scale: 1.0 / (head_dim as f32).sqrt(),
             },
-            k_column,
-            v_column: k_column + kv_width.next_multiple_of(NR),
+            qkv: QkvLayout::new(kv_heads, head_dim, q_width / kv_heads),
         })
-    }
-
-    /// Width of q/k/v.
-    pub(crate) fn qkv_width(&self) -> usize {
-        self.v_column + self.kv_width
     }
 
     /// Width of gate/up, whose panels alternate.
@@ -107,7 +97,7 @@ impl Dims {
     /// K and N of a layer's products: q/k/v, o, gate/up and down.
     pub(crate) fn product_shapes(&self) -> [[usize; 2]; 4] {
         [
-            [self.hidden_size, self.qkv_width()],
+            [self.hidden_size, self.qkv.width()],
             [self.q_width, self.hidden_size],
             [self.hidden_size, self.gate_up_width()],
             [self.intermediate_size, self.hidden_size],
@@ -122,19 +112,9 @@ impl Dims {
     /// Multiplications of a query with one key and one value, to those of a row in all linear
     /// layers.
     pub(crate) fn attention_share(&self) -> f64 {
-        let qkv = self.hidden_size * self.qkv_width();
+        let qkv = self.hidden_size * self.qkv.width();
         let o = self.hidden_size * self.q_width;
         let mlp = 3 * self.hidden_size * self.intermediate_size;
         (2 * self.q_width) as f64 / (qkv + o + mlp) as f64
-    }
-
-    /// Panels of q in q/k/v.
-    pub(crate) fn q_panels(&self) -> Range<usize> {
-        0..self.k_column / NR
-    }
-
-    /// Panels of k and v in q/k/v.
-    pub(crate) fn kv_panels(&self) -> Range<usize> {
-        self.k_column / NR..self.qkv_width().div_ceil(NR)
     }
 }

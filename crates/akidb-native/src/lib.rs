@@ -18,6 +18,7 @@ mod packing;
 mod pool;
 mod prefix;
 mod product;
+mod qkv_layout;
 mod rotary;
 mod split_columns;
 mod split_rows;

@@ -22,8 +22,9 @@ const INT4_BLOCK_SIZE: usize = 32;
 pub(crate) struct Part<'a> {
     linear: &'a Linear,
     first_column: usize,
-    /// Columns from one panel of this part to the next; more than a panel where another part's
-    /// panels lie between.
+    /// Outputs in neighbouring columns; if not all, whole panels.
+    run: usize,
+    /// Columns from the first of these to the first of the next ones.
     stride: usize,
 }
 
@@ -46,28 +47,24 @@ impl<'a> Part<'a> {
         Ok(Self {
             linear,
             first_column,
-            stride: NR,
+            run: width,
+            stride: width,
         })
     }
 
-    /// The layer in every other panel.
-    pub(crate) fn alternating(self) -> Self {
-        let stride = 2 * NR;
-        Self { stride, ..self }
+    /// The layer with `run` outputs in neighbouring columns, whole panels or all of them, and the
+    /// next ones `stride` columns behind those.
+    pub(crate) fn in_runs(self, [run, stride]: [usize; 2]) -> Self {
+        Self {
+            run: run.min(self.run),
+            stride,
+            ..self
+        }
     }
 
     /// Column of an output.
     fn column(&self, output: usize) -> usize {
-        self.first_column + output / NR * self.stride + output % NR
-    }
-
-    /// Outputs in neighbouring columns, from 0 on and then from there on.
-    fn run(&self) -> usize {
-        if self.stride == NR {
-            self.linear.out_features()
-        } else {
-            NR
-        }
+        self.first_column + output / self.run * self.stride + output % self.run
     }
 
     /// Calls `write` with the index of an output and the f32 weights of some outputs from there
@@ -168,7 +165,7 @@ fn floats<P>(
         match linear.weight() {
             LinearWeight::InOut(weight) if weight.dims() == [k, width] => {
                 let read = |first, rows: &mut [f32]| weight.read_f32(first * width, rows);
-                let run = part.run();
+                let run = part.run;
                 let mut columns = Vec::new();
                 part.for_rows([k, width], read, |first, rows| {
                     if run == width {
@@ -307,7 +304,7 @@ fn stored_int8(
         let zero_points: Vec<u8> = zero_points.iter().map(|zero| *zero as i16 as u8).collect();
         let codes = weight.codes();
         let stride = weight.out_features();
-        let run = part.run();
+        let run = part.run;
         let mut buffer = Vec::with_capacity(ROWS_AT_A_TIME * run);
         for output in (0..width).step_by(run) {
             let column = part.column(output);

@@ -1,5 +1,5 @@
 //! A forward pass of few rows: each thread has its own columns of every product, so that each
-//! weight is read once, by one thread. Threads meet after every product.
+//! weight is read once, by one thread. Threads meet where one goes on with what others have computed.
 
 use std::ops::Range;
 
@@ -28,11 +28,25 @@ impl SharedColumns {
         let heads = (0..threads).map(|i| share(dims.num_key_value_heads, i, threads));
         let heads = heads.map(|heads| heads.start * group..heads.end * group);
         self.hidden.reserve(rows, columns(dims.hidden_size));
-        self.qkv.reserve(rows, columns(dims.qkv_width()));
+        self.qkv.reserve(
+            rows,
+            match own_sets(dims, threads) {
+                Some(sets) => sets.map(|sets| dims.qkv.columns(sets)).collect(),
+                None => columns(dims.qkv.width()),
+            },
+        );
         self.attended.reserve(rows, heads.collect());
         self.activated
             .reserve(rows, columns(dims.intermediate_size));
     }
+}
+
+/// The sets of heads of each thread, if they come out even: a thread then needs no other thread's
+/// columns of q/k/v.
+fn own_sets(dims: &Dims, threads: usize) -> Option<impl Iterator<Item = Range<usize>>> {
+    let sets = dims.qkv.sets;
+    let even = sets.is_multiple_of(threads);
+    even.then(|| (0..threads).map(move |i| share(sets, i, threads)))
 }
 
 /// Part `index` of `0..len`.
@@ -71,7 +85,9 @@ pub(crate) fn forward(
             scratch: &mut memory.scratch,
         };
         layer.project(&active)?;
-        member.wait()?;
+        if own_sets(dims, member.team_size()).is_none() {
+            member.wait()?;
+        }
         layer.store(&segments)?;
         if index == last {
             segments = pass.layout.wanted_rows(0..rows);
@@ -113,20 +129,17 @@ impl LayerColumns<'_> {
 
     /// Keys and values of the thread's heads.
     fn store(&mut self, segments: &[Segment]) -> Result<(), EngineError> {
-        let dims = &self.attention.model.dims;
         let heads = self.heads();
-        let qkv = self.columns.qkv.read();
-        let columns = [dims.k_column, dims.v_column];
+        let qkv = own_qkv(&self.attention, self.member, self.columns);
         let scratch = &mut self.scratch.attention;
-        self.attention
-            .store(segments, heads, columns, &qkv, scratch)
+        self.attention.store(segments, heads, &qkv, scratch)
     }
 
     /// What the queries of the thread's heads gather.
     fn attend(&mut self, segments: &[Segment]) -> Result<(), EngineError> {
         let heads = self.heads();
         let width = heads.len() * self.attention.model.dims.query_group();
-        let qkv = self.columns.qkv.read();
+        let qkv = own_qkv(&self.attention, self.member, self.columns);
         let Some(mut attended) = self.columns.attended.write(self.member.index) else {
             return Ok(());
         };
@@ -187,6 +200,18 @@ impl LayerColumns<'_> {
     fn heads(&self) -> Range<usize> {
         let heads = self.attention.model.dims.num_key_value_heads;
         share(heads, self.member.index, self.member.team_size())
+    }
+}
+
+/// The columns of q/k/v that have what the thread's heads need.
+fn own_qkv<'a>(
+    attention: &LayerAttention<'_>,
+    member: Member<'_>,
+    columns: &'a SharedColumns,
+) -> ColumnsView<'a> {
+    match own_sets(&attention.model.dims, member.team_size()) {
+        Some(_) => columns.qkv.read_parts(member.index..member.index + 1),
+        None => columns.qkv.read(),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use akidb_kernels::{Epilogue, prefetch, rms_norm};
+use akidb_kernels::{Epilogue, NR, prefetch, rms_norm};
 
 use crate::attention::{LayerAttention, Projected};
 use crate::error::EngineError;
@@ -108,32 +108,41 @@ struct LayerRows<'a> {
 impl LayerRows<'_> {
     /// Stores the keys and values of the rows in `hidden`, which are `segments`.
     fn keys_and_values(&mut self, hidden: &[f32], segments: &[Segment]) -> Result<(), EngineError> {
-        let dims = &self.attention.model.dims;
-        let panels = dims.kv_panels();
-        let width = dims.v_column - dims.k_column + dims.kv_width;
+        let layout = self.attention.model.dims.qkv;
         self.pack_normalised(hidden)?;
-        self.multiply(panels, width)?;
-        self.store(segments, width, [0, dims.v_column - dims.k_column])
+        for set in 0..layout.sets {
+            let heads = layout.heads(set..set + 1);
+            let columns = layout.kv_columns(set);
+            self.project(columns.clone())?;
+            self.store(segments, heads, columns)?;
+        }
+        Ok(())
     }
 
     /// All else, when the keys and values are there.
     fn rest(&mut self, hidden: &mut [f32], segments: &[Segment]) -> Result<(), EngineError> {
-        let dims = &self.attention.model.dims;
+        let layout = self.attention.model.dims.qkv;
         self.pack_normalised(hidden)?;
-        // Whole panels, though a part of the last one may be nobody's.
-        self.multiply(dims.q_panels(), dims.k_column)?;
-        self.attend(segments, dims.k_column)?;
+        for set in 0..layout.sets {
+            let heads = layout.heads(set..set + 1);
+            let columns = layout.q_columns(set);
+            self.project(columns.clone())?;
+            self.attend(segments, heads, columns)?;
+        }
         self.after_attention(hidden)
     }
 
     /// [`Self::keys_and_values`], then [`Self::rest`].
     fn all(&mut self, hidden: &mut [f32], segments: &[Segment]) -> Result<(), EngineError> {
-        let dims = &self.attention.model.dims;
-        let width = dims.qkv_width();
+        let layout = self.attention.model.dims.qkv;
         self.pack_normalised(hidden)?;
-        self.multiply(0..self.attention.layer.qkv.panels(), width)?;
-        self.store(segments, width, [dims.k_column, dims.v_column])?;
-        self.attend(segments, width)?;
+        for set in 0..layout.sets {
+            let heads = layout.heads(set..set + 1);
+            let columns = layout.columns(set..set + 1);
+            self.project(columns.clone())?;
+            self.store(segments, heads.clone(), columns.clone())?;
+            self.attend(segments, heads, columns)?;
+        }
         self.after_attention(hidden)
     }
 
@@ -152,41 +161,48 @@ impl LayerRows<'_> {
         })
     }
 
-    /// Multiplies the packed rows with some panels of q/k/v, `width` columns.
-    fn multiply(&mut self, panels: Range<usize>, width: usize) -> Result<(), EngineError> {
+    /// Multiplies the packed rows with the panels of some columns of q/k/v.
+    fn project(&mut self, columns: Range<usize>) -> Result<(), EngineError> {
         let rows = &self.scratch.rows;
         let weight = &self.attention.layer.qkv;
+        let width = columns.len();
         let out = grow(&mut self.chunk.qkv, rows.count(weight) * stride(width));
+        let panels = columns.start / NR..columns.end.div_ceil(NR);
         let mut out = rows_of(out, width);
         rows.multiply(weight, panels, &mut out, Epilogue::Store)
     }
 
+    /// Stores the keys and values of `heads`, which are among `columns`, the last projected ones.
     fn store(
         &mut self,
         segments: &[Segment],
-        width: usize,
-        columns: [usize; 2],
+        heads: Range<usize>,
+        columns: Range<usize>,
     ) -> Result<(), EngineError> {
         let projected = ProjectedRows {
             data: &self.chunk.qkv,
-            width,
+            columns,
         };
-        let heads = 0..self.attention.model.dims.num_key_value_heads;
         let scratch = &mut self.scratch.attention;
-        self.attention
-            .store(segments, heads, columns, &projected, scratch)
+        self.attention.store(segments, heads, &projected, scratch)
     }
 
-    fn attend(&mut self, segments: &[Segment], width: usize) -> Result<(), EngineError> {
+    /// Gathers for the queries of `heads`, which are among `columns`, the last projected ones.
+    fn attend(
+        &mut self,
+        segments: &[Segment],
+        heads: Range<usize>,
+        columns: Range<usize>,
+    ) -> Result<(), EngineError> {
         let dims = &self.attention.model.dims;
         let projected = ProjectedRows {
             data: &self.chunk.qkv,
-            width,
+            columns,
         };
         let rows: usize = segments.iter().map(|segment| segment.rows).sum();
         let stride = stride(dims.q_width);
         let out = grow(&mut self.chunk.attended, rows * stride);
-        let heads = 0..dims.num_key_value_heads;
+        let out = &mut out[heads.start * dims.query_group()..];
         let scratch = &mut self.scratch.attention;
         self.attention
             .attend(segments, heads, &projected, out, stride, scratch)
@@ -236,15 +252,15 @@ fn rows_of(data: &mut [f32], width: usize) -> Vec<&mut [f32]> {
     rows.map(|row| &mut row[..width]).collect()
 }
 
-/// q, k and v in a matrix whose rows lie [`stride`] apart.
+/// Some columns of q, k and v in a matrix whose rows lie [`stride`] apart.
 struct ProjectedRows<'a> {
     data: &'a [f32],
-    width: usize,
+    columns: Range<usize>,
 }
 
 impl Projected for ProjectedRows<'_> {
     fn get<'s>(&'s self, row: usize, first: usize, buffer: &'s mut [f32]) -> &'s [f32] {
-        let start = row * stride(self.width) + first;
+        let start = row * stride(self.columns.len()) + first - self.columns.start;
         &self.data[start..start + buffer.len()]
     }
 }

@@ -138,15 +138,16 @@ fn pack_layer(
 ) -> Result<[Weight; 4], EngineError> {
     let hidden = dims.hidden_size;
     let qkv = [
-        Part::new(&layer.q_proj, 0, hidden, dims.q_width)?,
-        Part::new(&layer.k_proj, dims.k_column, hidden, dims.kv_width)?,
-        Part::new(&layer.v_proj, dims.v_column, hidden, dims.kv_width)?,
+        Part::new(&layer.q_proj, dims.qkv.q(0), hidden, dims.q_width)?.in_runs(dims.qkv.q_runs()),
+        Part::new(&layer.k_proj, dims.qkv.k(0), hidden, dims.kv_width)?.in_runs(dims.qkv.kv_runs()),
+        Part::new(&layer.v_proj, dims.qkv.v(0), hidden, dims.kv_width)?.in_runs(dims.qkv.kv_runs()),
     ];
     let o = [Part::new(&layer.o_proj, 0, dims.q_width, hidden)?];
     let inner = dims.intermediate_size;
+    let alternating = [NR, 2 * NR];
     let gate_up = [
-        Part::new(&layer.gate_proj, 0, hidden, inner)?.alternating(),
-        Part::new(&layer.up_proj, NR, hidden, inner)?.alternating(),
+        Part::new(&layer.gate_proj, 0, hidden, inner)?.in_runs(alternating),
+        Part::new(&layer.up_proj, NR, hidden, inner)?.in_runs(alternating),
     ];
     let down = [Part::new(&layer.down_proj, 0, inner, hidden)?];
     let shapes = dims.product_shapes();

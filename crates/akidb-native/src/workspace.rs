@@ -27,7 +27,7 @@ pub(crate) struct Workspace {
 pub(crate) struct SharedColumns {
     /// The residual stream, `[rows, hidden_size]`.
     pub(crate) hidden: Columns,
-    /// `[rows, qkv_width]`.
+    /// q, k and v, `[rows, columns]`.
     pub(crate) qkv: Columns,
     /// `[rows, q_width]`.
     pub(crate) attended: Columns,
@@ -51,7 +51,7 @@ pub(crate) struct Memory {
 /// Activations of a chunk of rows.
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
-    /// `[rows, qkv_width]`.
+    /// Some columns of q, k and v, `[rows, columns]`.
     pub(crate) qkv: Buffer,
     /// `[rows, q_width]`.
     pub(crate) attended: Buffer,

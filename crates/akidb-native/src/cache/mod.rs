@@ -23,7 +23,7 @@ pub use source::SourceFile;
 
 /// Counts the orders in which weights have lain in a pack: one more with every change of what the
 /// kernels or the packing write.
-const LAYOUT_VERSION: u32 = 1;
+const LAYOUT_VERSION: u32 = 2;
 
 /// Smaller packs are made again faster than they are read.
 const MIN_BYTES: usize = 16 << 20;
