@@ -118,7 +118,8 @@ fn a_second_signal_ends_it_at_once() {
     let server = Serving::start(&[]).ready();
     let mut half = TcpStream::connect(&server.address).unwrap();
     let whole = embed(r#"{"input":"a"}"#);
-    half.write_all(&whole.as_bytes()[..whole.len() - 1]).unwrap();
+    half.write_all(&whole.as_bytes()[..whole.len() - 1])
+        .unwrap();
     std::thread::sleep(Duration::from_millis(200));
     let start = Instant::now();
     server.signal("TERM");
@@ -146,23 +147,30 @@ fn it_says_how_to_try_it() {
 fn log_lines_can_be_json() {
     let mut server = Serving::start(&["--log-format", "json"]).ready();
     let mut stream = TcpStream::connect(&server.address).unwrap();
-    stream.write_all(embed(r#"{"input":"a"}"#).as_bytes()).unwrap();
+    stream
+        .write_all(embed(r#"{"input":"a"}"#).as_bytes())
+        .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     server.process.kill().unwrap();
     let (_, rest) = server.rest_of_stderr();
     let lines: Vec<serde_json::Value> = rest.lines().map(common::json).collect();
-    assert!(
-        lines.iter().all(|line| line["level"].is_string()),
-        "{rest}"
-    );
+    assert!(lines.iter().all(|line| line["level"].is_string()), "{rest}");
 }
 
 #[test]
 fn a_port_in_use_is_wrong_usage() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let out = akidb(&["serve", "--model", "akidb-mini", "--port", &port, "--log-format", "human"]);
+    let out = akidb(&[
+        "serve",
+        "--model",
+        "akidb-mini",
+        "--port",
+        &port,
+        "--log-format",
+        "human",
+    ]);
     let last = out.stderr.find("error: ").unwrap_or_default();
     let out = common::Outcome {
         stderr: out.stderr[last..].to_owned(),
@@ -180,7 +188,14 @@ fn settings_come_from_the_file_the_environment_and_flags() {
     )
     .unwrap();
     let path = file.path().display().to_string();
-    let args = ["serve", "--print-config", "--config", &path, "--port", "3333"];
+    let args = [
+        "serve",
+        "--print-config",
+        "--config",
+        &path,
+        "--port",
+        "3333",
+    ];
     let variables = [
         ("AKIDB_SERVE_PORT", "2222"),
         ("AKIDB_SERVE_MAX_CONNECTIONS", "10"),
@@ -193,12 +208,21 @@ fn settings_come_from_the_file_the_environment_and_flags() {
         "max_connections = 10 # AKIDB_SERVE_MAX_CONNECTIONS".to_owned(),
         format!("keep_alive = \"5s\" # {path}"),
     ] {
-        assert!(out.stdout.lines().any(|l| l == line), "{line}\n{}", out.stdout);
+        assert!(
+            out.stdout.lines().any(|l| l == line),
+            "{line}\n{}",
+            out.stdout
+        );
     }
 
     let again = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(again.path(), &out.stdout).unwrap();
-    let args = ["serve", "--print-config", "--config", again.path().to_str().unwrap()];
+    let args = [
+        "serve",
+        "--print-config",
+        "--config",
+        again.path().to_str().unwrap(),
+    ];
     let same = akidb(&args);
     let values = |text: &str| -> Vec<String> {
         let lines = text.lines().map(|line| line.split(" # ").next());
@@ -213,15 +237,31 @@ fn wrong_settings_are_wrong_usage() {
     std::fs::write(file.path(), "max_conections = 1\n").unwrap();
     let path = file.path().display().to_string();
     let misspelt = akidb(&["serve", "--config", &path]);
-    failed(&misspelt, 2, &["max_conections", "is max_connections meant?", "hint: "]);
+    failed(
+        &misspelt,
+        2,
+        &["max_conections", "is max_connections meant?", "hint: "],
+    );
 
     let variable = run_with(&["serve"], b"", &[("AKIDB_SERVE_PROT", "1")]);
-    failed(&variable, 2, &["AKIDB_SERVE_PROT", "is AKIDB_SERVE_PORT meant?"]);
+    failed(
+        &variable,
+        2,
+        &["AKIDB_SERVE_PROT", "is AKIDB_SERVE_PORT meant?"],
+    );
 
     let value = akidb(&["serve", "--keep-alive", "soon"]);
     failed(&value, 2, &["--keep-alive", "soon", "30s"]);
 
-    let half = akidb(&["serve", "--model", "akidb-mini", "--tls-cert", &path, "--port", "0"]);
+    let half = akidb(&[
+        "serve",
+        "--model",
+        "akidb-mini",
+        "--tls-cert",
+        &path,
+        "--port",
+        "0",
+    ]);
     failed(&half, 2, &["certificate and its key", "--tls-key"]);
 
     let model = akidb(&["serve", "--model", "=akidb-mini"]);
@@ -231,7 +271,12 @@ fn wrong_settings_are_wrong_usage() {
 #[test]
 fn help_shows_every_setting_with_its_variable_and_default() {
     let help = akidb(&["serve", "--help"]).stdout;
-    for words in ["--max-connections", "AKIDB_SERVE_MAX_CONNECTIONS", "4096", "AKIDB_SERVE_TLS_KEY"] {
+    for words in [
+        "--max-connections",
+        "AKIDB_SERVE_MAX_CONNECTIONS",
+        "4096",
+        "AKIDB_SERVE_TLS_KEY",
+    ] {
         assert!(help.contains(words), "{words}\n{help}");
     }
 }

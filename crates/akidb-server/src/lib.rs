@@ -1,14 +1,18 @@
 //! Text to vectors over the network: one process for every client that people already have.
 //!
 //! [`EmbeddingService`] is what every interface calls: it finds the model, queues the texts, runs
-//! them in batches and hands each caller its vectors. [`router`] puts HTTP before it, [`serve`]
-//! listens.
+//! them in batches and hands each caller its vectors. [`router`] puts HTTP and gRPC before it,
+//! [`serve`] listens.
 #![forbid(unsafe_code)]
 
+mod app;
 mod caller;
 mod console;
+mod exporter;
+mod grpc;
 mod http;
 mod lifecycle;
+mod middleware;
 mod server;
 mod service;
 mod settings;
@@ -16,7 +20,8 @@ mod telemetry;
 #[cfg(feature = "otlp")]
 mod traces;
 
-pub use http::router;
+pub use app::router;
+pub use middleware::AccessError;
 pub use server::{ServeError, Server, TlsError, serve};
 pub use service::{
     Class, ClassStats, EmbedAnswer, EmbedRequest, EmbeddingService, ModelFacts, ModelStatus,

@@ -7,9 +7,9 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
+use crate::settings::{LogFormat, Settings};
 #[cfg(feature = "otlp")]
 use crate::traces::Traces;
-use crate::settings::{LogFormat, Settings};
 
 /// Why nothing can be told.
 #[derive(Debug, thiserror::Error)]
@@ -59,8 +59,14 @@ impl Telemetry {
         let registry = tracing_subscriber::registry().with(lines.with_filter(ours(level)));
         #[cfg(feature = "otlp")]
         {
-            let traces = settings.otlp_endpoint.as_deref().map(Traces::to).transpose()?;
-            let spans = traces.as_ref().map(|traces| traces.layer().with_filter(ours(LevelFilter::INFO)));
+            let traces = settings
+                .otlp_endpoint
+                .as_deref()
+                .map(Traces::to)
+                .transpose()?;
+            let spans = traces
+                .as_ref()
+                .map(|traces| traces.layer().with_filter(ours(LevelFilter::INFO)));
             registry.with(spans).try_init()?;
             Ok(Self { _traces: traces })
         }

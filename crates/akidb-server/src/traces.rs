@@ -30,9 +30,7 @@ impl Traces {
                 message: error.to_string(),
             })?;
         global::set_text_map_propagator(TraceContextPropagator::new());
-        let resource = Resource::builder()
-            .with_service_name("akidb-embed")
-            .build();
+        let resource = Resource::builder().with_service_name("akidb-embed").build();
         Ok(Self(
             SdkTracerProvider::builder()
                 .with_batch_exporter(exporter)

@@ -109,6 +109,7 @@ fn openai_code(cause: Cause) -> Option<&'static str> {
         Cause::NotFound => Some("unknown_url"),
         Cause::Method => Some("method_not_supported"),
         Cause::Deadline => Some("timeout"),
+        Cause::Unauthorized => Some("invalid_api_key"),
         _ => None,
     }
 }

@@ -5,36 +5,31 @@ mod ask;
 mod body;
 mod cohere;
 mod docs;
-mod errors;
+pub(crate) mod errors;
 mod inputs;
-mod interface;
+pub(crate) mod interface;
 mod ollama;
 mod openai;
-mod problem;
+pub(crate) mod problem;
 mod schemas;
 mod tei;
 mod truncate;
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
-use axum::{Router, middleware};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::console;
-use crate::lifecycle::Lifecycle;
 use crate::service::EmbeddingService;
 use problem::{Cause, Problem};
 
-/// All routes, for a server of one's own; [`Server`](crate::Server) listens, too.
-pub fn router(service: Arc<EmbeddingService>) -> Router {
-    routes(service, Lifecycle::always_ready())
-}
-
-pub(crate) fn routes(service: Arc<EmbeddingService>, lifecycle: Lifecycle) -> Router {
+/// All routes; what is wrong is a [`Problem`], without the words of its interface.
+pub(crate) fn routes(service: Arc<EmbeddingService>) -> Router {
     let max_body_bytes = service.settings().max_body_bytes;
     let (routes, mut document) = OpenApiRouter::with_openapi(docs::Document::openapi())
         .merge(openai::routes())
@@ -45,11 +40,6 @@ pub(crate) fn routes(service: Arc<EmbeddingService>, lifecycle: Lifecycle) -> Ro
     docs::Common.modify(&mut document);
     Router::new()
         .route("/health", get(|| async { "ok" }))
-        .route("/health/live", get(|| async { "ok" }))
-        .route(
-            "/health/ready",
-            get(move || async move { lifecycle.ready() }),
-        )
         .merge(routes)
         .merge(console::routes())
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
@@ -58,6 +48,5 @@ pub(crate) fn routes(service: Arc<EmbeddingService>, lifecycle: Lifecycle) -> Ro
             Problem::new(Cause::Method, "this route takes other methods")
         })
         .layer(DefaultBodyLimit::max(max_body_bytes))
-        .layer(middleware::from_fn(errors::in_the_interfaces_words))
         .with_state(service)
 }

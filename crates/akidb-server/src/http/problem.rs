@@ -48,6 +48,10 @@ pub(crate) enum Cause {
     Deadline,
     /// The server is stopping.
     Stopping,
+    /// The API key is missing or wrong.
+    Unauthorized,
+    /// The body didn't come in time.
+    SlowBody,
 }
 
 impl Cause {
@@ -71,6 +75,8 @@ impl Cause {
             Self::Overloaded => "overloaded",
             Self::Deadline => "deadline",
             Self::Stopping => "stopping",
+            Self::Unauthorized => "unauthorized",
+            Self::SlowBody => "slow_body",
         }
     }
 
@@ -100,6 +106,8 @@ impl Cause {
             Self::Overloaded => StatusCode::TOO_MANY_REQUESTS,
             Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
             Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::tls::TlsError;
+use crate::middleware::AccessError;
 use crate::service::ServiceError;
 
 /// Why the server doesn't run.
@@ -33,6 +34,14 @@ pub enum ServeError {
     /// The server can't prove itself.
     #[error("can't listen with TLS")]
     Tls(#[from] TlsError),
+    /// The file of API keys can't be used.
+    #[error("the API keys in {} can't be used", path.display())]
+    ApiKeys {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: AccessError,
+    },
     /// The default model can't be used.
     #[error(transparent)]
     Service(#[from] ServiceError),
@@ -47,6 +56,9 @@ impl ServeError {
             Self::HalfOfTls => return Some("give both --tls-cert and --tls-key".to_owned()),
             Self::Tls(TlsError::Pem { .. }) => {
                 return Some("a PEM file has lines that start with -----BEGIN".to_owned());
+            }
+            Self::ApiKeys { .. } => {
+                return Some("a file of keys has one a line, as name:key or key".to_owned());
             }
             Self::Tls(_) | Self::Service(_) => return None,
         };

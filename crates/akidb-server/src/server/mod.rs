@@ -15,11 +15,14 @@ use axum::Router;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
+pub(crate) use connection::Peer;
 pub use error::ServeError;
 pub use tls::TlsError;
 
-use crate::http::routes;
+use crate::app::app;
+use crate::exporter;
 use crate::lifecycle::{Lifecycle, Phase};
+use crate::middleware::Keys;
 use crate::service::EmbeddingService;
 use connection::Connection;
 use listener::Listener;
@@ -27,12 +30,16 @@ use listener::Listener;
 /// How long the accept loop rests when the system has no file descriptors left.
 const NO_DESCRIPTORS: Duration = Duration::from_millis(200);
 
+/// How often the file of API keys is looked at.
+const REFRESH: Duration = Duration::from_secs(2);
+
 /// A server that listens: connections wait until it runs.
 #[derive(Debug)]
 pub struct Server {
     service: Arc<EmbeddingService>,
     listener: Listener,
     app: Router,
+    keys: Option<Keys>,
     lifecycle: watch::Sender<Phase>,
 }
 
@@ -44,14 +51,21 @@ impl Server {
     pub async fn bind(service: Arc<EmbeddingService>) -> Result<Self, ServeError> {
         let listener = Listener::bind(service.settings()).await?;
         let lifecycle = watch::Sender::new(Phase::Starting);
-        let app = routes(
+        let keys = service.settings().api_keys.clone();
+        let read = |path: std::path::PathBuf| {
+            Keys::read(path.clone()).map_err(|source| ServeError::ApiKeys { path, source })
+        };
+        let keys = keys.map(read).transpose()?;
+        let app = app(
             Arc::clone(&service),
             Lifecycle::following(lifecycle.subscribe()),
+            keys.clone(),
         );
         Ok(Self {
             service,
             listener,
             app,
+            keys,
             lifecycle,
         })
     }
@@ -65,7 +79,11 @@ impl Server {
     pub fn ready(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut lifecycle = self.lifecycle.subscribe();
         async move {
-            if lifecycle.wait_for(|phase| *phase == Phase::Ready).await.is_err() {
+            if lifecycle
+                .wait_for(|phase| *phase == Phase::Ready)
+                .await
+                .is_err()
+            {
                 std::future::pending::<()>().await;
             }
         }
@@ -122,6 +140,7 @@ impl Server {
             () = accepting => {}
             loaded = load(&self.service, &lifecycle) => loaded?,
             () = self.refresh() => {}
+            () = exporter::upkeep() => {}
             () = drain => {}
             () = &mut now => return Ok(()),
         }
@@ -170,8 +189,13 @@ impl Server {
     async fn refresh(&self) {
         let mut signal = signals::Refresh::listen();
         loop {
-            signal.next().await;
-            self.listener.refresh();
+            tokio::select! {
+                () = signal.next() => self.listener.refresh(),
+                () = tokio::time::sleep(REFRESH) => {}
+            }
+            if let Some(keys) = &self.keys {
+                keys.refresh();
+            }
         }
     }
 
@@ -206,7 +230,7 @@ impl Server {
     }
 }
 
-/// Loads the default model; ends only when that fails.
+/// Loads the default model, where the settings say so; ends only when that fails.
 async fn load(
     service: &EmbeddingService,
     lifecycle: &watch::Sender<Phase>,

@@ -19,6 +19,8 @@ pub(super) fn check(settings: &Settings) -> Result<(), ServiceError> {
         ("max_client_batch_size", settings.max_client_batch_size),
         ("max_batch_tokens", settings.max_batch_tokens),
         ("max_queue_bytes", settings.max_queue_bytes),
+        ("max_connections", settings.max_connections),
+        ("max_body_bytes", settings.max_body_bytes),
     ];
     if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
         return wrong(format!("{name} is 0: no request could be answered"));
@@ -26,6 +28,8 @@ pub(super) fn check(settings: &Settings) -> Result<(), ServiceError> {
     let times = [
         ("max_pass_time", settings.max_pass_time),
         ("request_timeout", settings.request_timeout),
+        ("header_timeout", settings.header_timeout),
+        ("body_timeout", settings.body_timeout),
     ];
     if let Some((name, _)) = times.iter().find(|(_, time)| time.is_zero()) {
         return wrong(format!("{name} is 0: no request could be answered"));
@@ -35,6 +39,19 @@ pub(super) fn check(settings: &Settings) -> Result<(), ServiceError> {
             "max_wait ({:?}) is longer than request_timeout ({:?}): requests would be accepted \
              that are given up before their turn",
             settings.max_wait, settings.request_timeout
+        ));
+    }
+    let is_origin = |origin: &str| {
+        let host = origin.strip_prefix("http://");
+        let host = host.or_else(|| origin.strip_prefix("https://"));
+        origin == "*"
+            || host.is_some_and(|host| {
+                !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic() && b != b'/')
+            })
+    };
+    if let Some(origin) = settings.cors_origins.iter().find(|o| !is_origin(o)) {
+        return wrong(format!(
+            "cors_origins: {origin:?} is not an origin, such as https://app.example"
         ));
     }
     Ok(())

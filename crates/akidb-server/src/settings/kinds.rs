@@ -72,21 +72,6 @@ impl Kind<usize> for Bytes {
     }
 }
 
-/// A number of bytes, or nothing.
-pub(crate) struct SomeBytes;
-
-impl Kind<Option<u64>> for SomeBytes {
-    const VALUE: &'static str = "BYTES";
-
-    fn read(text: &str) -> Result<Option<u64>, String> {
-        read_bytes(text).map(Some)
-    }
-
-    fn show(value: &Option<u64>) -> Option<toml::Value> {
-        value.and_then(show_bytes)
-    }
-}
-
 /// A length of time; a bare number is seconds.
 pub(crate) struct Time;
 
@@ -102,7 +87,26 @@ impl Kind<Duration> for Time {
     }
 
     fn show(value: &Duration) -> Option<toml::Value> {
-        text(humantime::format_duration(*value).to_string().replace(' ', ""))
+        text(
+            humantime::format_duration(*value)
+                .to_string()
+                .replace(' ', ""),
+        )
+    }
+}
+
+/// A number of bytes, or nothing.
+pub(crate) struct SomeBytes;
+
+impl Kind<Option<u64>> for SomeBytes {
+    const VALUE: &'static str = "BYTES";
+
+    fn read(text: &str) -> Result<Option<u64>, String> {
+        read_bytes(text).map(Some)
+    }
+
+    fn show(value: &Option<u64>) -> Option<toml::Value> {
+        value.and_then(show_bytes)
     }
 }
 
@@ -150,9 +154,7 @@ impl Kind<Option<String>> for Url {
         if text.is_empty() {
             return Ok(None);
         }
-        let uri: axum::http::Uri = text
-            .parse()
-            .map_err(|_| format!("{text:?} is not a URL"))?;
+        let uri: axum::http::Uri = text.parse().map_err(|_| format!("{text:?} is not a URL"))?;
         match uri.scheme_str() {
             Some("http" | "https") => Ok(Some(text.to_owned())),
             _ => Err(format!("{text:?} starts neither with http:// nor https://")),
@@ -178,7 +180,10 @@ impl Kind<Vec<String>> for List {
 
     fn read(text: &str) -> Result<Vec<String>, String> {
         let words = text.split(',').map(str::trim);
-        Ok(words.filter(|word| !word.is_empty()).map(str::to_owned).collect())
+        Ok(words
+            .filter(|word| !word.is_empty())
+            .map(str::to_owned)
+            .collect())
     }
 
     fn show(value: &Vec<String>) -> Option<toml::Value> {
@@ -248,7 +253,9 @@ mod tests {
     fn what_is_shown_is_read_again() {
         for value in [0, 1, 1000, 1024, 16 << 20, (3 << 30) + 1, 5 << 30] {
             let shown = <Bytes as Kind<usize>>::show(&value).unwrap();
-            let text = shown.as_str().map_or_else(|| shown.to_string(), str::to_owned);
+            let text = shown
+                .as_str()
+                .map_or_else(|| shown.to_string(), str::to_owned);
             assert_eq!(<Bytes as Kind<usize>>::read(&text), Ok(value), "{text}");
         }
         for value in [0, 1, 1500, 60_000, 3_600_000, 86_461_001] {
@@ -272,7 +279,10 @@ mod tests {
     fn a_password_in_a_url_is_not_shown() {
         let url = Url::read("https://user:secret@host:4317/path").unwrap();
         let shown = Url::show(&url).unwrap().to_string();
-        assert!(!shown.contains("secret") && shown.contains("host:4317/path"), "{shown}");
+        assert!(
+            !shown.contains("secret") && shown.contains("host:4317/path"),
+            "{shown}"
+        );
         assert!(Url::read("ftp://host").is_err() && Url::read("host:4317").is_err());
     }
 }

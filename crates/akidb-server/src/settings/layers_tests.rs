@@ -14,7 +14,10 @@ fn variable(name: &str, value: &str) -> [(String, String); 1] {
 }
 
 fn named(name: &str) -> &'static Setting {
-    SETTINGS.iter().find(|setting| setting.name == name).unwrap()
+    SETTINGS
+        .iter()
+        .find(|setting| setting.name == name)
+        .unwrap()
 }
 
 #[test]
@@ -76,14 +79,20 @@ fn unknown_names_are_told_with_the_nearest() {
         error.to_string()
     };
     let typo = error("max_conections = 1");
-    assert!(typo.contains("max_conections: is max_connections meant?"), "{typo}");
+    assert!(
+        typo.contains("max_conections: is max_connections meant?"),
+        "{typo}"
+    );
     assert!(error("models = []").contains("is model meant?"));
     let far = error("colour = \"red\"");
     assert!(far.contains("colour") && !far.contains("meant"), "{far}");
 
     let names = variable("AKIDB_SERVE_PROT", "1");
     let error = Layers::default().environment(names, &[]).unwrap_err();
-    assert!(error.to_string().contains("is AKIDB_SERVE_PORT meant?"), "{error}");
+    assert!(
+        error.to_string().contains("is AKIDB_SERVE_PORT meant?"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -101,12 +110,19 @@ fn wrong_values_are_told_with_their_place() {
         let error = Layers::default().file(file.path(), &[]).unwrap_err();
         let error = error.to_string();
         assert!(error.contains(what), "{text}: {error}");
-        assert!(error.contains(&*file.path().display().to_string()), "{error}");
+        assert!(
+            error.contains(&*file.path().display().to_string()),
+            "{error}"
+        );
     }
     let file = file("port = ");
     assert!(matches!(
         Layers::default().file(file.path(), &[]),
         Err(SettingsError::Toml { .. })
     ));
-    assert!(Layers::default().file(Path::new("/no/such/file"), &[]).is_err());
+    assert!(
+        Layers::default()
+            .file(Path::new("/no/such/file"), &[])
+            .is_err()
+    );
 }

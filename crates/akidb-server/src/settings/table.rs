@@ -2,7 +2,7 @@
 
 use super::Settings;
 use super::kinds::{
-    Address, Count, File, Format, Kind, List, Port, Time, Url,
+    Address, Bytes, Count, File, Flag, Format, Kind, List, Port, SomeBytes, Time, Url,
 };
 
 /// A setting by its name.
@@ -45,6 +45,8 @@ macro_rules! setting {
 const LISTENING: &str = "Listening";
 const ACCESS: &str = "Access";
 const LIMITS: &str = "Limits";
+const QUEUE: &str = "Queue";
+const MODELS: &str = "Models";
 const STOPPING: &str = "Stopping";
 const WATCHING: &str = "Watching";
 
@@ -86,7 +88,12 @@ pub static SETTINGS: &[Setting] = &[
         LISTENING,
         "Certificate chain in PEM: listen with TLS; read anew on SIGHUP"
     ),
-    setting!(tls_key, File, LISTENING, "Private key of the certificate, in PEM"),
+    setting!(
+        tls_key,
+        File,
+        LISTENING,
+        "Private key of the certificate, in PEM"
+    ),
     setting!(
         max_connections,
         Count,
@@ -127,6 +134,73 @@ pub static SETTINGS: &[Setting] = &[
             "Origins whose pages may ask from within a browser, * for all"
         )
     },
+    setting!(
+        request_timeout,
+        Time,
+        LIMITS,
+        "How long a request may take; it is given up then"
+    ),
+    setting!(
+        max_body_bytes,
+        Bytes,
+        LIMITS,
+        "Most bytes of one request's body"
+    ),
+    setting!(
+        max_client_batch_size,
+        Count,
+        LIMITS,
+        "Most texts of one request"
+    ),
+    setting!(
+        interactive_inputs,
+        Count,
+        QUEUE,
+        "Requests of more texts wait behind others, unless they say what they are"
+    ),
+    setting!(
+        max_batch_tokens,
+        Count,
+        QUEUE,
+        "Most tokens of one pass of a model"
+    ),
+    setting!(
+        max_pass_time,
+        Time,
+        QUEUE,
+        "How long a pass of several texts should take: what comes meanwhile waits for its end"
+    ),
+    setting!(
+        max_wait,
+        Time,
+        QUEUE,
+        "Longest expected wait: who would wait longer is refused at once"
+    ),
+    setting!(
+        max_queue_bytes,
+        Bytes,
+        QUEUE,
+        "Most bytes of all accepted requests' texts and vectors"
+    ),
+    setting!(
+        result_cache_bytes,
+        Bytes,
+        QUEUE,
+        "Bytes for vectors of texts that may come again; 0: none are kept"
+    ),
+    setting!(
+        model_memory,
+        SomeBytes,
+        MODELS,
+        "Most bytes of models that are loaded at a time, by the size of their files; without it, all \
+         stay loaded"
+    ),
+    setting!(
+        preload,
+        Flag,
+        MODELS,
+        "Whether the first model is loaded before the server is ready"
+    ),
     setting!(
         drain_delay,
         Time,

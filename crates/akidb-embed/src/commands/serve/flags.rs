@@ -32,7 +32,9 @@ impl Args for SettingFlags {
         let defaults = Settings::default();
         SETTINGS.iter().fold(command, |command, setting| {
             let default = setting.show(&defaults).map_or_else(String::new, |value| {
-                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let value = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned);
                 format!("default: {value}; ")
             });
             let variable = setting.variable();

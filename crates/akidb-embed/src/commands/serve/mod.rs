@@ -58,7 +58,10 @@ pub(crate) fn run(args: &ServeArgs, level: Option<LevelFilter>) -> Result<(), Cl
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let mut layers = Layers::default();
     let mut models = Vec::new();
-    let config = args.config.clone().or_else(|| variable(CONFIG).map(PathBuf::from));
+    let config = args
+        .config
+        .clone()
+        .or_else(|| variable(CONFIG).map(PathBuf::from));
     if let Some(path) = &config {
         let others = layers.file(path, &["model"])?;
         models = model::from_file(others.get("model"), path)?;
@@ -68,7 +71,10 @@ pub(crate) fn run(args: &ServeArgs, level: Option<LevelFilter>) -> Result<(), Cl
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     layers.environment(variables, &[CONFIG, MODEL])?;
     if let Some(value) = variable(MODEL) {
-        models = value.split(',').map(|model| model.trim().to_owned()).collect();
+        models = value
+            .split(',')
+            .map(|model| model.trim().to_owned())
+            .collect();
     }
     for (setting, value) in &args.settings.0 {
         layers.flag(setting, value)?;
@@ -118,9 +124,15 @@ fn greet(server: &Server) {
     let settings = server.service().settings();
     let connect = match &settings.unix_socket {
         Some(path) => format!("--unix-socket '{}' http://localhost", path.display()),
-        None => address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]"),
+        None => address
+            .replace("0.0.0.0", "127.0.0.1")
+            .replace("[::]", "[::1]"),
     };
-    let insecure = if settings.tls_cert.is_some() { "-k " } else { "" };
+    let insecure = if settings.tls_cert.is_some() {
+        "-k "
+    } else {
+        ""
+    };
     let key = match settings.api_keys {
         Some(_) => " -H 'authorization: Bearer KEY'",
         None => "",

@@ -21,13 +21,12 @@ pub(crate) fn default() -> Result<String, CliError> {
 }
 
 /// The models of a settings file: one, or an array of several.
-pub(crate) fn from_file(
-    value: Option<&toml::Value>,
-    path: &Path,
-) -> Result<Vec<String>, CliError> {
+pub(crate) fn from_file(value: Option<&toml::Value>, path: &Path) -> Result<Vec<String>, CliError> {
     let wrong = || {
         let path = path.display();
-        CliError::Usage(format!("{path}: model: is neither a text nor an array of texts"))
+        CliError::Usage(format!(
+            "{path}: model: is neither a text nor an array of texts"
+        ))
     };
     let text = |value: &toml::Value| value.as_str().map(str::to_owned).ok_or_else(wrong);
     match value {
@@ -39,11 +38,10 @@ pub(crate) fn from_file(
 
 /// A model that was given as `[NAME=]MODEL`. Without a name, a path is called by its last part, and
 /// a model of the store by its id.
-pub(crate) fn settings(
-    given: &str,
-    builder: &EmbedderBuilder,
-) -> Result<ModelSettings, CliError> {
-    let named = given.split_once('=').filter(|(name, _)| !name.contains(['/', '\\']));
+pub(crate) fn settings(given: &str, builder: &EmbedderBuilder) -> Result<ModelSettings, CliError> {
+    let named = given
+        .split_once('=')
+        .filter(|(name, _)| !name.contains(['/', '\\']));
     let (name, model) = match named {
         Some((name, model)) => (name.to_owned(), model),
         None => (name_of(given), given),
@@ -60,13 +58,18 @@ pub(crate) fn settings(
 fn name_of(model: &str) -> String {
     let path = Path::new(model);
     let last = if path.is_dir() {
-        path.canonicalize().ok().and_then(|path| path.file_name().map(ToOwned::to_owned))
+        path.canonicalize()
+            .ok()
+            .and_then(|path| path.file_name().map(ToOwned::to_owned))
     } else if path.is_file() {
         path.file_stem().map(ToOwned::to_owned)
     } else {
         None
     };
-    last.map_or_else(|| model.to_owned(), |last| last.to_string_lossy().into_owned())
+    last.map_or_else(
+        || model.to_owned(),
+        |last| last.to_string_lossy().into_owned(),
+    )
 }
 
 #[cfg(test)]

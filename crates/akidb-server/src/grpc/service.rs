@@ -1,0 +1,187 @@
+//! The calls of `akidb.embedding.v1.EmbeddingService`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::{Stream, StreamExt, stream};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::proto::embed_stream_response::Result as StreamResult;
+use super::proto::embedding_service_server::EmbeddingService as Calls;
+use super::proto::{
+    EmbedError, EmbedRequest, EmbedResponse, EmbedStreamRequest, EmbedStreamResponse,
+    GetModelInfoRequest, GetModelInfoResponse,
+};
+use super::request::{check_pooling, inputs, number, options, provenance, response};
+use super::status::status;
+use crate::caller::Caller;
+use crate::http::problem::Problem;
+use crate::lifecycle::Lifecycle;
+use crate::service::{self, Class, EmbeddingService, ServiceError};
+
+/// Requests of one bulk call that are worked on at a time: one is computed while others are
+/// tokenized and sent.
+const STREAM_REQUESTS: usize = 4;
+
+/// Bounds of the wait before a bulk request tries again to get into the queue.
+const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+#[derive(Debug, Clone)]
+pub(crate) struct Grpc {
+    service: Arc<EmbeddingService>,
+    lifecycle: Lifecycle,
+}
+
+impl Grpc {
+    pub(crate) fn new(service: Arc<EmbeddingService>, lifecycle: Lifecycle) -> Self {
+        Self { service, lifecycle }
+    }
+
+    async fn prepare(
+        &self,
+        request: EmbedRequest,
+        caller: Caller,
+        class: Class,
+    ) -> Result<service::EmbedRequest, Problem> {
+        let options = options(&request)?;
+        if request.pooling.is_some() {
+            let facts = self.service.model_facts(request.model.as_deref()).await?;
+            check_pooling(request.pooling.as_deref(), &facts.provenance.pooling)?;
+        }
+        Ok(service::EmbedRequest {
+            model: request.model,
+            inputs: inputs(request.texts)?,
+            options,
+            class,
+            client: caller.client,
+            deadline: caller.deadline,
+        })
+    }
+
+    /// One request of a bulk call: waits for its place in the queue instead of being refused.
+    async fn embed_in_bulk(
+        &self,
+        request: EmbedRequest,
+        caller: Caller,
+    ) -> Result<EmbedResponse, Problem> {
+        let start = Instant::now();
+        let request = self.prepare(request, caller, Class::Bulk).await?;
+        loop {
+            match self.service.embed(request.clone()).await {
+                Err(ServiceError::Overloaded { retry_after }) => {
+                    tokio::time::sleep(retry_after.clamp(RETRY.0, RETRY.1)).await;
+                }
+                answer => return Ok(response(answer?, milliseconds(start))),
+            }
+        }
+    }
+
+    async fn bulk_answer(
+        &self,
+        request: EmbedStreamRequest,
+        caller: Caller,
+    ) -> EmbedStreamResponse {
+        let answer = match request.request {
+            Some(request) => self.embed_in_bulk(request, caller).await,
+            None => Err(Problem::invalid("request", "the message has no request")),
+        };
+        let result = answer.map_or_else(
+            |problem| {
+                let status = status(&problem);
+                StreamResult::Error(EmbedError {
+                    code: status.code().into(),
+                    message: status.message().to_owned(),
+                })
+            },
+            StreamResult::Response,
+        );
+        EmbedStreamResponse {
+            id: request.id,
+            result: Some(result),
+        }
+    }
+}
+
+/// The messages of a bulk call, until its client has no more or the server closes.
+fn messages(
+    from: Streaming<EmbedStreamRequest>,
+    lifecycle: Lifecycle,
+) -> impl Stream<Item = Result<EmbedStreamRequest, Status>> {
+    stream::unfold(Some((from, lifecycle)), |state| async move {
+        let (mut from, mut lifecycle) = state?;
+        tokio::select! {
+            biased;
+            () = lifecycle.closing() => {
+                let end = Status::unavailable(
+                    "the server is stopping: send again what has no answer",
+                );
+                Some((Err(end), None))
+            }
+            message = from.next() => Some((message?, Some((from, lifecycle)))),
+        }
+    })
+}
+
+fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
+}
+
+fn caller<T>(request: &Request<T>) -> Caller {
+    request.extensions().get().cloned().unwrap_or_default()
+}
+
+#[tonic::async_trait]
+impl Calls for Grpc {
+    async fn embed(
+        &self,
+        request: Request<EmbedRequest>,
+    ) -> Result<Response<EmbedResponse>, Status> {
+        let start = Instant::now();
+        let caller = caller(&request);
+        let request = request.into_inner();
+        let class = if request.texts.len() > self.service.settings().interactive_inputs {
+            Class::Bulk
+        } else {
+            Class::Interactive
+        };
+        let request = self.prepare(request, caller, class).await;
+        let request = request.map_err(|problem| status(&problem))?;
+        let answer = self.service.embed(request).await;
+        let answer = answer.map_err(|error| status(&error.into()))?;
+        Ok(Response::new(response(answer, milliseconds(start))))
+    }
+
+    type EmbedStreamStream =
+        Pin<Box<dyn Stream<Item = Result<EmbedStreamResponse, Status>> + Send>>;
+
+    async fn embed_stream(
+        &self,
+        request: Request<Streaming<EmbedStreamRequest>>,
+    ) -> Result<Response<Self::EmbedStreamStream>, Status> {
+        let caller = caller(&request);
+        let calls = self.clone();
+        let answers = messages(request.into_inner(), self.lifecycle.clone())
+            .map(move |message| {
+                let (calls, caller) = (calls.clone(), caller.clone());
+                async move { Ok(calls.bulk_answer(message?, caller).await) }
+            })
+            .buffered(STREAM_REQUESTS);
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn get_model_info(
+        &self,
+        request: Request<GetModelInfoRequest>,
+    ) -> Result<Response<GetModelInfoResponse>, Status> {
+        let model = request.into_inner().model;
+        let facts = self.service.model_facts(model.as_deref()).await;
+        let facts = facts.map_err(|error| status(&error.into()))?;
+        Ok(Response::new(GetModelInfoResponse {
+            model: facts.name,
+            dimension: number(facts.dimension),
+            max_tokens: number(facts.max_tokens),
+            provenance: Some(provenance(&facts.provenance)),
+        }))
+    }
+}

@@ -1,0 +1,70 @@
+//! What every request passes through, whatever its interface.
+
+mod access;
+mod body;
+mod limits;
+mod observe;
+
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::{Router, http};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Method};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+pub use access::AccessError;
+pub(crate) use access::Keys;
+
+use crate::grpc;
+use crate::http::errors::in_the_interfaces_words;
+use crate::http::problem::{Cause, Problem};
+use crate::settings::Settings;
+use limits::Limits;
+
+/// Puts everything around the routes; without keys, everybody is answered.
+pub(crate) fn around(routes: Router, settings: &Settings, keys: Option<Keys>) -> Router {
+    let mut routes = routes
+        .layer(CatchPanicLayer::custom(|_| {
+            Problem::new(Cause::Model, "the server failed unexpectedly").into_response()
+        }))
+        .layer(from_fn_with_state(Limits::of(settings), limits::limit));
+    if let Some(keys) = keys {
+        routes = routes.layer(from_fn_with_state(keys, access::authorize));
+    }
+    routes = routes.layer(from_fn(in_the_callers_words));
+    if !settings.cors_origins.is_empty() {
+        routes = routes.layer(cors(&settings.cors_origins));
+    }
+    routes.layer(from_fn(observe::observe))
+}
+
+/// Gives a [`Problem`] the form that the caller's programs know.
+async fn in_the_callers_words(request: Request, next: Next) -> Response {
+    if grpc::is_grpc(request.headers()) {
+        return grpc::of_response(next.run(request).await);
+    }
+    in_the_interfaces_words(request, next).await
+}
+
+fn cors(origins: &[String]) -> CorsLayer {
+    let origin = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(
+            origins
+                .iter()
+                .filter_map(|origin| origin.parse::<HeaderValue>().ok()),
+        )
+    };
+    CorsLayer::new()
+        .allow_origin(origin)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([AUTHORIZATION, CONTENT_TYPE, REQUEST_ID])
+        .expose_headers([RETRY_AFTER, REQUEST_ID])
+        .max_age(std::time::Duration::from_secs(3600))
+}
+
+/// Tells one request in logs and traces; the client's own where it sends one.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
