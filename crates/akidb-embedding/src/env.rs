@@ -1,4 +1,5 @@
-//! Every environment variable the project reads, declared once.
+//! Every environment variable the project reads, declared once. The server's settings have theirs,
+//! `AKIDB_SERVE_…`, in `akidb-server/src/settings/table.rs`.
 //!
 //! An empty value counts as unset, unless the variable says otherwise.
 

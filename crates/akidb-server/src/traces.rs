@@ -4,7 +4,8 @@ use axum::http::HeaderMap;
 use opentelemetry::global;
 use opentelemetry::propagation::Extractor;
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_otlp::{SpanExporter, WithExportConfig};
+use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
+use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -21,14 +22,14 @@ pub(crate) struct Traces(SdkTracerProvider);
 
 impl Traces {
     pub(crate) fn to(endpoint: &str) -> Result<Self, TelemetryError> {
-        let exporter = SpanExporter::builder()
-            .with_tonic()
-            .with_endpoint(endpoint)
-            .build()
-            .map_err(|error| TelemetryError::Traces {
-                endpoint: endpoint.to_owned(),
-                message: error.to_string(),
-            })?;
+        let mut exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint);
+        if endpoint.starts_with("https:") {
+            exporter = exporter.with_tls_config(ClientTlsConfig::new().with_enabled_roots());
+        }
+        let exporter = exporter.build().map_err(|error| TelemetryError::Traces {
+            endpoint: endpoint.to_owned(),
+            message: error.to_string(),
+        })?;
         global::set_text_map_propagator(TraceContextPropagator::new());
         let resource = Resource::builder().with_service_name("akidb-embed").build();
         Ok(Self(

@@ -35,7 +35,9 @@ fn code(cause: Cause) -> Code {
     }
 }
 
+/// The status of a problem, which is counted.
 pub(crate) fn status(problem: &Problem) -> Status {
+    metrics::counter!("akidb_errors_total", "cause" => problem.cause.as_str()).increment(1);
     let mut details = ErrorDetails::new();
     if let Some(wait) = problem.retry_after {
         details.set_retry_info(Some(wait));

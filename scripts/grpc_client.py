@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""Drives a running server by gRPC as clients of other languages do: messages come from reflection.
+
+    pip install grpcio grpcio-reflection grpcio-health-checking
+    akidb-embed serve --model akidb-mini --port 8080 &
+    python scripts/grpc_client.py localhost:8080
+"""
+
+import sys
+
+import grpc
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
+
+NAME = "akidb.embedding.v1.EmbeddingService"
+
+
+class Service:
+    """The calls of the service, as its own description says."""
+
+    def __init__(self, channel):
+        database = ProtoReflectionDescriptorDatabase(channel)
+        assert NAME in database.get_services(), database.get_services()
+        self.channel = channel
+        self.pool = DescriptorPool(database)
+        self.methods = self.pool.FindServiceByName(NAME).methods_by_name
+
+    def message(self, name, **fields):
+        return GetMessageClass(self.pool.FindMessageTypeByName(f"akidb.embedding.v1.{name}"))(**fields)
+
+    def __getattr__(self, name):
+        method = self.methods[name]
+        streams = method.client_streaming
+        open_call = self.channel.stream_stream if streams else self.channel.unary_unary
+        return open_call(
+            f"/{NAME}/{name}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=GetMessageClass(method.output_type).FromString,
+        )
+
+
+def main():
+    channel = grpc.insecure_channel(
+        sys.argv[1], options=[("grpc.max_receive_message_length", -1)]
+    )
+    health = health_pb2_grpc.HealthStub(channel)
+    status = health.Check(health_pb2.HealthCheckRequest(service=NAME)).status
+    assert status == health_pb2.HealthCheckResponse.SERVING, status
+
+    service = Service(channel)
+    info = service.GetModelInfo(service.message("GetModelInfoRequest"))
+    print(f"{info.model}: {info.dimension} values, at most {info.max_tokens} tokens")
+
+    texts = ["continue an interrupted transfer", "bake a chocolate cake"]
+    answer = service.Embed(service.message("EmbedRequest", texts=texts))
+    assert [len(e.values) for e in answer.embeddings] == [info.dimension] * 2
+    assert abs(sum(x * x for x in answer.embeddings[0].values) - 1) < 1e-4
+    assert answer.usage.total_tokens == sum(e.tokens for e in answer.embeddings)
+    assert answer.provenance.model == answer.model
+
+    for fields, code in [
+        ({"texts": []}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"texts": ["a"], "model": "other"}, grpc.StatusCode.NOT_FOUND),
+        ({"texts": ["a"], "pooling": "mean"}, grpc.StatusCode.INVALID_ARGUMENT),
+    ]:
+        try:
+            service.Embed(service.message("EmbedRequest", **fields))
+            raise AssertionError(f"{fields} was answered")
+        except grpc.RpcError as error:
+            assert error.code() == code, error
+    try:
+        many = service.message("EmbedRequest", texts=["a text that takes a while"] * 1000)
+        service.Embed(many, timeout=0.001)
+        raise AssertionError("the deadline was passed over")
+    except grpc.RpcError as error:
+        assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED, error
+
+    requests = (
+        service.message(
+            "EmbedStreamRequest",
+            id=i,
+            request=service.message("EmbedRequest", texts=[f"text {i}"] if i != 5 else []),
+        )
+        for i in range(50)
+    )
+    answers = list(service.EmbedStream(requests))
+    assert [answer.id for answer in answers] == list(range(50))
+    assert [answer.id for answer in answers if answer.HasField("error")] == [5]
+    print("all calls answered as they should be")
+
+
+if __name__ == "__main__":
+    main()
