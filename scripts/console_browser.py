@@ -254,7 +254,7 @@ def by_keyboard(browser, server):
             order.append(at())
             assert seen(), f"the focus on {at()} can't be seen"
             press("Tab")
-        assert order == ["query", "run", "clear", "heat", "SUMMARY", "rank-scroll", "map"], order
+        assert order == ["query", "run", "clear", "heat", "SUMMARY", "rank-scroll", "map", "api"], order
 
         page.focus("#heat")
         for _ in range(5):
