@@ -17,6 +17,6 @@ pub use golden::{
     Golden, HiddenGolden, Pair, TokenGolden, akidb_mini_goldens, hidden_goldens, minilm_goldens,
     pairs, tiny_text_goldens, token_goldens,
 };
-pub use hub::{Faults, HubFile, Logged, TestHub};
+pub use hub::{Faults, HubFile, Logged, TestHub, TestProxy};
 pub use path::{builtin_model_dir, fixture, minilm, onnxruntime_library, qwen3_tokenizer};
 pub use skip::skip;

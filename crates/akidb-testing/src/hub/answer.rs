@@ -198,10 +198,7 @@ fn resolve(
     Content::new(302, "")
         .with(
             "Location",
-            format!(
-                "http://{}/storage/{}?signature={uses}",
-                state.storage, file.sha256
-            ),
+            format!("{}/storage/{}?signature={uses}", state.storage, file.sha256),
         )
         .with("X-Linked-Etag", format!("\"{tag}\""))
         .with("X-Linked-Size", file.bytes.len())

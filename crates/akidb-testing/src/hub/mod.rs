@@ -4,15 +4,20 @@
 //! files are sent from.
 
 mod answer;
+mod proxy;
 mod serve;
+mod tls;
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustls::ServerConfig;
 use sha2::Digest;
+
+pub use proxy::TestProxy;
 
 /// A file that the hub has.
 #[derive(Debug, Clone)]
@@ -77,8 +82,12 @@ pub struct TestHub {
 
 #[derive(Debug)]
 pub(crate) struct State {
-    pub(crate) hub: SocketAddr,
-    pub(crate) storage: SocketAddr,
+    /// Address of the hub, with its scheme.
+    pub(crate) hub: String,
+    /// Address that large files are sent from.
+    pub(crate) storage: String,
+    /// Where it speaks HTTPS.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
     pub(crate) repositories: Mutex<BTreeMap<String, Repository>>,
     pub(crate) faults: Mutex<Faults>,
     pub(crate) log: Mutex<Vec<Logged>>,
@@ -172,6 +181,21 @@ impl TestHub {
     ///
     /// Panics when the system doesn't give the port.
     pub fn on(port: u16) -> Self {
+        Self::serving(port, "http", ["127.0.0.1"; 2], None)
+    }
+
+    /// A hub without repositories that speaks HTTPS, as `hub.test`, with its storage at
+    /// `storage.test`: names that no resolver knows, so that only a [`TestProxy`] leads there. Also the
+    /// certificate of the authority that vouches for both, in PEM.
+    ///
+    /// Panics when the system gives no port, or no certificate can be made.
+    pub fn with_tls() -> (Self, String) {
+        let names = ["hub.test", "storage.test"];
+        let (config, authority) = tls::certified(names);
+        (Self::serving(0, "https", names, Some(config)), authority)
+    }
+
+    fn serving(port: u16, scheme: &str, names: [&str; 2], tls: Option<Arc<ServerConfig>>) -> Self {
         let listen = |port| {
             let listener = TcpListener::bind(("127.0.0.1", port))
                 .unwrap_or_else(|e| panic!("no port on loopback: {e}"));
@@ -182,9 +206,11 @@ impl TestHub {
             )
         };
         let (hub, storage) = (listen(port), listen(0));
+        let [hub_name, storage_name] = names;
         let state = Arc::new(State {
-            hub: hub.1,
-            storage: storage.1,
+            hub: format!("{scheme}://{hub_name}:{}", hub.1.port()),
+            storage: format!("{scheme}://{storage_name}:{}", storage.1.port()),
+            tls,
             repositories: Mutex::default(),
             faults: Mutex::default(),
             log: Mutex::default(),
@@ -201,7 +227,7 @@ impl TestHub {
 
     /// Its address, as `HF_ENDPOINT` takes it.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.state.hub)
+        self.state.hub.clone()
     }
 
     /// Puts a repository at this commit (40 hexadecimal digits) onto the branch `main`.

@@ -1,10 +1,12 @@
 //! HTTP/1.1, as far as clients of the hub use it.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+
+use rustls::{ServerConnection, Stream};
 
 use super::answer::{Answer, Content, answer};
 use super::{Logged, State, lock};
@@ -17,14 +19,24 @@ pub(super) fn serve(listener: &TcpListener, state: &Arc<State>, storage: bool) {
         let state = Arc::clone(state);
         std::thread::spawn(move || {
             // A client that leaves is no failure of the server.
-            let _ = connection(&stream, &state, storage);
+            let _ = accept(&stream, &state, storage);
             let _ = stream.shutdown(Shutdown::Both);
         });
     }
 }
 
-fn connection(stream: &TcpStream, state: &State, storage: bool) -> io::Result<()> {
+fn accept(mut stream: &TcpStream, state: &State, storage: bool) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let Some(config) = &state.tls else {
+        return connection(stream, state, storage);
+    };
+    let mut tls = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
+    connection(Stream::new(&mut tls, &mut stream), state, storage)?;
+    tls.send_close_notify();
+    tls.complete_io(&mut stream).map(drop)
+}
+
+fn connection(stream: impl Read + Write, state: &State, storage: bool) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     while let Some(request) = read_request(&mut reader, storage)? {
         lock(&state.log).push(request.clone());
@@ -34,7 +46,7 @@ fn connection(stream: &TcpStream, state: &State, storage: bool) -> io::Result<()
                 return Ok(());
             }
             Answer::Content(content) => {
-                if !send(stream, state, &request, &content)? {
+                if !send(reader.get_mut(), state, &request, &content)? {
                     return Ok(());
                 }
             }
@@ -74,7 +86,7 @@ fn read_request(reader: &mut impl BufRead, storage: bool) -> io::Result<Option<L
 
 /// Whether the connection goes on.
 fn send(
-    mut stream: &TcpStream,
+    stream: &mut impl Write,
     state: &State,
     request: &Logged,
     content: &Content,
@@ -91,6 +103,7 @@ fn send(
     head.push_str("\r\n");
     stream.write_all(head.as_bytes())?;
     if request.method == "HEAD" {
+        stream.flush()?;
         return Ok(true);
     }
     let mut body = content.body();
@@ -123,5 +136,6 @@ fn send(
             }
         }
     }
+    stream.flush()?;
     Ok(written == length)
 }
