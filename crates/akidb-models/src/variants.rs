@@ -20,6 +20,11 @@ const COMMON: [&str; 9] = [
     "LICENSE.txt",
 ];
 
+/// Most graphs, and most files beside them, that are looked at in a directory. No model has nearly as
+/// many; a hostile listing would cost their product.
+const MAX_GRAPHS: usize = 200;
+const MAX_DATA: usize = 1_000;
+
 /// Weights of one kind: one file or several that belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variant {
@@ -95,35 +100,46 @@ impl Layout {
     }
 }
 
+fn name(file: &RepoPath) -> &str {
+    file.split().1
+}
+
+/// Whether a name is one that data outside a graph may have.
+fn is_data(name: &str) -> bool {
+    [".onnx_data", ".onnx.data", ".data", ".weights"]
+        .iter()
+        .any(|part| name.contains(part))
+}
+
 /// Of the files of one directory.
 fn onnx_variants(files: &[&RepoPath]) -> Vec<Variant> {
-    let name = |file: &RepoPath| file.split().1.to_owned();
     let mut graphs = Vec::new();
     let mut data = Vec::new();
     for file in files {
         match name(file).strip_suffix(".onnx") {
-            Some(stem) => graphs.push((stem.to_owned(), *file)),
-            None => data.push(*file),
+            Some(stem) if graphs.len() < MAX_GRAPHS => graphs.push((stem, *file)),
+            None if data.len() < MAX_DATA && is_data(name(file)) => data.push(*file),
+            _ => {}
         }
     }
     // model.onnx_data, model.onnx_data_1, model.onnx.data and model.data hold weights of model.onnx.
     let holds = |file: &RepoPath, stem: &str| {
-        let name = name(file);
-        let rest = name.strip_prefix(stem);
+        let rest = name(file).strip_prefix(stem);
         rest.is_some_and(|r| {
             r.starts_with(".onnx_data") || r.starts_with(".onnx.data") || r == ".data"
         })
     };
     // Data of a name of its own may be any graph's.
-    let shared = |file: &RepoPath| {
+    let shared = |file: &&RepoPath| {
         let of_none = graphs.iter().all(|(stem, _)| !holds(file, stem));
         let ends = [".data", ".onnx_data", ".weights"];
         of_none && ends.iter().any(|end| name(file).ends_with(end))
     };
+    let data: Vec<_> = data.into_iter().map(|file| (file, shared(&file))).collect();
     let mut variants = Vec::new();
     for (stem, graph) in &graphs {
-        let of = data.iter().filter(|f| holds(f, stem) || shared(f));
-        let of = of.chain([graph]).map(|f| (*f).clone());
+        let of = data.iter().filter(|(f, shared)| *shared || holds(f, stem));
+        let of = of.map(|(f, _)| f).chain([graph]).map(|f| (*f).clone());
         variants.push(Variant {
             name: variant_name(stem),
             files: of.collect(),
@@ -210,6 +226,18 @@ mod tests {
             ["onnx/a.onnx.data", "onnx/all.data", "onnx/a.onnx"]
         );
         assert_eq!(of("b"), ["onnx/all.data", "onnx/b.onnx"]);
+    }
+
+    #[test]
+    fn a_hostile_listing_costs_little() {
+        let graphs = (0..5_000).map(|i| format!("{i}.onnx"));
+        let files: Vec<RepoPath> = graphs
+            .chain((0..50_000).map(|i| format!("{i}.weights")))
+            .map(|name| name.parse().unwrap())
+            .collect();
+        let layout = Layout::of(&files);
+        let total: usize = layout.variants.iter().map(|v| v.files.len()).sum();
+        assert!(total <= MAX_GRAPHS * (MAX_DATA + 1), "{total}");
     }
 
     #[test]
