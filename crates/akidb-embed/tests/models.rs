@@ -156,7 +156,7 @@ fn from_the_hub_to_vectors_and_off_the_disk() {
         row["last_used"].as_u64() >= row["verified"].as_u64(),
         "{row}"
     );
-    let packed = row["packed"].as_u64().unwrap();
+    assert_eq!(row["packed"], 0);
     let list = setup.ok(&["models", "list"]).stdout;
     assert!(
         list.contains("qwen3-embedding-0.6b ") && list.contains("akidb-mini (built in)"),
@@ -204,9 +204,119 @@ fn from_the_hub_to_vectors_and_off_the_disk() {
         out.stdout
     );
     assert!(!setup.dir.path().join("home/models/akidb").exists());
-    let packs = std::fs::read_dir(setup.dir.path().join("cache/packed"));
-    let packs = packs.map_or(0, |entries| entries.count());
-    assert_eq!(packs, 0, "{packed} bytes were packed");
+}
+
+#[test]
+fn packed_weights_go_with_their_model() {
+    let setup = setup();
+    setup.ok(&["models", "pull", MINI]);
+    let packs = || -> Vec<u64> {
+        let entries = std::fs::read_dir(setup.dir.path().join("cache/packed"));
+        let entries = entries.into_iter().flatten().flatten();
+        entries.map(|e| e.metadata().unwrap().len()).collect()
+    };
+    // In f32, packs are large enough to be kept.
+    let f32 = ["--precision", "f32"];
+    setup.ok(&[&["embed", "a", "-m", MINI], &f32[..]].concat());
+    let [bytes] = packs().try_into().unwrap();
+    let rows = json(&setup.ok(&["models", "list", "--json"]).stdout);
+    assert_eq!(rows[0]["packed"], bytes);
+    let list = setup.ok(&["models", "list"]).stdout;
+    let row = list.lines().find(|line| line.starts_with(MINI)).unwrap();
+    let packed = format!(" {:.0} MB ", bytes as f64 / 1e6);
+    assert!(row.contains(&packed), "{row}");
+
+    // Those of other models stay.
+    setup.ok(&[&["embed", "a", "-m", "akidb-mini"], &f32[..]].concat());
+    let others = packs().len() - 1;
+    let out = setup.ok(&["models", "remove", MINI, "--yes"]);
+    assert_eq!(packs().len(), others);
+    assert!(out.stdout.contains("MB\n"), "{}", out.stdout);
+}
+
+#[test]
+fn a_download_that_was_given_up_is_shown_and_removed() {
+    let setup = setup();
+    setup.hub.fail(Faults {
+        bytes_per_second: Some(8_000_000),
+        ..Faults::default()
+    });
+    let mut child = setup.command(&["models", "pull", MINI]).spawn().unwrap();
+    while setup.hub.sent() < 2_000_000 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let rows = json(&setup.ok(&["models", "list", "--json"]).stdout);
+    let row = rows.as_array().unwrap().iter();
+    let row = row.clone().find(|r| r["where"] == "unfinished").unwrap();
+    assert_eq!(
+        (&row["model"], &row["installed"]),
+        (&MINI.into(), &false.into())
+    );
+    let list = setup.ok(&["models", "list"]).stdout;
+    assert!(list.contains("\nNot complete ("), "{list}");
+    setup.failed(&["models", "remove", "--unfinished"], 2, &["needs --yes"]);
+    let out = setup.ok(&["models", "remove", "--unfinished", "--yes"]);
+    let expected = "removed an unfinished download of akidb/mini: ";
+    assert!(out.stdout.starts_with(expected), "{}", out.stdout);
+    assert!(!setup.dir.path().join("home/models/akidb").exists());
+    let out = setup.ok(&["models", "remove", "--unfinished", "--yes"]);
+    assert_eq!(out.stdout, "nothing to remove\n");
+}
+
+#[test]
+fn a_model_whose_manifest_is_damaged_stops_no_other() {
+    let setup = setup();
+    setup
+        .hub
+        .put_directory("akidb/second", COMMIT, &builtin_model_dir());
+    setup.ok(&["models", "pull", MINI]);
+    setup.ok(&["models", "pull", "akidb/second"]);
+    let manifest = setup
+        .dir
+        .path()
+        .join("home/models/akidb/second/akidb-model.json");
+    std::fs::write(&manifest, "{").unwrap();
+    setup.ok(&["embed", "a", "-m", MINI]);
+    let list = setup.ok(&["models", "list"]);
+    assert!(
+        list.stdout.starts_with("MODEL") && list.stdout.contains(MINI),
+        "{}",
+        list.stdout
+    );
+    assert!(
+        list.stderr.contains("akidb-model.json is not valid: EOF"),
+        "{}",
+        list.stderr
+    );
+    let words = [
+        "akidb-model.json is not valid",
+        "caused by: EOF",
+        "hint: delete ",
+    ];
+    setup.failed(&["embed", "a", "-m", "akidb/second"], 1, &words);
+    let out = setup.run(&["models", "verify"]);
+    assert!(
+        out.stdout.contains("akidb/mini: the checksums of 9 files"),
+        "{}",
+        out.stdout
+    );
+    assert!(
+        out.code == 1 && out.stderr.contains("is not valid"),
+        "{}",
+        out.stderr
+    );
+}
+
+#[test]
+fn the_built_in_model_is_shown_as_here() {
+    let shown = json(
+        &setup()
+            .ok(&["models", "show", "akidb-mini", "--json"])
+            .stdout,
+    );
+    assert_eq!(shown["installed"], true);
 }
 
 #[test]

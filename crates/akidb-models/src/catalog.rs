@@ -1,7 +1,7 @@
 //! Models that are known by name.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -10,11 +10,16 @@ use crate::error::Error;
 use crate::hex::Commit;
 use crate::name::RepoPath;
 
-/// The catalog of this program.
+/// The catalog of this program. Its commits, sizes and names of files were looked up in several
+/// public programs that pin the same ones; a size that was not to be found in this way is left out.
+/// What is fetched is compared with the hub's own listing of the commit, whatever stands here.
 const COMPILED_IN: &str = include_str!("catalog.json");
 
 /// Its extension, in the store's home.
 const EXTENSION: &str = "catalog.json";
+
+/// Longest extension that is read, in bytes.
+const MAX_BYTES: u64 = 4 << 20;
 
 /// Known models. `{home}/catalog.json`, of the same form as the compiled-in catalog, adds models and
 /// replaces those with the same id.
@@ -30,7 +35,7 @@ pub struct Catalog {
 pub struct CatalogEntry {
     /// The repository, or the built-in model's id.
     pub id: String,
-    /// Short names, in lower case.
+    /// Short names. Upper and lower case are the same.
     #[serde(default)]
     pub aliases: Vec<String>,
     /// The commit that is fetched unless another one is asked for.
@@ -59,8 +64,8 @@ pub struct CatalogEntry {
 pub struct CatalogVariant {
     /// `f32`, `fp16`, `int8` …, or `safetensors`.
     pub name: String,
-    /// About how many bytes its own files have.
-    pub size: u64,
+    /// Bytes of its own files at the entry's revision, where that is certain.
+    pub size: Option<u64>,
     /// Its own files.
     #[serde(default)]
     pub files: Vec<RepoPath>,
@@ -73,13 +78,15 @@ impl Catalog {
         let Some(path) = home.map(|home| home.join(EXTENSION)) else {
             return Ok(catalog);
         };
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
+        let mut bytes = Vec::new();
+        let read = File::open(&path).and_then(|f| f.take(MAX_BYTES).read_to_end(&mut bytes));
+        match read {
+            Ok(_) => {}
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 return Ok(catalog);
             }
             Err(e) => return Err(Error::read(&path)(e)),
-        };
+        }
         let extension = Self::parse(&bytes, &path.display().to_string())?;
         for entry in &extension.models {
             catalog.models.retain(|known| known.id != entry.id);
@@ -104,8 +111,8 @@ impl Catalog {
     /// The model of that id or short name.
     pub fn get(&self, name: &str) -> Option<&CatalogEntry> {
         let by_id = self.models.iter().find(|m| m.id == name);
-        let short = name.to_lowercase();
-        by_id.or_else(|| self.models.iter().find(|m| m.aliases.contains(&short)))
+        let short = |m: &&CatalogEntry| m.aliases.iter().any(|a| a.eq_ignore_ascii_case(name));
+        by_id.or_else(|| self.models.iter().find(short))
     }
 
     /// The id of the model of that id or short name.
@@ -116,6 +123,8 @@ impl Catalog {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::name::ModelId;
     use crate::store::BUILTIN_MODEL;
@@ -129,7 +138,6 @@ mod tests {
             assert_eq!(catalog.get(&entry.id), Some(entry));
             for alias in &entry.aliases {
                 assert_eq!(catalog.get(alias), Some(entry), "{alias}");
-                assert_eq!(*alias, alias.to_lowercase());
             }
             assert!(entry.dimension.is_some() && entry.license.is_some());
             if entry.id == BUILTIN_MODEL {
@@ -154,12 +162,13 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("catalog.json");
         let json = r#"{"models": [
-            {"id": "me/mine", "aliases": ["all-minilm-l6-v2"], "dimension": 8},
+            {"id": "me/mine", "aliases": ["all-minilm-l6-v2", "Mine"], "dimension": 8},
             {"id": "Qwen/Qwen3-Embedding-4B", "revision": "00112233445566778899aabbccddeeff00112233"}
         ]}"#;
         fs::write(&path, json).unwrap();
         let catalog = Catalog::load(Some(home.path())).unwrap();
         assert_eq!(catalog.repository("all-minilm-l6-v2"), Some("me/mine"));
+        assert_eq!(catalog.repository("mine"), Some("me/mine"));
         assert_eq!(
             catalog.get("Qwen/Qwen3-Embedding-4B").unwrap().dimension,
             None

@@ -41,6 +41,14 @@ pub enum Error {
         /// Where and why.
         source: serde_json::Error,
     },
+    /// What the store wrote down about a model can't be read.
+    #[error("{} is not valid", path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
     /// Files of an installed model are missing or have another size.
     #[error("{id} is damaged: {}", list(files))]
     Damaged {
@@ -135,6 +143,31 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// A variable that names a proxy names none.
+    #[error("{variable} is not the address of a proxy")]
+    Proxy {
+        /// The environment variable.
+        variable: &'static str,
+    },
+    /// The other side of a connection can't be trusted.
+    #[error("{what}: there is no secure connection: {why}")]
+    Insecure {
+        /// What was asked for.
+        what: String,
+        /// What is wrong with the other side.
+        why: String,
+    },
+    /// The proxy doesn't let this program through.
+    #[error("{what}: the proxy refuses the connection: {why}")]
+    ProxyRefuses {
+        /// What was asked for.
+        what: String,
+        /// Its answer.
+        why: String,
+    },
+    /// The token has characters that no header can have.
+    #[error("the token is not a line of visible ASCII characters")]
+    BadToken,
     /// The hub, or a proxy, sends from one address to the next without end.
     #[error("{what}: the server redirects in circles")]
     RedirectLoop {
@@ -226,6 +259,8 @@ impl Error {
                 | Self::UnknownVariant { .. }
                 | Self::OtherRevision { .. }
                 | Self::Url { .. }
+                | Self::Proxy { .. }
+                | Self::BadToken
         )
     }
 
@@ -233,6 +268,10 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoHome => "set AKIDB_HOME to a directory".to_owned(),
+            Self::Manifest { path, .. } => format!(
+                "delete {} and pull the model again: files that are whole are not fetched again",
+                path.display()
+            ),
             Self::Damaged { id, .. } => {
                 format!("akidb-embed models pull {id} fetches what is damaged")
             }
@@ -276,6 +315,20 @@ impl Error {
             Self::Url { .. } => {
                 "HF_ENDPOINT takes an address such as https://huggingface.co".to_owned()
             }
+            Self::Proxy { .. } => {
+                "it takes an address such as http://proxy.example:3128, also https, socks4 and socks5"
+                    .to_owned()
+            }
+            Self::Insecure { .. } => "if a proxy of yours looks into connections, add its \
+                                      certificate to those of the system, or name a file with it \
+                                      in SSL_CERT_FILE"
+                .to_owned(),
+            Self::ProxyRefuses { .. } => {
+                "check HTTPS_PROXY, where a name and a password go before the address, as in \
+                 http://me:secret@proxy.example:3128"
+                    .to_owned()
+            }
+            Self::BadToken => "check HF_TOKEN, or the token in the file of huggingface-cli".to_owned(),
             Self::RedirectLoop { .. } | Self::Protocol { .. } => {
                 "check HF_ENDPOINT and the proxy (HTTPS_PROXY)".to_owned()
             }

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::name::RepoPath;
 
+/// Where steps are told.
+pub(crate) type Events<'a> = &'a (dyn Fn(Event<'_>) + Sync);
+
 /// A step of a pull. Steps of one file's parts come from several threads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -28,6 +31,13 @@ pub enum Event<'a> {
         /// Its bytes.
         size: u64,
     },
+    /// More of a file that is here was read.
+    Read {
+        /// The file.
+        file: &'a RepoPath,
+        /// How many bytes more.
+        bytes: u64,
+    },
     /// A file is fetched, from byte `already` on in all.
     Started {
         /// The file.
@@ -46,8 +56,8 @@ pub enum Event<'a> {
     },
     /// Something failed and is tried again after a pause.
     Again {
-        /// The file.
-        file: &'a RepoPath,
+        /// The file or the model.
+        what: &'a str,
         /// Why.
         why: &'a str,
         /// The pause.

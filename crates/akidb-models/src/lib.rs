@@ -54,5 +54,5 @@ pub use manifest::{FileEntry, Manifest, VariantEntry};
 pub use name::{ModelId, NameError, RepoPath};
 #[cfg(feature = "hub")]
 pub use pull::{Hub, Pulled, Remote, Request};
-pub use store::{BUILTIN_MODEL, Installed, Origin, Removal, Removed, Store, Verified};
+pub use store::{BUILTIN_MODEL, Installed, Origin, Removal, Removed, Store, Unfinished, Verified};
 pub use variants::{Layout, SAFETENSORS, Variant, canonical_variant, variant_name};

@@ -1,5 +1,6 @@
 //! What the store writes down about a model that it installed.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -92,28 +93,24 @@ impl Manifest {
         }
     }
 
-    /// Parses and checks a manifest that `what` names.
-    pub(crate) fn parse(bytes: &[u8], what: &str) -> Result<Self, Error> {
-        let json = |source| Error::Json {
-            what: what.to_owned(),
-            source,
-        };
-        let manifest: Self = serde_json::from_slice(bytes).map_err(json)?;
-        let wrong = |why: &str| Err(json(serde_json::Error::custom(why)));
+    /// Parses and checks a manifest.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        let manifest: Self = serde_json::from_slice(bytes)?;
+        let wrong = |why: &str| Err(serde_json::Error::custom(why));
         if manifest.format != FORMAT {
             return wrong("another version of this program wrote it");
         }
-        let known = |path: &RepoPath| manifest.files.iter().any(|f| f.path == *path);
+        let known: HashSet<_> = manifest.files.iter().map(|f| &f.path).collect();
         for variant in &manifest.variants {
-            if variant.files.is_empty() || !variant.files.iter().all(known) {
+            if variant.files.is_empty() || !variant.files.iter().all(|f| known.contains(f)) {
                 return wrong("a variant names a file that the list of files lacks");
             }
         }
         Ok(manifest)
     }
 
-    /// The manifest in a model's directory; `None` when there is none.
-    pub(crate) fn read(directory: &Path) -> Result<Option<Self>, Error> {
+    /// The manifest in the directory of the model `id`; `None` when there is none.
+    pub(crate) fn read(directory: &Path, id: &str) -> Result<Option<Self>, Error> {
         let path = directory.join(MANIFEST);
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -123,7 +120,14 @@ impl Manifest {
         let mut bytes = Vec::new();
         let read = file.take(MAX_BYTES).read_to_end(&mut bytes);
         read.map_err(Error::read(&path))?;
-        Self::parse(&bytes, &path.display().to_string()).map(Some)
+        let manifest = Self::parse(&bytes).and_then(|manifest| match manifest.id.as_str() {
+            same if same == id => Ok(manifest),
+            other => Err(serde_json::Error::custom(format!(
+                "it is in the directory of {id} and describes {other}"
+            ))),
+        });
+        let manifest = manifest.map_err(|source| Error::Manifest { path, source })?;
+        Ok(Some(manifest))
     }
 
     /// Puts it into the model's directory in one step.

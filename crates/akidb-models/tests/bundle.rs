@@ -227,3 +227,49 @@ fn other_files_are_no_bundles() {
     let (_home, _store, result) = import(&dir.path().join("none.tar"));
     assert!(matches!(result, Err(Error::Read { .. })));
 }
+
+#[test]
+fn a_bundle_that_gives_a_known_revision_other_files() {
+    let (_setup, file) = exported();
+    let (home, store, result) = import(&file);
+    result.unwrap();
+    let mut entries = entries(&file);
+    let config = entries
+        .iter_mut()
+        .find(|(_, bytes)| bytes == b"{}")
+        .unwrap();
+    config.1 = b"[]".to_vec();
+    let mut manifest: serde_json::Value = serde_json::from_slice(&entries[0].1).unwrap();
+    for file in manifest["files"].as_array_mut().unwrap() {
+        if file["path"] == "config.json" {
+            // Of `[]`.
+            file["sha256"] =
+                "4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945".into();
+        }
+    }
+    entries[0].1 = manifest.to_string().into_bytes();
+    let len = entries[0].1.len() as u64;
+    entries[0].0.set_size(len);
+    entries[0].0.set_cksum();
+    write(&file, &entries);
+    let error = store.import(&file, false, &mut |_| {}).unwrap_err();
+    assert!(matches!(why(error), BundleError::Differs(_)));
+    let config = store.find(ID).unwrap().unwrap().root.join("config.json");
+    assert_eq!(fs::read(&config).unwrap(), b"{}");
+    store.import(&file, true, &mut |_| {}).unwrap();
+    assert_eq!(fs::read(&config).unwrap(), b"[]");
+    drop(home);
+}
+
+#[test]
+fn what_an_import_that_was_killed_has_left_goes() {
+    let (_setup, file) = exported();
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(Some(home.path().to_owned()), None).unwrap();
+    let partial = home.path().join("models").join(ID).join(".partial");
+    fs::create_dir_all(&partial).unwrap();
+    fs::write(partial.join("99.import"), "half").unwrap();
+    assert_eq!(store.unfinished().unwrap().len(), 1);
+    store.import(&file, false, &mut |_| {}).unwrap();
+    assert!(!partial.exists());
+}

@@ -393,6 +393,62 @@ fn a_publication_that_was_interrupted() {
 }
 
 #[test]
+fn a_pull_that_ends_between_two_large_files() {
+    let setup = setup();
+    let files = [
+        ("config.json", HubFile::small("{}")),
+        ("tokenizer.json", HubFile::small("{}")),
+        (
+            "model-00001-of-00002.safetensors",
+            HubFile::generated(900_000),
+        ),
+        (
+            "model-00002-of-00002.safetensors",
+            HubFile::generated(1_000_000),
+        ),
+        ("model.safetensors.index.json", HubFile::small("{}")),
+    ];
+    setup.hub.put(ID, COMMIT, files);
+    setup.hub.fail(Faults {
+        flip: Some((950_000, usize::MAX)),
+        ..faults()
+    });
+    setup.pull("safetensors").unwrap_err();
+    setup.nothing_is_visible();
+    let unfinished = setup.store.unfinished().unwrap();
+    assert_eq!(unfinished.len(), 1);
+    assert!(unfinished[0].bytes >= 900_000, "{unfinished:?}");
+    setup.hub.fail(faults());
+    let before = setup.hub.sent();
+    setup.pull("safetensors").unwrap();
+    // The first file was complete: it is hashed again, and not fetched.
+    assert_eq!(setup.hub.sent() - before, 1_000_000 + 2);
+    let verified = setup.store.verify(ID, &mut |_| {}).unwrap();
+    assert_eq!(verified.damaged, Vec::<String>::new());
+    assert_eq!(setup.store.unfinished().unwrap(), []);
+}
+
+#[test]
+fn the_download_of_another_variant_stays_until_it_is_removed() {
+    let setup = setup();
+    setup.hub.fail(Faults {
+        flip: Some((1_000_000, usize::MAX)),
+        ..faults()
+    });
+    setup.pull("f32").unwrap_err();
+    setup.hub.fail(faults());
+    setup.pull("int8").unwrap();
+    let unfinished = setup.store.unfinished().unwrap();
+    assert_eq!(unfinished[0].id.as_str(), ID);
+    let removed = setup.store.remove(ID, &Removal::Unfinished).unwrap();
+    assert_eq!(removed.bytes, unfinished[0].bytes);
+    assert_eq!(setup.store.unfinished().unwrap(), []);
+    setup.is_whole("int8");
+    let nothing = setup.store.remove(ID, &Removal::Unfinished).unwrap();
+    assert_eq!((nothing.bytes, nothing.files), (0, vec![]));
+}
+
+#[test]
 fn a_repository_that_changes_between_two_pulls() {
     let setup = setup();
     setup.hub.fail(Faults {
@@ -415,6 +471,37 @@ fn a_repository_that_changes_between_two_pulls() {
             .damaged
             .is_empty()
     );
+    // What was fetched of the file that is gone is of no use.
+    assert_eq!(setup.store.unfinished().unwrap(), []);
+    let files = common::tree(setup.home.path());
+    assert!(files.iter().all(|f| !f.contains(".partial")), "{files:?}");
+}
+
+#[test]
+fn a_replacement_that_was_interrupted_and_taken_back() {
+    let setup = setup();
+    setup.pull("int8").unwrap();
+    let manifest = setup
+        .home
+        .path()
+        .join(format!("models/{ID}/akidb-model.json"));
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    json["leftovers"] = serde_json::json!([
+        {"revision": COMMIT, "path": "config.json"},
+        {"revision": common::NEXT, "path": "config.json"},
+    ]);
+    std::fs::write(&manifest, json.to_string()).unwrap();
+    let old = setup
+        .home
+        .path()
+        .join(format!("models/{ID}/snapshots/{}", common::NEXT));
+    std::fs::create_dir_all(&old).unwrap();
+    std::fs::write(old.join("config.json"), "{}").unwrap();
+    setup.pull("f32").unwrap();
+    setup.is_whole("f32");
+    setup.is_whole("int8");
+    assert!(!old.exists());
 }
 
 /// A file system in memory of a given size.

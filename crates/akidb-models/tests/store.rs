@@ -143,6 +143,44 @@ fn a_manifest_that_is_damaged_is_told() {
     for wrong in ["", "{}", &text[..text.len() / 2], &evil] {
         fs::write(&path, wrong).unwrap();
         let error = setup.store.find(ID).unwrap_err();
-        assert!(matches!(error, Error::Json { .. }), "{error}");
+        assert!(matches!(error, Error::Manifest { .. }), "{error}");
     }
+}
+
+#[test]
+fn a_manifest_that_is_damaged_hides_no_other_model() {
+    let setup = setup();
+    setup.pull("int8").unwrap();
+    by_hand(setup.home.path(), "other");
+    let directory = setup.home.path().join("models").join(ID);
+    let manifest = directory.join("akidb-model.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, "{").unwrap();
+    assert!(setup.store.find("other").unwrap().is_some());
+    // Which model is meant where none is named can't be told.
+    assert!(setup.store.installed().is_err());
+    let (models, errors) = setup.store.installed_and_unreadable().unwrap();
+    assert_eq!((models.len(), errors.len()), (1, 1));
+    let hint = errors[0].1.hint().unwrap();
+    assert!(hint.contains("akidb-model.json and pull"), "{hint}");
+    for error in [
+        setup.store.find(ID).unwrap_err(),
+        setup.store.verify(ID, &mut |_| {}).unwrap_err(),
+        setup.store.remove(ID, &Removal::All).unwrap_err(),
+        setup.pull("int8").unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::Manifest { .. }), "{error}");
+    }
+    // What the hint says.
+    fs::remove_file(&manifest).unwrap();
+    let sent = setup.hub.sent();
+    setup.pull("int8").unwrap();
+    setup.is_whole("int8");
+    assert_eq!(setup.hub.sent(), sent);
+
+    // A manifest of another model, as after renaming the directory.
+    fs::write(&manifest, text.replace(ID, "owner/else")).unwrap();
+    let error = setup.store.find(ID).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("describes owner/else"), "{source}");
 }

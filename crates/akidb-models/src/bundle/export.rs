@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::hash::{Hasher, hash_file};
 use crate::manifest::{FileEntry, MANIFEST, Manifest, VariantEntry};
 use crate::name::ModelId;
-use crate::store::{Installed, Origin, Store, files};
+use crate::store::{Installed, Origin, Store, check_space, files};
 use crate::variants::Layout;
 
 /// A bundle that was written.
@@ -25,7 +25,9 @@ pub struct Exported {
 
 impl Store {
     /// Writes a model into one file, which appears when it is complete. Every file's checksum is
-    /// compared on the way. `done` is told of every part that was copied, in bytes.
+    /// compared on the way. `done` is told of every part that was copied, in bytes;
+    /// [`Installed::bytes`] says how many there are. A model of the Hugging Face cache is read once
+    /// before, which isn't told.
     ///
     /// # Errors
     /// When the model isn't here or is damaged, or the file can't be written.
@@ -40,6 +42,11 @@ impl Store {
             id: name.to_owned(),
         })?;
         let manifest = describe(&model, to)?;
+        let directory = match to.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        check_space(directory, manifest.size())?;
         let mut temporary = to.as_os_str().to_owned();
         temporary.push(".partial");
         let temporary = PathBuf::from(temporary);

@@ -10,8 +10,11 @@ use crate::error::Error;
 use crate::hash::{BUFFER_BYTES, Hasher};
 use crate::manifest::{FileEntry, MANIFEST, Manifest};
 use crate::name::RepoPath;
-use crate::store::{Arrived, BUILTIN_MODEL, Lock, Store, check_space, publish};
+use crate::store::{Arrived, BUILTIN_MODEL, Lock, Store, check_space, delete_others, publish};
 use crate::variants::{Layout, Variant};
+
+/// Ends the names of files that are being unpacked.
+const UNPACKED: &str = ".import";
 
 impl Store {
     /// Installs the model in the bundle `from`, which appears when all of it is there and every
@@ -43,19 +46,28 @@ impl Store {
         let manifest = manifest(first.map_err(tar)?).map_err(bundle)?;
         let variants = check(&manifest, len).map_err(bundle)?;
         let id = &manifest.id;
-        let lock = Lock::of(self, id, || {})?;
-        if let Some(installed) = self.manifest(id)?
-            && installed.revision != manifest.revision
-            && !replace
-        {
-            return Err(Error::OtherRevision {
-                id: id.clone(),
-                installed: installed.revision.to_string(),
-                wanted: manifest.revision.to_string(),
-            });
+        let lock = Lock::warning(self, id)?;
+        if let Some(installed) = self.manifest(id)?.filter(|_| !replace) {
+            if installed.revision != manifest.revision {
+                return Err(Error::OtherRevision {
+                    id: id.clone(),
+                    installed: installed.revision.to_string(),
+                    wanted: manifest.revision.to_string(),
+                });
+            }
+            // Who made the bundle isn't known; who made the installed model was the user's choice.
+            let other = |file: &&FileEntry| {
+                let here = installed.file(&file.path);
+                here.is_some_and(|here| here.sha256 != file.sha256)
+            };
+            if let Some(file) = manifest.files.iter().find(other) {
+                return Err(bundle(BundleError::Differs(file.path.to_string())));
+            }
         }
         let partial = self.partial(id)?;
         fs::create_dir_all(&partial).map_err(Error::write(&partial))?;
+        // What an import that was killed has left.
+        delete_others(&partial, &|name| !name.ends_with(UNPACKED));
         check_space(&partial, manifest.size())?;
         let mut unpacked = Unpacked(Vec::new());
         let mut arrived = Vec::new();
@@ -66,7 +78,7 @@ impl Store {
             if !seen.insert(expected.path.clone()) {
                 return Err(bundle(BundleError::Unexpected(expected.path.to_string())));
             }
-            let to = partial.join(format!("{}.import", seen.len()));
+            let to = partial.join(format!("{}{UNPACKED}", seen.len()));
             unpacked.0.push(to.clone());
             unpack(entry, expected, &to, done).map_err(|e| match e {
                 Unpack::Read(e) => bundle(e),
@@ -111,7 +123,7 @@ fn manifest(entry: tar::Entry<'_, impl Read>) -> Result<Manifest, BundleError> {
     let mut bytes = Vec::new();
     let read = entry.take(MAX_MANIFEST).read_to_end(&mut bytes);
     read.map_err(BundleError::Tar)?;
-    Manifest::parse(&bytes, MANIFEST).map_err(|e| BundleError::Manifest(Box::new(e)))
+    Manifest::parse(&bytes).map_err(BundleError::Manifest)
 }
 
 /// The variants of a manifest, by this program's own rules.

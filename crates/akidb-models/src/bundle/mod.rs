@@ -16,7 +16,7 @@ pub use export::Exported;
 const MAX_MANIFEST: u64 = 4 << 20;
 
 /// Most files in a bundle.
-const MAX_FILES: usize = 10_000;
+const MAX_FILES: usize = 1_000;
 
 /// What is wrong with a bundle.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +30,7 @@ pub enum BundleError {
     NoManifest,
     /// Its manifest can't be read.
     #[error("its manifest is not valid")]
-    Manifest(#[source] Box<crate::error::Error>),
+    Manifest(#[source] serde_json::Error),
     /// An entry is no plain file, for example a link.
     #[error("{0:?} is not a plain file")]
     NotAFile(String),
@@ -62,6 +62,9 @@ pub enum BundleError {
     /// A file is not the one that the manifest names.
     #[error("{0} has another checksum than its manifest says")]
     Checksum(String),
+    /// The installed model has another file of this name at the same revision.
+    #[error("its {0} is not that of the installed model, which has the same revision")]
+    Differs(String),
     /// The model's commit isn't known, so a bundle couldn't say what it holds.
     #[error("{0} was put there by hand, so its revision is not known")]
     NoRevision(String),

@@ -10,7 +10,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::event::Event;
+use crate::event::{Event, Events};
 use crate::hash::{BUFFER_BYTES, Hasher, Hashes};
 use crate::hub::{Body, Checksum, Failure, Http, HubOptions, Pauses, RemoteFile};
 
@@ -27,7 +27,7 @@ pub(crate) struct Download<'a> {
     pub(crate) http: &'a Http,
     pub(crate) options: &'a HubOptions,
     pub(crate) file: &'a RemoteFile,
-    pub(crate) events: &'a (dyn Fn(Event<'_>) + Sync),
+    pub(crate) events: Events<'a>,
 }
 
 /// What the threads that fetch a file share.
@@ -65,7 +65,7 @@ impl Download<'_> {
             });
             let (mut part, hashes) = self.fetch(part)?;
             let Err(found) = self.file.checksum.compare(&hashes) else {
-                return Ok((part.finish()?, hashes));
+                return Ok((part.finish(), hashes));
             };
             part.discard()?;
             if attempt == CHECKSUM_ATTEMPTS {
@@ -77,7 +77,7 @@ impl Download<'_> {
                 });
             }
             (self.events)(Event::Again {
-                file: &self.file.path,
+                what: self.file.path.as_str(),
                 why: "its checksum does not agree",
                 pause: Duration::ZERO,
             });
@@ -230,7 +230,7 @@ impl Download<'_> {
     ) -> Result<(), Error> {
         let (pause, why) = pauses.after(failure, self.file.path.as_str())?;
         (self.events)(Event::Again {
-            file: &self.file.path,
+            what: self.file.path.as_str(),
             why: &why,
             pause,
         });

@@ -5,10 +5,11 @@
 //! most too small. After a power cut it may be too large: the checksum over the whole file decides.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
+use crate::store::state_of;
 
 /// Name and version of the format.
 const MAGIC: [u8; 8] = *b"AKIDBDL1";
@@ -34,14 +35,12 @@ pub(crate) struct Part {
 impl Part {
     /// Goes on with what is at `data`, or starts anew when that belongs to another size.
     pub(crate) fn open(data: &Path, size: u64, segment: u64) -> Result<Self, Error> {
-        let mut state = data.as_os_str().to_owned();
-        state.push(".state");
-        let state = PathBuf::from(state);
+        let state = state_of(data);
         let segment = segment.max(1).max(size.div_ceil(MAX_SEGMENTS));
         let count = usize::try_from(size.div_ceil(segment)).unwrap_or(usize::MAX);
         let known = fs::metadata(data).is_ok_and(|m| m.len() == size);
-        let read = || known.then(|| fs::read(&state).ok()).flatten();
-        let before = read().and_then(|bytes| counts(&bytes, size, segment, count));
+        let before = known.then(|| read(&state)).flatten();
+        let before = before.and_then(|bytes| counts(&bytes, size, segment, count));
         let file = File::options()
             .create(true)
             .write(true)
@@ -137,10 +136,10 @@ impl Part {
         write().map_err(Error::write(&self.state))
     }
 
-    /// The file is complete: only its bytes stay.
-    pub(crate) fn finish(self) -> Result<PathBuf, Error> {
-        fs::remove_file(&self.state).map_err(Error::write(&self.state))?;
-        Ok(self.data)
+    /// The file is complete. What says so stays until the file is in its place: after an
+    /// interruption before that, it needn't be fetched again.
+    pub(crate) fn finish(self) -> PathBuf {
+        self.data
     }
 }
 
@@ -161,21 +160,22 @@ fn counts(bytes: &[u8], size: u64, segment: u64, count: usize) -> Option<Vec<u64
     sound.then_some(counts)
 }
 
+/// The bytes of a state file; `None` when there is none.
+fn read(state: &Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit = HEADER as u64 + MAX_SEGMENTS * 8;
+    let file = File::open(state).ok()?;
+    file.take(limit).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
 /// Bytes of interrupted downloads under `path` that count.
 pub(crate) fn already_there(data: &Path, size: u64, segment: u64) -> u64 {
-    let mut state = data.as_os_str().to_owned();
-    state.push(".state");
     let segment = segment.max(1).max(size.div_ceil(MAX_SEGMENTS));
     let count = usize::try_from(size.div_ceil(segment)).unwrap_or(usize::MAX);
-    let read = || -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let limit = HEADER as u64 + MAX_SEGMENTS * 8;
-        File::open(state)?.take(limit).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let done = read()
-        .ok()
-        .and_then(|bytes| counts(&bytes, size, segment, count));
+    let known = fs::metadata(data).is_ok_and(|m| m.len() == size);
+    let bytes = known.then(|| read(&state_of(data))).flatten();
+    let done = bytes.and_then(|bytes| counts(&bytes, size, segment, count));
     done.map_or(0, |done| done.iter().copied().fold(0, u64::saturating_add))
 }
 
@@ -220,6 +220,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let part = Part::open(&dir.path().join("p"), 0, 10).unwrap();
         assert_eq!((part.segments(), part.frontier()), (0, 0));
-        assert!(part.finish().unwrap().is_file());
+        assert!(part.finish().is_file());
     }
 }

@@ -1,11 +1,11 @@
 //! Requests, and what their answers mean.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::time::{Duration, SystemTime};
 
 use ureq::http::{Response, StatusCode, Uri, header};
 use ureq::tls::{RootCerts, TlsConfig};
-use ureq::{Agent, ResponseExt as _};
+use ureq::{Agent, Proxy, ResponseExt as _};
 
 use super::HubOptions;
 use super::retry::{Failure, retry_after};
@@ -16,6 +16,16 @@ const MAX_REDIRECTS: usize = 10;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(15);
+
+/// The variables that name proxies, in the order in which they are looked at.
+const PROXIES: [&str; 6] = [
+    "ALL_PROXY",
+    "all_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+];
 
 /// Asks a hub.
 pub(crate) struct Http {
@@ -59,6 +69,13 @@ impl Http {
         if endpoint.query().is_some() {
             return Err(wrong("it has a query"));
         }
+        check_proxy()?;
+        let authorization = options.token.as_ref().map(super::Token::header);
+        if let Some(header) = &authorization
+            && !header.bytes().all(|c| c == b' ' || c.is_ascii_graphic())
+        {
+            return Err(Error::BadToken);
+        }
         let agent = Agent::config_builder()
             .user_agent(concat!("akidb-embedding/", env!("CARGO_PKG_VERSION")))
             // Checksums and sizes are those of the file, not of a compressed form.
@@ -81,7 +98,7 @@ impl Http {
         Ok(Self {
             agent,
             endpoint,
-            authorization: options.token.as_ref().map(super::Token::header),
+            authorization,
         })
     }
 
@@ -250,13 +267,30 @@ pub(super) fn protocol(what: &str, why: &str) -> Failure {
     })
 }
 
-/// Errors before an answer. Its text names no header, and so no token.
+/// Errors before an answer. Their text names no header, and so no token, and no password of a proxy.
 fn failure(error: ureq::Error, what: &str) -> Failure {
+    let what = || what.to_owned();
+    let insecure = |why: String| Failure::Final(Error::Insecure { what: what(), why });
     match error {
-        ureq::Error::Rustls(_) | ureq::Error::Tls(_) | ureq::Error::BadUri(_) => {
-            protocol(what, &error.to_string())
+        ureq::Error::Rustls(e) => insecure(e.to_string()),
+        ureq::Error::Tls(why) => insecure(why.to_owned()),
+        // What the TLS library says of the other side's messages and certificates.
+        ureq::Error::Io(e) if e.kind() == ErrorKind::InvalidData => insecure(e.to_string()),
+        ureq::Error::ConnectProxyFailed(why) if why.contains("responded 4") => {
+            Failure::Final(Error::ProxyRefuses { what: what(), why })
         }
+        ureq::Error::BadUri(_) => protocol(&what(), &error.to_string()),
         other => Failure::passing(other),
+    }
+}
+
+/// Fails when proxies are named and none of the names is understood: without a proxy, a request
+/// would go where it is not meant to go.
+fn check_proxy() -> Result<(), Error> {
+    let set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    match PROXIES.into_iter().find(set) {
+        Some(variable) if Proxy::try_from_env().is_none() => Err(Error::Proxy { variable }),
+        _ => Ok(()),
     }
 }
 
@@ -326,6 +360,19 @@ mod tests {
             assert!(!http.is_own(other), "{other}");
         }
         assert_eq!(http.url("/api"), "https://hub.example/api");
+    }
+
+    #[test]
+    fn a_token_that_no_header_can_hold_is_told_without_it() {
+        for token in ["hunter2\nX-Evil: 1", "hünter2"] {
+            let options = HubOptions {
+                token: Some(super::super::Token::new(token)),
+                ..HubOptions::default()
+            };
+            let error = Http::new(&options).err().unwrap();
+            assert!(matches!(error, Error::BadToken), "{error}");
+            assert!(!format!("{error} {error:?}").contains("nter2"));
+        }
     }
 
     #[test]

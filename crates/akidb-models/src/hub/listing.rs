@@ -1,14 +1,16 @@
 //! What the hub says that a repository holds.
 
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use serde::Deserialize;
+use sha2::Digest;
 
 use super::http::{Http, protocol};
 use super::retry::Failure;
 use crate::error::Error;
 use crate::hash::Hashes;
-use crate::hex::{Commit, GitBlob, Sha256};
+use crate::hex::{Commit, GitBlob, Hex, Sha256};
 use crate::name::{ModelId, RepoPath};
 
 /// Longest listing that is read, in bytes.
@@ -23,12 +25,11 @@ pub(crate) struct Listing {
     pub(crate) id: ModelId,
     pub(crate) revision: Commit,
     pub(crate) license: Option<String>,
-    files: Vec<Entry>,
+    files: BTreeMap<RepoPath, Entry>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 struct Entry {
-    path: RepoPath,
     size: Option<u64>,
     checksum: Option<Checksum>,
 }
@@ -49,6 +50,19 @@ pub(crate) enum Checksum {
     Sha256(Sha256),
     /// Of files in git.
     Git(GitBlob),
+}
+
+impl RemoteFile {
+    /// The name of its download.
+    pub(crate) fn part_name(&self) -> String {
+        part_name(&self.path, self.checksum)
+    }
+}
+
+/// Names a download by what it holds and where it goes: two files may have the same content.
+fn part_name(path: &RepoPath, checksum: Checksum) -> String {
+    let place: [u8; 32] = sha2::Sha256::digest(path.as_str()).into();
+    format!("{checksum}-{:.16}", Hex(place).to_string())
 }
 
 impl fmt::Display for Checksum {
@@ -137,8 +151,8 @@ impl Listing {
                     .map(Checksum::Git)
             };
             // Names that no directory could hold are nobody's settings or weights.
-            Some(Entry {
-                path: file.rfilename.parse().ok()?,
+            let path = file.rfilename.parse().ok()?;
+            let entry = Entry {
                 size: lfs_size.or(file.size),
                 // The blob of a large file is only a pointer to it.
                 checksum: if lfs_size.is_some() {
@@ -146,7 +160,8 @@ impl Listing {
                 } else {
                     sha256.or_else(git)
                 },
-            })
+            };
+            Some((path, entry))
         };
         Ok(Self {
             id: id.clone(),
@@ -157,12 +172,18 @@ impl Listing {
     }
 
     pub(crate) fn paths(&self) -> impl Iterator<Item = &RepoPath> {
-        self.files.iter().map(|f| &f.path)
+        self.files.keys()
+    }
+
+    /// The names that downloads of its files have, where the hub gives all checksums.
+    pub(crate) fn part_names(&self) -> Option<HashSet<String>> {
+        let name = |(path, entry): (&RepoPath, &Entry)| Some(part_name(path, entry.checksum?));
+        self.files.iter().map(name).collect()
     }
 
     /// Bytes of the files, where the hub says so.
     pub(crate) fn size(&self, files: &[RepoPath]) -> Option<u64> {
-        let size = |path: &RepoPath| self.files.iter().find(|f| f.path == *path)?.size;
+        let size = |path: &RepoPath| self.files.get(path)?.size;
         files
             .iter()
             .map(size)
@@ -178,7 +199,7 @@ impl Listing {
             "/{}/resolve/{}/{path_in_url}",
             self.id, self.revision
         ));
-        let entry = self.files.iter().find(|f| f.path == *path);
+        let entry = self.files.get(path);
         let (mut size, mut checksum) = entry.map_or((None, None), |f| (f.size, f.checksum));
         if size.is_none() || checksum.is_none() {
             let head = http.head(&url, &what)?;

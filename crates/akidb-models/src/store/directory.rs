@@ -12,35 +12,47 @@ use crate::name::{RepoPath, SNAPSHOTS};
 /// Most files that are looked at in one model: no model has nearly as many.
 const MAX_FILES: usize = 10_000;
 
-/// The models under `models`, as `name` or `owner/name`.
-pub(super) fn scan(models: &Path) -> Result<Vec<Installed>, Error> {
+/// The directories under `models` that may hold a model, by id: `name` or `owner/name`.
+pub(super) fn candidates(models: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
     let mut found = Vec::new();
     for (name, dir) in subdirectories(models)? {
-        if let Some(model) = model(name.clone(), &dir)? {
-            found.push(model);
-        }
-        for (inner, dir) in subdirectories(&dir)? {
-            if inner != SNAPSHOTS
-                && let Some(model) = model(format!("{name}/{inner}"), &dir)?
-            {
-                found.push(model);
-            }
-        }
+        let inner = subdirectories(&dir)?.into_iter();
+        let inner = inner.filter(|(inner, _)| inner != SNAPSHOTS);
+        let inner: Vec<_> = inner
+            .map(|(inner, dir)| (format!("{name}/{inner}"), dir))
+            .collect();
+        found.push((name, dir));
+        found.extend(inner);
     }
     Ok(found)
 }
 
-fn model(id: String, dir: &Path) -> Result<Option<Installed>, Error> {
-    if let Some(manifest) = Manifest::read(dir)? {
+/// A model that is under the store's home, or why it can't be told what it is.
+pub(super) struct Found {
+    pub(super) id: String,
+    pub(super) model: Result<Installed, Error>,
+}
+
+/// The models under `models`.
+pub(super) fn scan(models: &Path) -> Result<Vec<Found>, Error> {
+    let found = |(id, dir): (String, PathBuf)| {
+        let model = model(&id, &dir).transpose()?;
+        Some(Found { id, model })
+    };
+    Ok(candidates(models)?.into_iter().filter_map(found).collect())
+}
+
+fn model(id: &str, dir: &Path) -> Result<Option<Installed>, Error> {
+    if let Some(manifest) = Manifest::read(dir, id)? {
         return Ok(Some(Installed {
-            id: manifest.id.to_string(),
+            id: id.to_owned(),
             root: manifest.root(dir),
             revision: Some(manifest.revision.to_string()),
             origin: Origin::Store(Box::new(manifest)),
         }));
     }
     let by_hand = || Installed {
-        id,
+        id: id.to_owned(),
         root: dir.to_owned(),
         revision: None,
         origin: Origin::Directory,

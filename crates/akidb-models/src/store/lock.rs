@@ -13,6 +13,13 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
+    /// As [`of`](Self::of), with a warning when another process changes the model.
+    pub(crate) fn warning(store: &Store, id: &ModelId) -> Result<Self, Error> {
+        Self::of(store, id, || {
+            tracing::warn!("another process changes {id}: waiting for it");
+        })
+    }
+
     /// Waits until no other process changes the model; `waiting` is told when there is one.
     pub(crate) fn of(store: &Store, id: &ModelId, waiting: impl FnOnce()) -> Result<Self, Error> {
         // Never deleted: whoever waits for a deleted file would wait for another one than the next.

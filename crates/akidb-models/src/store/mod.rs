@@ -5,6 +5,7 @@ mod hub_cache;
 mod lock;
 mod publish;
 mod remove;
+mod unfinished;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -18,12 +19,17 @@ use crate::manifest::Manifest;
 use crate::name::ModelId;
 use crate::variants::Layout;
 
+use directory::Found;
 pub(crate) use directory::files;
 pub use remove::{Removal, Removed};
+pub use unfinished::Unfinished;
 pub use verify::Verified;
 
 pub(crate) use lock::Lock;
 pub(crate) use publish::{Arrived, check_space, publish};
+pub(crate) use unfinished::delete_others;
+#[cfg(feature = "hub")]
+pub(crate) use unfinished::state_of;
 
 /// Id of the model that is part of the program.
 pub const BUILTIN_MODEL: &str = "akidb-mini";
@@ -112,14 +118,10 @@ impl Store {
     }
 
     pub(crate) fn manifest(&self, id: &ModelId) -> Result<Option<Manifest>, Error> {
-        Manifest::read(&self.directory(id)?)
+        Manifest::read(&self.directory(id)?, id.as_str())
     }
 
-    /// The models under the store's home, by name.
-    ///
-    /// # Errors
-    /// When a directory or manifest can't be read, or one has the built-in model's name.
-    pub fn installed(&self) -> Result<Vec<Installed>, Error> {
+    fn scan(&self) -> Result<Vec<Found>, Error> {
         let Ok(models) = self.models() else {
             return Ok(Vec::new());
         };
@@ -131,6 +133,41 @@ impl Store {
             }),
             None => Ok(found),
         }
+    }
+
+    /// The models under the store's home, by name.
+    ///
+    /// # Errors
+    /// When a directory or manifest can't be read, or one has the built-in model's name.
+    pub fn installed(&self) -> Result<Vec<Installed>, Error> {
+        self.scan()?.into_iter().map(|found| found.model).collect()
+    }
+
+    /// As [`installed`](Self::installed), and apart the ids of models whose manifest can't be read, and
+    /// why it can't.
+    ///
+    /// # Errors
+    /// When a directory can't be read, or one has the built-in model's name.
+    pub fn installed_and_unreadable(
+        &self,
+    ) -> Result<(Vec<Installed>, Vec<(String, Error)>), Error> {
+        let (mut models, mut errors) = (Vec::new(), Vec::new());
+        for found in self.scan()? {
+            match found.model {
+                Ok(model) => models.push(model),
+                Err(error) => errors.push((found.id, error)),
+            }
+        }
+        Ok((models, errors))
+    }
+
+    /// The model under the store's home that `name` means.
+    fn named(&self, name: &str) -> Result<Option<Installed>, Error> {
+        let mut found = self.scan()?;
+        let ids = [Some(name), self.catalog.repository(name)];
+        let mut ids = ids.into_iter().flatten();
+        let at = ids.find_map(|id| found.iter().position(|f| f.id == id));
+        at.map(|at| found.swap_remove(at).model).transpose()
     }
 
     /// The models in the Hugging Face cache that have all that is needed, by name.
@@ -147,19 +184,27 @@ impl Store {
     /// No network is used.
     ///
     /// # Errors
-    /// When it is there and damaged: files are missing or have another size.
+    /// When it is there and damaged: its manifest can't be read, or files are missing or have another
+    /// size.
     pub fn find(&self, name: &str) -> Result<Option<Installed>, Error> {
-        let installed = self.installed()?;
-        let id = self.catalog.repository(name);
-        let mut ids = [Some(name), id].into_iter().flatten();
-        if let Some(model) = ids.find_map(|id| installed.iter().find(|m| m.id == id)) {
-            model.check()?;
-            return Ok(Some(model.clone()));
+        let model = self.model(name)?;
+        model.as_ref().map_or(Ok(()), Installed::check)?;
+        Ok(model)
+    }
+
+    /// As [`find`](Self::find), also when files are missing or have another size.
+    ///
+    /// # Errors
+    /// When its manifest can't be read.
+    pub fn model(&self, name: &str) -> Result<Option<Installed>, Error> {
+        if let Some(model) = self.named(name)? {
+            return Ok(Some(model));
         }
         let Some(cache) = &self.hub_cache else {
             return Ok(None);
         };
-        let Ok(id) = id.unwrap_or(name).parse::<ModelId>() else {
+        let id = self.catalog.repository(name).unwrap_or(name);
+        let Ok(id) = id.parse::<ModelId>() else {
             return Ok(None);
         };
         Ok(hub_cache::find(cache, &id, &self.catalog))
@@ -234,6 +279,18 @@ impl Installed {
         let total = |files: &[_]| files.iter().map(size).fold(0, u64::saturating_add);
         let variants = layout.variants.into_iter();
         Ok(variants.map(|v| (v.name, total(&v.files))).collect())
+    }
+
+    /// Bytes of its files: as installed, or as the directory shows.
+    ///
+    /// # Errors
+    /// When the directory can't be read.
+    pub fn bytes(&self) -> Result<u64, Error> {
+        if let Some(manifest) = self.manifest() {
+            return Ok(manifest.size());
+        }
+        let files = directory::files(&self.root)?;
+        Ok(files.into_values().fold(0, u64::saturating_add))
     }
 
     /// Notes that the model is used now. Best effort: a store that can't be written is fine.

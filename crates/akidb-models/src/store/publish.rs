@@ -76,10 +76,7 @@ pub(crate) fn publish(
     manifest.verified = now();
     manifest.write(&directory)?;
     if !manifest.leftovers.is_empty() {
-        for leftover in std::mem::take(&mut manifest.leftovers) {
-            let root = snapshot(&directory, leftover.revision);
-            delete(&leftover.path, &root, &directory)?;
-        }
+        delete_leftovers(&mut manifest, &directory)?;
         manifest.write(&directory)?;
     }
     Ok(manifest)
@@ -96,6 +93,19 @@ fn put(from: &Path, to: &Path) -> Result<(), Error> {
     };
     put().map_err(Error::write(to))?;
     to.parent().into_iter().for_each(sync_directory);
+    Ok(())
+}
+
+/// Deletes the files of replaced revisions.
+pub(super) fn delete_leftovers(manifest: &mut Manifest, directory: &Path) -> Result<(), Error> {
+    let current = manifest.revision;
+    for leftover in std::mem::take(&mut manifest.leftovers) {
+        // It was replaced and has come back.
+        if leftover.revision != current {
+            let root = snapshot(directory, leftover.revision);
+            delete(&leftover.path, &root, directory)?;
+        }
+    }
     Ok(())
 }
 

@@ -1,10 +1,12 @@
 //! Deleting what the store installed, and nothing else.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::publish::delete;
+use super::publish::{delete, delete_leftovers};
+use super::unfinished::parts;
 use super::{Installed, LAST_USED, Lock, Origin, Store};
 use crate::error::Error;
 use crate::manifest::{MANIFEST, Manifest};
@@ -20,6 +22,8 @@ pub enum Removal {
     Variant(String),
     /// All variants but one.
     Keep(String),
+    /// Downloads that are not complete, and nothing else.
+    Unfinished,
 }
 
 /// What goes, or went.
@@ -38,21 +42,21 @@ pub struct Removed {
 }
 
 impl Store {
-    /// What [`remove`](Self::remove) would delete.
+    /// What [`remove`](Self::remove) would delete. Of a model that isn't installed, [`Removal::All`] is
+    /// what interrupted downloads have left.
     ///
     /// # Errors
     /// When the model isn't installed, the store didn't install it, or it has no such variant.
     pub fn removal(&self, name: &str, what: &Removal) -> Result<Removed, Error> {
         let id = self.catalog().repository(name).unwrap_or(name);
-        let found = self
-            .installed()?
-            .into_iter()
-            .find(|m| m.id == id || m.id == name);
+        if *what == Removal::Unfinished {
+            return self.parts_of(id.parse()?);
+        }
         let not_ours = |model: Installed| Error::NotOurs {
             id: model.id,
             path: model.root,
         };
-        if let Some(model) = found {
+        if let Some(model) = self.named(name)? {
             return match &model.origin {
                 Origin::Store(manifest) => self.plan(manifest, what),
                 Origin::Directory | Origin::HubCache => Err(not_ours(model)),
@@ -65,15 +69,9 @@ impl Store {
         if let Ok(id) = id.parse::<ModelId>()
             && *what == Removal::All
         {
-            let (files, bytes) = unfinished(&self.partial(&id)?)?;
-            if !files.is_empty() {
-                return Ok(Removed {
-                    id,
-                    variants: Vec::new(),
-                    whole: true,
-                    files,
-                    bytes,
-                });
+            let removed = self.parts_of(id)?;
+            if !removed.files.is_empty() {
+                return Ok(removed);
             }
         }
         Err(Error::NotInstalled {
@@ -81,9 +79,20 @@ impl Store {
         })
     }
 
+    fn parts_of(&self, id: ModelId) -> Result<Removed, Error> {
+        let (files, bytes) = parts(&self.partial(&id)?)?;
+        Ok(Removed {
+            id,
+            variants: Vec::new(),
+            whole: false,
+            files,
+            bytes,
+        })
+    }
+
     fn plan(&self, manifest: &Manifest, what: &Removal) -> Result<Removed, Error> {
         let wanted = match what {
-            Removal::All => None,
+            Removal::All | Removal::Unfinished => None,
             Removal::Variant(name) | Removal::Keep(name) => Some(canonical_variant(name)),
         };
         if let Some(wanted) = wanted
@@ -97,6 +106,7 @@ impl Store {
         }
         let goes = |name: &str| match what {
             Removal::All => true,
+            Removal::Unfinished => false,
             Removal::Variant(_) => Some(name) == wanted,
             Removal::Keep(_) => Some(name) != wanted,
         };
@@ -113,7 +123,7 @@ impl Store {
         let mut bytes = sizes.fold(0, u64::saturating_add);
         let whole = variants.len() == manifest.variants.len();
         if whole {
-            let (parts, size) = unfinished(&self.partial(&manifest.id)?)?;
+            let (parts, size) = parts(&self.partial(&manifest.id)?)?;
             files.extend(parts);
             bytes = bytes.saturating_add(size);
         }
@@ -133,43 +143,50 @@ impl Store {
     /// As [`removal`](Self::removal), and when a file can't be deleted.
     pub fn remove(&self, name: &str, what: &Removal) -> Result<Removed, Error> {
         let id = self.removal(name, what)?.id;
-        let _lock = Lock::of(self, &id, || {})?;
+        let _lock = Lock::warning(self, &id)?;
         // Another process may have changed it before the lock was there.
         let removed = self.removal(name, what)?;
         let directory = self.directory(&id)?;
-        if let Some(mut manifest) = self.manifest(&id)? {
-            let root = manifest.root(&directory);
-            let leaving = leaving(&manifest, &removed.variants);
-            for path in &leaving {
-                delete(path, &root, &directory)?;
-            }
-            if !removed.whole {
-                manifest.files.retain(|f| !leaving.contains(&f.path));
-                manifest
-                    .variants
-                    .retain(|v| !removed.variants.contains(&v.name));
-                manifest.write(&directory)?;
-                return Ok(removed);
-            }
+        let manifest = match what {
+            Removal::Unfinished => None,
+            _ => self.manifest(&id)?,
+        };
+        let Some(mut manifest) = manifest else {
+            self.remove_parts(&id)?;
+            remove_empty(&directory, &self.models()?);
+            return Ok(removed);
+        };
+        let root = manifest.root(&directory);
+        let leaving = leaving(&manifest, &removed.variants);
+        for path in &leaving {
+            delete(path, &root, &directory)?;
         }
-        let partial = self.partial(&id)?;
-        if partial.is_dir() {
-            fs::remove_dir_all(&partial).map_err(Error::write(&partial))?;
+        delete_leftovers(&mut manifest, &directory)?;
+        if !removed.whole {
+            manifest.files.retain(|f| !leaving.contains(&f.path));
+            manifest
+                .variants
+                .retain(|v| !removed.variants.contains(&v.name));
+            manifest.write(&directory)?;
+            return Ok(removed);
         }
+        self.remove_parts(&id)?;
         for name in [MANIFEST, LAST_USED] {
             let path = directory.join(name);
             if path.exists() {
                 fs::remove_file(&path).map_err(Error::write(&path))?;
             }
         }
-        // Its own directory and its owner's, unless something else is in there.
-        if fs::remove_dir(&directory).is_ok()
-            && let Some(owner) = directory.parent()
-            && owner != self.models()?
-        {
-            let _ = fs::remove_dir(owner);
-        }
+        remove_empty(&directory, &self.models()?);
         Ok(removed)
+    }
+
+    fn remove_parts(&self, id: &ModelId) -> Result<(), Error> {
+        let partial = self.partial(id)?;
+        match fs::remove_dir_all(&partial) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::write(&partial)(e)),
+            _ => Ok(()),
+        }
     }
 
     /// The ids of models that the store installed and that were neither loaded nor installed within
@@ -188,6 +205,16 @@ impl Store {
             (!recent).then(|| manifest.id.clone())
         };
         Ok(self.installed()?.iter().filter_map(unused).collect())
+    }
+}
+
+/// Removes a model's directory and its owner's, unless something else is in there.
+fn remove_empty(directory: &Path, models: &Path) {
+    if fs::remove_dir(directory).is_ok()
+        && let Some(owner) = directory.parent()
+        && owner != models
+    {
+        let _ = fs::remove_dir(owner);
     }
 }
 
@@ -210,32 +237,4 @@ fn leaving(manifest: &Manifest, variants: &[String]) -> Vec<RepoPath> {
         }
     }
     paths
-}
-
-/// Downloads that are not complete, and the bytes that they take.
-fn unfinished(partial: &Path) -> Result<(Vec<PathBuf>, u64), Error> {
-    let mut files = Vec::new();
-    let mut bytes = 0_u64;
-    let Ok(entries) = fs::read_dir(partial) else {
-        return Ok((files, bytes));
-    };
-    for entry in entries {
-        let entry = entry.map_err(Error::read(partial))?;
-        let metadata = entry.metadata().map_err(Error::read(&entry.path()))?;
-        bytes = bytes.saturating_add(allocated(&metadata));
-        files.push(entry.path());
-    }
-    Ok((files, bytes))
-}
-
-/// Bytes on the disk: a file that is being fetched has holes.
-#[cfg(unix)]
-fn allocated(metadata: &fs::Metadata) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    metadata.blocks().saturating_mul(512)
-}
-
-#[cfg(not(unix))]
-fn allocated(metadata: &fs::Metadata) -> u64 {
-    metadata.len()
 }

@@ -36,11 +36,7 @@ impl Store {
         let not_installed = || Error::NotInstalled {
             id: name.to_owned(),
         };
-        let id = self.catalog().repository(name).unwrap_or(name);
-        let installed = self.installed()?;
-        let cached = || self.hub_cached().into_iter().find(|m| m.id == id);
-        let model = installed.into_iter().find(|m| m.id == id || m.id == name);
-        let model = model.or_else(cached).ok_or_else(not_installed)?;
+        let model = self.model(name)?.ok_or_else(not_installed)?;
         match model.manifest() {
             Some(manifest) => self.verify_installed(&manifest.id, read),
             None => verify_others(model.id, model.root, read),
@@ -49,7 +45,7 @@ impl Store {
 
     fn verify_installed(&self, id: &ModelId, read: &mut dyn FnMut(u64)) -> Result<Verified, Error> {
         // A pull or a removal would look like damage.
-        let lock = Lock::of(self, id, || {});
+        let lock = Lock::warning(self, id);
         let manifest = self.manifest(id)?;
         let Some(mut manifest) = manifest else {
             return Err(Error::NotInstalled { id: id.to_string() });

@@ -1,11 +1,13 @@
 //! `models export` and `models import`: a model as one file.
 
+use std::fs;
 use std::path::PathBuf;
 
 use akidb_embedding::model_store;
 use clap::Args;
 
 use super::bytes;
+use super::copying::Copying;
 use crate::error::CliError;
 use crate::output::print;
 
@@ -32,7 +34,11 @@ pub(crate) struct ImportArgs {
 }
 
 pub(crate) fn export(args: &ExportArgs) -> Result<(), CliError> {
-    let exported = model_store()?.export(&args.model, &args.file, &mut |_| {})?;
+    let store = model_store()?;
+    let total = store.find(&args.model)?.map_or(Ok(0), |m| m.bytes())?;
+    let mut copying = Copying::new(format!("writing {}", args.file.display()), total);
+    let exported = store.export(&args.model, &args.file, &mut |n| copying.advance(n))?;
+    drop(copying);
     print(&format!(
         "{} {} in {} ({})\n",
         exported.id,
@@ -43,7 +49,12 @@ pub(crate) fn export(args: &ExportArgs) -> Result<(), CliError> {
 }
 
 pub(crate) fn import(args: &ImportArgs) -> Result<(), CliError> {
-    let manifest = model_store()?.import(&args.file, args.replace, &mut |_| {})?;
+    // Where it can't be read, the import says why.
+    let total = fs::metadata(&args.file).map_or(0, |m| m.len());
+    let mut copying = Copying::new(format!("reading {}", args.file.display()), total);
+    let done = &mut |n| copying.advance(n);
+    let manifest = model_store()?.import(&args.file, args.replace, done)?;
+    drop(copying);
     let variants: Vec<_> = manifest.variants.iter().map(|v| v.name.as_str()).collect();
     print(&format!(
         "{} {} {}; its checksums agree\n",

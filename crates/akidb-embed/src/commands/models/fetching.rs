@@ -3,19 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use akidb_models::{Event, RepoPath};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar};
 
-use super::bytes;
+use super::{INTERVAL, SMALLEST_BAR, bar_style, bytes};
 use crate::message::message;
-
-/// How often a line is written where no terminal is.
-const INTERVAL: Duration = Duration::from_secs(10);
-
-/// Smaller files are over before their bar is read.
-const SMALLEST_BAR: u64 = 1_000_000;
 
 /// Bars on a terminal, lines elsewhere.
 pub(super) struct Fetching {
@@ -27,6 +21,7 @@ struct State {
     bars: Option<MultiProgress>,
     total: Option<ProgressBar>,
     files: BTreeMap<RepoPath, File>,
+    /// Bytes of all files; 0 before they are known.
     all: u64,
     /// Bytes that are here, of all files.
     here: u64,
@@ -93,9 +88,13 @@ impl State {
                 self.started = Instant::now();
                 self.total = self.bar("total", all);
             }
-            Event::Checking { file, size } if size >= SMALLEST_BAR => {
-                self.line(&format!("{file} is here: comparing its checksum"));
+            Event::Checking { file, size } => {
+                if size >= SMALLEST_BAR {
+                    self.plain(&format!("{file} is here: comparing its checksum"));
+                }
+                self.begin(file, size, 0);
             }
+            Event::Read { file, bytes } => self.more(file, bytes),
             Event::Started {
                 file,
                 size,
@@ -104,51 +103,53 @@ impl State {
                 if size >= SMALLEST_BAR {
                     let from = match already {
                         0 => String::new(),
+                        all if all == size => ", all of it is here".to_owned(),
                         n => format!(", from byte {n} on"),
                     };
                     self.plain(&format!("fetching {file} ({}{from})", bytes(size)));
                 }
-                if !self.files.contains_key(file) {
-                    let bar = (size >= SMALLEST_BAR).then(|| self.bar(file.as_str(), size));
-                    let bar = bar.flatten();
-                    self.files.insert(file.clone(), File { bar, here: 0 });
-                }
-                let before = self.files.get(file).map_or(0, |f| f.here);
-                self.here = self.here.saturating_sub(before);
-                self.arrived(file, already, true);
+                self.begin(file, size, already);
             }
             Event::Arrived { file, bytes } => {
                 self.fetched = self.fetched.saturating_add(bytes);
-                self.arrived(file, bytes, false);
+                self.more(file, bytes);
             }
-            Event::Again { file, why, pause } => {
+            Event::Again { what, why, pause } => {
                 let when = match pause.as_secs_f32() {
                     0.0 => String::new(),
                     seconds => format!(" in {seconds:.1} s"),
                 };
-                self.line(&format!("{file}: {why}; trying again{when}"));
+                self.line(&format!("{what}: {why}; trying again{when}"));
             }
-            Event::Done { file, size } => match self.files.get(file) {
-                Some(File { bar: Some(bar), .. }) => bar.finish(),
-                Some(_) => {}
-                None => {
-                    self.here = self.here.saturating_add(size);
-                    self.show_total();
+            Event::Done { file, size } => {
+                self.begin(file, size, size);
+                if let Some(File { bar: Some(bar), .. }) = self.files.get(file) {
+                    bar.finish();
                 }
-            },
+            }
             _ => {}
         }
     }
 
-    fn arrived(&mut self, file: &RepoPath, bytes: u64, anew: bool) {
+    /// So much of the file is here, whatever was told of it before.
+    fn begin(&mut self, file: &RepoPath, size: u64, here: u64) {
+        if !self.files.contains_key(file) {
+            let bar = (size >= SMALLEST_BAR).then(|| self.bar(file.as_str(), size));
+            let bar = bar.flatten();
+            self.files.insert(file.clone(), File { bar, here: 0 });
+        }
+        if let Some(entry) = self.files.get_mut(file) {
+            self.here = self.here.saturating_sub(entry.here);
+            entry.here = 0;
+        }
+        self.more(file, here);
+    }
+
+    fn more(&mut self, file: &RepoPath, bytes: u64) {
         let Some(entry) = self.files.get_mut(file) else {
             return;
         };
-        entry.here = if anew {
-            bytes
-        } else {
-            entry.here.saturating_add(bytes)
-        };
+        entry.here = entry.here.saturating_add(bytes);
         if let Some(bar) = &entry.bar {
             bar.set_position(entry.here);
         }
@@ -165,21 +166,23 @@ impl State {
             return;
         }
         self.told = Instant::now();
+        let (here, all) = (bytes(self.here), bytes(self.all));
+        if self.all == 0 {
+            return self.plain(&format!("{here} read"));
+        }
+        if self.fetched == 0 {
+            return self.plain(&format!("{here} of {all}"));
+        }
         let rate = self.fetched as f64 / self.started.elapsed().as_secs_f64().max(1e-3);
         let left = self.all.saturating_sub(self.here) as f64 / rate.max(1.0);
-        let (here, all) = (bytes(self.here), bytes(self.all));
         let rate = bytes(rate as u64);
         self.plain(&format!("{here} of {all}, {rate}/s, {left:.0} s left"));
     }
 
     fn bar(&self, name: &str, size: u64) -> Option<ProgressBar> {
-        let bar = self.bars.as_ref()?.add(ProgressBar::new(size));
-        let template = "{bar:24} {percent:>3}%  {decimal_bytes:>9} of {decimal_total_bytes:9} {decimal_bytes_per_sec:>11}, {eta:>3} left  {msg}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
-        bar.set_message(name.to_owned());
-        Some(bar)
+        let bar = ProgressBar::new(size).with_style(bar_style());
+        let bar = bar.with_message(name.to_owned());
+        Some(self.bars.as_ref()?.add(bar))
     }
 
     /// On a terminal too, above the bars.
@@ -195,5 +198,36 @@ impl State {
         if self.bars.is_none() {
             message(format_args!("{line}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_here_is_counted_once_however_often_it_is_told() {
+        let fetching = Fetching::new();
+        let file = "model.onnx".parse().unwrap();
+        let here = || fetching.state.lock().unwrap().here;
+        let (size, file) = (100, &file);
+        fetching.tell(Event::Checking { file, size });
+        fetching.tell(Event::Read { file, bytes: 60 });
+        assert_eq!(here(), 60);
+        // It is damaged, and fetched from the start, in part again.
+        let already = 0;
+        for _ in 0..2 {
+            fetching.tell(Event::Started {
+                file,
+                size,
+                already,
+            });
+            assert_eq!(here(), 0);
+            fetching.tell(Event::Arrived { file, bytes: 70 });
+        }
+        assert_eq!(here(), 70);
+        fetching.tell(Event::Done { file, size });
+        fetching.tell(Event::Done { file, size });
+        assert_eq!(here(), 100);
     }
 }

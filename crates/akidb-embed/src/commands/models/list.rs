@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use akidb_embedding::{BUILTIN_MODEL, model_store, packed_weights_of};
-use akidb_models::{CatalogEntry, Installed, Origin};
+use akidb_models::{CatalogEntry, Installed, Origin, Unfinished};
 use clap::Args;
 use serde::Serialize;
 
-use super::bytes;
+use super::{bytes, tell_unreadable};
 use crate::error::CliError;
 use crate::output::{print, print_json};
 use crate::text::{pad, width};
@@ -23,18 +23,19 @@ pub(crate) struct ListArgs {
     json: bool,
 }
 
-/// A variant of a model.
+/// A variant of a model, or what interrupted downloads of a model have left.
 #[derive(Debug, Serialize)]
 struct Row {
     model: String,
-    variant: String,
-    /// Bytes of the weights.
-    size: u64,
+    /// Without it: of a download that is not complete.
+    variant: Option<String>,
+    /// Bytes of the weights, where known; bytes on the disk of a download that is not complete.
+    size: Option<u64>,
     precision: &'static str,
     dimension: Option<u64>,
     revision: Option<String>,
     installed: bool,
-    /// `store`, `directory`, `hugging face cache`, `built in` or `hub`.
+    /// `store`, `directory`, `hugging face cache`, `built in`, `hub` or `unfinished`.
     r#where: &'static str,
     /// Bytes of packed weights.
     packed: u64,
@@ -45,7 +46,8 @@ struct Row {
 
 pub(crate) fn run(args: &ListArgs) -> Result<(), CliError> {
     let store = model_store()?;
-    let installed = store.installed()?;
+    let (installed, unreadable) = store.installed_and_unreadable()?;
+    tell_unreadable(&unreadable);
     let mut rows = Vec::new();
     for model in installed.iter().chain(&store.hub_cached()) {
         rows.extend(rows_of(model)?);
@@ -58,6 +60,7 @@ pub(crate) fn run(args: &ListArgs) -> Result<(), CliError> {
             }
         }
     }
+    rows.extend(store.unfinished()?.into_iter().map(unfinished));
     rows.sort_by_key(|r| (!r.installed, r.r#where == "hub"));
     if args.json {
         return print_json(&rows);
@@ -72,7 +75,7 @@ fn rows_of(model: &Installed) -> Result<Vec<Row>, CliError> {
     let row = |(variant, size): (String, u64)| Row {
         model: model.id.clone(),
         precision: precision(&variant),
-        size,
+        size: Some(size),
         dimension,
         revision: model.revision.clone(),
         installed: true,
@@ -84,7 +87,7 @@ fn rows_of(model: &Installed) -> Result<Vec<Row>, CliError> {
         packed: packed(model, &variant),
         last_used: model.last_used().and_then(seconds),
         verified: manifest.map(|m| m.verified),
-        variant,
+        variant: Some(variant),
     };
     Ok(model.variants()?.into_iter().map(row).collect())
 }
@@ -105,7 +108,7 @@ fn available(entry: &CatalogEntry) -> Vec<Row> {
     let built_in = entry.id == BUILTIN_MODEL;
     let row = |variant: &akidb_models::CatalogVariant| Row {
         model: entry.id.clone(),
-        variant: variant.name.clone(),
+        variant: Some(variant.name.clone()),
         size: variant.size,
         precision: precision(&variant.name),
         dimension: entry.dimension.map(|d| d as u64),
@@ -117,6 +120,22 @@ fn available(entry: &CatalogEntry) -> Vec<Row> {
         verified: None,
     };
     entry.variants.iter().map(row).collect()
+}
+
+fn unfinished(of: Unfinished) -> Row {
+    Row {
+        model: of.id.to_string(),
+        variant: None,
+        size: Some(of.bytes),
+        precision: "-",
+        dimension: None,
+        revision: None,
+        installed: false,
+        r#where: "unfinished",
+        packed: 0,
+        last_used: None,
+        verified: None,
+    }
 }
 
 /// The model's own word on the length of its vectors.
@@ -155,8 +174,8 @@ fn table(rows: &[Row], store: &akidb_models::Store) -> String {
                 "store" => r.model.clone(),
                 place => format!("{} ({place})", r.model),
             },
-            r.variant.clone(),
-            bytes(r.size),
+            or_dash(r.variant.clone()),
+            or_dash(r.size.map(bytes)),
             r.precision.to_owned(),
             or_dash(r.dimension.map(|d| d.to_string())),
             or_dash((r.packed > 0).then(|| bytes(r.packed))),
@@ -165,6 +184,16 @@ fn table(rows: &[Row], store: &akidb_models::Store) -> String {
         ]
     }));
     let mut text = columns(&lines);
+    let parts = rows.iter().filter(|r| r.r#where == "unfinished");
+    let lines: Vec<_> = parts
+        .map(|r| [r.model.clone(), or_dash(r.size.map(bytes))])
+        .collect();
+    if !lines.is_empty() {
+        text.push_str(
+            "\nNot complete (models pull goes on, models remove --unfinished deletes them):\n",
+        );
+        text.push_str(&columns(&lines));
+    }
     text.push_str("\nTo be fetched (akidb-embed models pull NAME):\n");
     let entries = store
         .catalog()
@@ -175,7 +204,10 @@ fn table(rows: &[Row], store: &akidb_models::Store) -> String {
         .map(|entry| {
             let name = entry.aliases.first().unwrap_or(&entry.id).clone();
             let variants = entry.variants.iter();
-            let variants = variants.map(|v| format!("{} {}", v.name, bytes(v.size)));
+            let variants = variants.map(|v| match v.size {
+                Some(size) => format!("{} {}", v.name, bytes(size)),
+                None => v.name.clone(),
+            });
             [
                 name,
                 entry.id.clone(),

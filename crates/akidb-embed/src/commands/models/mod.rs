@@ -1,6 +1,7 @@
 //! `models`: fetching, showing, checking, removing and carrying models.
 
 mod bundle;
+mod copying;
 mod fetching;
 mod list;
 mod pull;
@@ -9,9 +10,20 @@ mod show;
 mod source;
 mod verify;
 
+use std::error::Error;
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
+use indicatif::ProgressStyle;
 
 use crate::error::CliError;
+use crate::message::message;
+
+/// How often a line says how far something has come where no terminal is.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Smaller files are over before their bar is read.
+const SMALLEST_BAR: u64 = 1_000_000;
 
 #[derive(Debug, Args)]
 pub(crate) struct ModelsArgs {
@@ -47,6 +59,22 @@ pub(crate) fn run(args: &ModelsArgs) -> Result<(), CliError> {
         ModelsCommand::Export(args) => bundle::export(args),
         ModelsCommand::Import(args) => bundle::import(args),
     }
+}
+
+/// Says of which models nothing can be said, and why.
+fn tell_unreadable(models: &[(String, akidb_models::Error)]) {
+    for (_, error) in models {
+        let cause = error.source().map(|source| format!(": {source}"));
+        let hint = error.hint().unwrap_or_default();
+        message(format_args!("{error}{}; {hint}", cause.unwrap_or_default()));
+    }
+}
+
+/// A bar that counts bytes.
+fn bar_style() -> ProgressStyle {
+    let template = "{bar:24} {percent:>3}%  {decimal_bytes:>9} of {decimal_total_bytes:9} \
+                    {decimal_bytes_per_sec:>11}, {eta:>3} left  {msg}";
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// A number of bytes in few characters, in powers of 1000.

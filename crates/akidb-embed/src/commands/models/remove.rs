@@ -16,7 +16,7 @@ use crate::output::print;
 #[derive(Debug, Args)]
 pub(crate) struct RemoveArgs {
     /// Short name or id
-    #[arg(value_name = "ID", required_unless_present = "unused")]
+    #[arg(value_name = "ID", required_unless_present_any = ["unused", "unfinished"])]
     model: Option<String>,
 
     /// Remove one variant only
@@ -36,6 +36,10 @@ pub(crate) struct RemoveArgs {
         conflicts_with = "model"
     )]
     unused: Option<u32>,
+
+    /// Remove downloads that are not complete, of one model or of all
+    #[arg(long, conflicts_with_all = ["variant", "keep", "unused"])]
+    unfinished: bool,
 
     /// Don't ask
     #[arg(long, short)]
@@ -60,10 +64,15 @@ pub(crate) fn run(args: &RemoveArgs) -> Result<(), CliError> {
     let what = match (&args.variant, &args.keep) {
         (Some(name), _) => Removal::Variant(name.clone()),
         (_, Some(name)) => Removal::Keep(name.clone()),
+        _ if args.unfinished => Removal::Unfinished,
         _ => Removal::All,
     };
     let models = match (&args.model, args.unused) {
         (Some(model), _) => vec![model.clone()],
+        (None, _) if args.unfinished => {
+            let unfinished = store.unfinished()?.into_iter();
+            unfinished.map(|u| u.id.to_string()).collect()
+        }
         (None, days) => {
             let days = Duration::from_hours(24).saturating_mul(days.unwrap_or_default());
             let unused = store.unused(days)?.into_iter();
@@ -107,8 +116,8 @@ fn plan(store: &Store, model: &str, what: &Removal) -> Result<Plan, CliError> {
 
 fn describe(removed: &Removed) -> String {
     match (removed.whole, removed.variants.as_slice()) {
-        (true, []) => format!("an unfinished download of {}", removed.id),
         (true, _) => removed.id.to_string(),
+        (false, []) => format!("an unfinished download of {}", removed.id),
         (false, variants) => format!("{} {}", removed.id, variants.join(", ")),
     }
 }

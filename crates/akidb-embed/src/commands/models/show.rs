@@ -1,10 +1,11 @@
 //! `models show`: one model, here or on the hub.
 
-use akidb_embedding::model_store;
-use akidb_models::{CatalogEntry, Installed, Remote, Store};
+use akidb_embedding::{BUILTIN_MODEL, model_store};
+use akidb_models::{CatalogEntry, Event, Installed, Remote, Store};
 use clap::Args;
 use serde::Serialize;
 
+use super::fetching::Fetching;
 use super::{bytes, source};
 use crate::error::CliError;
 use crate::output::{print, print_json};
@@ -56,9 +57,15 @@ fn find(store: &Store, model: &str) -> Result<Shown, CliError> {
     let entry = store.catalog().get(model);
     let here = store.find(model)?;
     if entry.is_none() && here.is_none() {
-        return Ok(of_hub(source::hub()?.describe(store, model, None)?));
+        let fetching = Fetching::new();
+        let tell = |event: Event<'_>| fetching.tell(event);
+        return Ok(of_hub(source::hub()?.describe(store, model, None, &tell)?));
     }
     let mut shown = entry.map(of_catalog).unwrap_or_default();
+    if shown.id == BUILTIN_MODEL {
+        shown.installed = true;
+        shown.variants.iter_mut().for_each(|v| v.installed = true);
+    }
     if let Some(here) = here {
         add_installed(&mut shown, &here)?;
     }
@@ -68,7 +75,7 @@ fn find(store: &Store, model: &str) -> Result<Shown, CliError> {
 fn of_catalog(entry: &CatalogEntry) -> Shown {
     let variant = |v: &akidb_models::CatalogVariant| Variant {
         name: v.name.clone(),
-        size: Some(v.size),
+        size: v.size,
         installed: false,
         files: v.files.iter().map(ToString::to_string).collect(),
     };

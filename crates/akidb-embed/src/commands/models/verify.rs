@@ -1,10 +1,13 @@
 //! `models verify`: are the files still those that arrived?
 
+use std::collections::BTreeSet;
+
 use akidb_embedding::model_store;
 use akidb_models::Store;
 use clap::Args;
 
-use super::bytes;
+use super::copying::Copying;
+use super::{bytes, tell_unreadable};
 use crate::error::CliError;
 use crate::output::print;
 
@@ -17,11 +20,19 @@ pub(crate) struct VerifyArgs {
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<(), CliError> {
     let store = model_store()?;
+    let mut unreadable = Vec::new();
     let models = match &args.model {
         Some(model) => vec![model.clone()],
-        None => store.installed()?.into_iter().map(|m| m.id).collect(),
+        None => {
+            let (installed, others) = store.installed_and_unreadable()?;
+            tell_unreadable(&others);
+            unreadable.extend(others.into_iter().map(|(id, _)| id));
+            let here = installed.into_iter().chain(store.hub_cached());
+            let ids: BTreeSet<_> = here.map(|m| m.id).collect();
+            ids.into_iter().collect()
+        }
     };
-    let mut damaged = Vec::new();
+    let mut damaged = unreadable;
     for model in models {
         if !checksums(&store, &model)? {
             damaged.push(model);
@@ -35,7 +46,10 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<(), CliError> {
 
 /// Compares the checksums of one model's files, and says what it found.
 fn checksums(store: &Store, model: &str) -> Result<bool, CliError> {
-    let verified = store.verify(model, &mut |_| {})?;
+    let total = store.model(model)?.map_or(Ok(0), |m| m.bytes())?;
+    let mut copying = Copying::new(format!("reading {model}"), total);
+    let verified = store.verify(model, &mut |n| copying.advance(n))?;
+    drop(copying);
     let mut text = format!("{}: ", verified.id);
     if verified.damaged.is_empty() {
         let (files, size) = (verified.files, bytes(verified.bytes));

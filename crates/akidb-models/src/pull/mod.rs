@@ -1,0 +1,275 @@
+//! Fetching a model.
+
+mod bring;
+mod here;
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::error::Error;
+use crate::event::{Event, Events};
+use crate::hex::Commit;
+use crate::hub::{Failure, Http, HubOptions, Listing, Pauses};
+use crate::machine::Machine;
+use crate::manifest::{Manifest, snapshot};
+use crate::name::{ModelId, RepoPath};
+use crate::store::{Lock, Store, publish};
+use crate::variants::{Layout, Variant, canonical_variant};
+use bring::forget_parts;
+use here::in_place;
+
+/// The revision of models that the catalog doesn't know.
+const MAIN: &str = "main";
+
+/// What to fetch.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Repository, or short name of the catalog.
+    pub model: String,
+    /// Name of the variant; without it, the one that suits the machine.
+    pub variant: Option<String>,
+    /// Branch, tag or commit; without it, the catalog's commit or the branch `main`.
+    pub revision: Option<String>,
+    /// Whether another revision may take the place of the installed one.
+    pub replace: bool,
+    /// What the variant is chosen for.
+    pub machine: Machine,
+}
+
+/// A model that is here now.
+#[derive(Debug, Clone)]
+pub struct Pulled {
+    /// Its repository.
+    pub id: ModelId,
+    /// The commit.
+    pub revision: Commit,
+    /// The variant.
+    pub variant: String,
+    /// The directory with its `config.json`.
+    pub root: PathBuf,
+    /// Bytes that the network brought.
+    pub fetched: u64,
+    /// Bytes of the model's files.
+    pub size: u64,
+    /// Whether it is in the Hugging Face cache and used there.
+    pub in_hub_cache: bool,
+}
+
+/// A model on the hub.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    /// Its repository.
+    pub id: ModelId,
+    /// The commit.
+    pub revision: Commit,
+    /// As the hub names it.
+    pub license: Option<String>,
+    /// Files that every variant needs.
+    pub common: Vec<RepoPath>,
+    /// Its variants, with their bytes where the hub says so.
+    pub variants: Vec<(Variant, Option<u64>)>,
+}
+
+/// A hub that models come from.
+pub struct Hub {
+    http: Http,
+    options: HubOptions,
+}
+
+impl Hub {
+    /// The hub that the options name. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// When the endpoint is no address.
+    pub fn new(options: HubOptions) -> Result<Self, Error> {
+        Ok(Self {
+            http: Http::new(&options)?,
+            options,
+        })
+    }
+
+    /// What the hub has of a model. `events` is told of what is tried again.
+    ///
+    /// # Errors
+    /// When the hub has no such model, or can't be reached.
+    pub fn describe(
+        &self,
+        store: &Store,
+        model: &str,
+        revision: Option<&str>,
+        events: Events<'_>,
+    ) -> Result<Remote, Error> {
+        let (id, revision) = meaning(store, model, revision)?;
+        let listing = self.listing(&id, &revision, events)?;
+        let layout = Layout::of(listing.paths());
+        let with_size = |v: Variant| {
+            let size = listing.size(&v.files);
+            (v, size)
+        };
+        Ok(Remote {
+            id,
+            revision: listing.revision,
+            common: layout.common,
+            variants: layout.variants.into_iter().map(with_size).collect(),
+            license: listing.license,
+        })
+    }
+
+    fn listing(&self, id: &ModelId, revision: &str, events: Events<'_>) -> Result<Listing, Error> {
+        if self.options.offline {
+            return Err(Error::Offline { id: id.to_string() });
+        }
+        let get = || Listing::get(&self.http, id, revision);
+        self.again(id.as_str(), events, get)
+    }
+
+    fn again<T>(
+        &self,
+        what: &str,
+        events: Events<'_>,
+        f: impl Fn() -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        let mut pauses = Pauses::new(&self.options);
+        loop {
+            match f() {
+                Ok(value) => return Ok(value),
+                Err(failure) => {
+                    let (pause, why) = pauses.after(failure, what)?;
+                    events(Event::Again {
+                        what,
+                        why: &why,
+                        pause,
+                    });
+                    std::thread::sleep(pause);
+                }
+            }
+        }
+    }
+
+    /// Fetches a variant of a model, unless it is here already. It appears when all of its files are
+    /// here and their checksums agree. After an interruption the next pull goes on where this one
+    /// stopped. `events` is told how far it has come.
+    ///
+    /// # Errors
+    /// When the hub doesn't have it, the network fails again and again, the disk has no room, or
+    /// another revision is installed.
+    pub fn pull(
+        &self,
+        store: &Store,
+        request: &Request,
+        events: Events<'_>,
+    ) -> Result<Pulled, Error> {
+        let (id, revision) = meaning(store, &request.model, request.revision.as_deref())?;
+        if let Some(pulled) = self.without_network(store, &id, &revision, request, events)? {
+            return Ok(pulled);
+        }
+        let listing = self.listing(&id, &revision, events)?;
+        let layout = Layout::of(listing.paths());
+        let has = |name: &str| layout.common.iter().any(|f| f.as_str() == name);
+        if !has("config.json") || !has("tokenizer.json") || layout.variants.is_empty() {
+            return Err(Error::NoModel { id: id.to_string() });
+        }
+        let (name, why) = choose(&id, &layout, request)?;
+        let variant = layout
+            .variant(&name)
+            .ok_or_else(|| unknown(&id, &name, &layout))?;
+        let paths = layout.common.iter().chain(&variant.files);
+        let mut files = Vec::new();
+        for path in paths {
+            let file = || listing.file(&self.http, path);
+            files.push(self.again(path.as_str(), events, file)?);
+        }
+        let total = files.iter().map(|f| f.size).fold(0, u64::saturating_add);
+        events(Event::Chosen {
+            variant: &name,
+            why: why.as_deref(),
+            files: files.len(),
+            bytes: total,
+        });
+        let pulled = |root, fetched, in_hub_cache| Pulled {
+            id: id.clone(),
+            revision: listing.revision,
+            variant: name.clone(),
+            root,
+            fetched,
+            size: total,
+            in_hub_cache,
+        };
+        let sizes: Vec<_> = files.iter().map(|f| (f.path.clone(), f.size)).collect();
+        let ours = store.manifest(&id)?.is_some();
+        if !ours
+            && let Some(root) = store.cached_snapshot(&id, listing.revision, &sizes)
+            && files
+                .iter()
+                .all(|file| in_place(&root, file, events).is_some())
+        {
+            return Ok(pulled(root, 0, true));
+        }
+        let lock = Lock::of(store, &id, || events(Event::Waiting))?;
+        let installed = store.manifest(&id)?;
+        check_revision(installed.as_ref(), listing.revision, request.replace)?;
+        let (arrived, fetched) = self.bring(store, &listing, &files, events)?;
+        let variants = std::slice::from_ref(variant);
+        let whose = (&id, listing.revision, listing.license.clone());
+        publish(store, &lock, whose, variants, arrived)?;
+        let partial = store.partial(&id)?;
+        forget_parts(&partial, &files);
+        // Stays where another variant's download is not complete.
+        let _ = fs::remove_dir(partial);
+        Ok(pulled(
+            snapshot(&store.directory(&id)?, listing.revision),
+            fetched,
+            false,
+        ))
+    }
+}
+
+/// The repository and revision that a user's words mean.
+fn meaning(store: &Store, model: &str, revision: Option<&str>) -> Result<(ModelId, String), Error> {
+    let known = store.catalog().get(model);
+    let id = known.map_or(model, |entry| entry.id.as_str()).parse()?;
+    let pinned = known.and_then(|entry| entry.revision);
+    let default = || pinned.map_or_else(|| MAIN.to_owned(), |commit| commit.to_string());
+    Ok((id, revision.map_or_else(default, str::to_owned)))
+}
+
+fn choose(
+    id: &ModelId,
+    layout: &Layout,
+    request: &Request,
+) -> Result<(String, Option<String>), Error> {
+    if let Some(name) = &request.variant {
+        let name = canonical_variant(name);
+        return match layout.variant(name) {
+            Some(_) => Ok((name.to_owned(), None)),
+            None => Err(unknown(id, name, layout)),
+        };
+    }
+    let names: Vec<_> = layout.variants.iter().map(|v| v.name.as_str()).collect();
+    let chosen = request.machine.choose(&names);
+    let (name, why) = chosen.ok_or_else(|| Error::NoModel { id: id.to_string() })?;
+    Ok((name.to_owned(), Some(why)))
+}
+
+fn unknown(id: &ModelId, variant: &str, layout: &Layout) -> Error {
+    Error::UnknownVariant {
+        id: id.to_string(),
+        variant: variant.to_owned(),
+        known: layout.variants.iter().map(|v| v.name.clone()).collect(),
+    }
+}
+
+fn check_revision(
+    installed: Option<&Manifest>,
+    wanted: Commit,
+    replace: bool,
+) -> Result<(), Error> {
+    match installed {
+        Some(other) if other.revision != wanted && !replace => Err(Error::OtherRevision {
+            id: other.id.clone(),
+            installed: other.revision.to_string(),
+            wanted: wanted.to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
