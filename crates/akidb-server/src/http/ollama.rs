@@ -23,7 +23,7 @@ use super::errors::OllamaError;
 use super::inputs::Inputs;
 use super::problem::Problem;
 use super::schemas::Texts;
-use crate::service::{EmbedAnswer, EmbeddingService};
+use crate::service::{EmbedAnswer, EmbeddingService, ModelStatus};
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<EmbeddingService>> {
     LazyLock::force(&STARTED);
@@ -297,9 +297,9 @@ struct Tag {
     model: String,
     /// When the server started.
     modified_at: String,
-    /// Not known here: 0.
+    /// Bytes of its weights.
     size: u64,
-    /// Not known here: empty.
+    /// Its revision, where known.
     digest: String,
     details: Details,
 }
@@ -312,16 +312,16 @@ struct Tag {
     responses((status = 200, description = "The models", body = Tags))
 )]
 async fn tags(State(service): State<Arc<EmbeddingService>>) -> Json<Tags> {
-    let tag = |name: &str| Tag {
-        name: name.to_owned(),
-        model: name.to_owned(),
+    let tag = |model: ModelStatus| Tag {
+        name: model.name.clone(),
+        model: model.name,
         modified_at: STARTED.clone(),
-        size: 0,
-        digest: String::new(),
+        size: model.description.weights_bytes,
+        digest: model.description.revision.unwrap_or_default(),
         details: Details::new("", ""),
     };
     Json(Tags {
-        models: service.model_names().map(tag).collect(),
+        models: service.models().into_iter().map(tag).collect(),
     })
 }
 

@@ -1,4 +1,6 @@
 //! The server over HTTP, interface by interface.
+#![allow(clippy::unwrap_used, reason = "a test helper fails by panicking")]
+#![allow(clippy::panic, reason = "a test helper fails by panicking")]
 
 mod cohere;
 mod document;
@@ -9,6 +11,7 @@ mod tei;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use akidb_embedding::{EmbedOptions, Embedder};
@@ -30,7 +33,7 @@ static SERVER: LazyLock<SocketAddr> = LazyLock::new(|| {
             model("team/second"),
             ModelSettings {
                 name: "broken".to_owned(),
-                builder: Embedder::builder().model("/nowhere/at-all"),
+                builder: Embedder::builder().model(broken_model()),
             },
         ],
         max_client_batch_size: MAX_INPUTS,
@@ -50,6 +53,32 @@ static SERVER: LazyLock<SocketAddr> = LazyLock::new(|| {
     });
     address
 });
+
+/// The built-in model with weights that are none.
+fn broken_model() -> String {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/akidb-mini");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("broken-model");
+    copy(&source, &target);
+    target.to_str().unwrap().to_owned()
+}
+
+fn copy(source: &Path, target: &Path) {
+    std::fs::create_dir_all(target).unwrap();
+    for entry in source.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        let target = target.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "onnx")
+        {
+            std::fs::write(target, "no weights").unwrap();
+        } else {
+            std::fs::copy(&path, target).unwrap();
+        }
+    }
+}
 
 static EMBEDDER: LazyLock<Embedder> =
     LazyLock::new(|| Embedder::builder().model("akidb-mini").build().unwrap());

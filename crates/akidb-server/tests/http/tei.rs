@@ -105,10 +105,7 @@ fn every_token_has_its_state() {
     let many = vec!["word ".repeat(1_000); 5];
     let refused = post("/embed_all", &json!({ "inputs": many }));
     assert_eq!(refused.status, 413);
-    assert!(
-        refused.body.contains("tokens: at most 4096"),
-        "{refused:?}"
-    );
+    assert!(refused.body.contains("tokens: at most 4096"), "{refused:?}");
     let too_long = "word ".repeat(3_000);
     let refused = post(
         "/embed_all",
@@ -194,6 +191,7 @@ fn info_has_the_fields_that_clients_know_and_the_limits() {
         assert!(info[field].is_null(), "{field}");
     }
     for field in [
+        "max_concurrent_requests",
         "max_input_length",
         "max_batch_tokens",
         "tokenization_workers",
@@ -201,7 +199,8 @@ fn info_has_the_fields_that_clients_know_and_the_limits() {
         assert!(info[field].is_u64(), "{field}");
     }
     assert_eq!(info["max_client_batch_size"], MAX_INPUTS);
-    assert_eq!(info["max_body_bytes"], MAX_BODY);
+    assert_eq!(info["limits"]["max_body_bytes"], MAX_BODY);
+    assert!(info["limits"]["max_wait"].as_f64().unwrap() > 0.0);
     assert_eq!(info["auto_truncate"], true);
     assert_eq!(
         info["models"],

@@ -11,6 +11,7 @@ use crate::http::answer::Origin;
 use crate::http::errors::TeiError;
 use crate::http::problem::Problem;
 use crate::service::EmbeddingService;
+use crate::settings::Settings;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -29,6 +30,8 @@ pub(crate) struct Info {
     /// Arithmetic of its linear layers.
     model_dtype: String,
     model_type: ModelType,
+    /// Most connections at a time; more wait.
+    max_concurrent_requests: usize,
     /// Longest text in tokens, special tokens included.
     max_input_length: usize,
     /// Most tokens of one pass of the model.
@@ -53,10 +56,43 @@ pub(crate) struct Info {
     models: Vec<String>,
     /// Where vectors of default options come from.
     provenance: Origin,
+    limits: Limits,
+}
+
+/// What else bounds requests (not TEI's).
+#[derive(Debug, Serialize, ToSchema)]
+struct Limits {
     /// Most bytes of a request's body.
     max_body_bytes: usize,
     /// Requests of more inputs are bulk work unless they say otherwise.
     interactive_inputs: usize,
+    /// Longest expected wait in the queue, in seconds: who would wait longer is refused.
+    max_wait: f64,
+    /// How long a request may take, in seconds.
+    request_timeout: f64,
+    /// How long a pass of several texts should take, in seconds.
+    max_pass_time: f64,
+    /// Most bytes of all accepted requests' texts and vectors.
+    max_queue_bytes: usize,
+    /// Bytes for vectors of texts that may come again.
+    result_cache_bytes: usize,
+    /// Most bytes of the weights that are loaded at a time.
+    model_memory: Option<u64>,
+}
+
+impl Limits {
+    fn new(settings: &Settings) -> Self {
+        Self {
+            max_body_bytes: settings.max_body_bytes,
+            interactive_inputs: settings.interactive_inputs,
+            max_wait: settings.max_wait.as_secs_f64(),
+            request_timeout: settings.request_timeout.as_secs_f64(),
+            max_pass_time: settings.max_pass_time.as_secs_f64(),
+            max_queue_bytes: settings.max_queue_bytes,
+            result_cache_bytes: settings.result_cache_bytes,
+            model_memory: settings.model_memory,
+        }
+    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -99,6 +135,7 @@ pub(crate) async fn info(
         model_type: ModelType::Embedding(EmbeddingModel {
             pooling: provenance.pooling.clone(),
         }),
+        max_concurrent_requests: settings.max_connections,
         max_input_length: facts.max_tokens,
         max_batch_tokens: settings.max_batch_tokens,
         max_batch_requests: None,
@@ -111,7 +148,6 @@ pub(crate) async fn info(
         dimension: facts.dimension,
         models: service.model_names().map(str::to_owned).collect(),
         provenance: Origin(Arc::new(provenance)),
-        max_body_bytes: settings.max_body_bytes,
-        interactive_inputs: settings.interactive_inputs,
+        limits: Limits::new(settings),
     }))
 }
