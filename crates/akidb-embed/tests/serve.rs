@@ -90,7 +90,9 @@ fn embed(body: &str) -> String {
 #[test]
 fn a_terminated_server_finishes_what_it_accepted() {
     let server = Serving::start(&[]).ready();
-    let texts = vec!["a text of some length that takes a while"; 400];
+    let texts: Vec<String> = (0..400)
+        .map(|i| format!("a text of some length that takes a while {i}"))
+        .collect();
     let body = serde_json::json!({ "input": texts }).to_string();
     let mut busy: Vec<TcpStream> = (0..8)
         .map(|_| {

@@ -158,7 +158,9 @@ fn a_request_that_takes_too_long_is_given_up() {
         ..settings()
     })
     .ready();
-    let texts = vec!["a text of some length that takes a while"; 1_000];
+    let texts: Vec<String> = (0..1_000)
+        .map(|i| format!("a text of some length that takes a while {i}"))
+        .collect();
     let body = serde_json::json!({ "input": texts }).to_string();
     let answer = raw(server.address(), &request(POST, "", &body));
     assert_eq!(status(&answer), 504, "{answer:.300}");

@@ -104,7 +104,9 @@ fn connections_beyond_the_bound_wait_for_their_turn() {
 fn what_was_accepted_is_finished_and_nothing_new_is_taken() {
     let mut server = Running::start(settings()).ready();
     let address = server.address();
-    let texts = vec!["a text of some length that takes a while"; 600];
+    let texts: Vec<String> = (0..600)
+        .map(|i| format!("a text of some length that takes a while {i}"))
+        .collect();
     let body = serde_json::json!({ "input": texts }).to_string();
     let mut busy: Vec<TcpStream> = (0..8)
         .map(|_| {

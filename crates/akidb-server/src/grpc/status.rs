@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -51,8 +51,15 @@ pub(crate) fn status(problem: &Problem) -> Status {
 }
 
 /// What was answered to a gRPC call from outside of its service, as gRPC's clients expect it.
-pub(crate) fn of_response(response: Response) -> Response {
+pub(crate) fn of_response(mut response: Response) -> Response {
     if is_grpc(response.headers()) {
+        // The library says this, and only this, to a message that is too large, others say
+        // RESOURCE_EXHAUSTED.
+        let too_large = HeaderValue::from(Code::OutOfRange as u16);
+        if response.headers().get(Status::GRPC_STATUS) == Some(&too_large) {
+            let code = HeaderValue::from(Code::ResourceExhausted as u16);
+            response.headers_mut().insert(Status::GRPC_STATUS, code);
+        }
         return response;
     }
     let status = match response.extensions().get::<Problem>() {

@@ -56,7 +56,7 @@ pub(crate) async fn observe(mut request: Request, next: Next) -> Response {
     };
     let mut response = next.run(request).instrument(span).await;
     observed.status = Some(if call {
-        let code = response.headers().get("grpc-status");
+        let code = response.headers().get(tonic::Status::GRPC_STATUS);
         let code = code.map_or(tonic::Code::Ok, |code| {
             tonic::Code::from_bytes(code.as_bytes())
         });

@@ -19,6 +19,9 @@ use super::listener::Stream;
 use crate::lifecycle::Phase;
 use crate::settings::Settings;
 
+/// How long connections are still read from when the server closes: a request that was sent before
+/// the end may be here without having been noticed.
+const SETTLING: Duration = Duration::from_millis(100);
 /// How long a connection has to close once it was asked to and has nothing to do.
 const CLOSING: Duration = Duration::from_secs(1);
 /// Between two pings that show whether an HTTP/2 client is there, and for its answer.
@@ -114,7 +117,6 @@ impl Connection {
         let mut closing = false;
         let mut keep_alive = self.keep_alive;
         loop {
-            // Bytes that are here go first, so that no request is lost that came before the end.
             tokio::select! {
                 biased;
                 result = connection.as_mut() => {
@@ -124,7 +126,7 @@ impl Connection {
                     return;
                 }
                 _ = stopped.wait_for(|phase| *phase == Phase::Stopped) => return,
-                _ = self.phase.wait_for(|phase| *phase >= Phase::Closing), if !closing => {}
+                () = closed(&mut self.phase), if !closing => {}
                 () = activity.idle(self.header_timeout, keep_alive) => {
                     if closing {
                         return;
@@ -137,4 +139,11 @@ impl Connection {
             keep_alive = keep_alive.min(CLOSING);
         }
     }
+}
+
+/// Ends a little after the server has begun to close.
+async fn closed(phase: &mut watch::Receiver<Phase>) {
+    // Without a server, it is closed, too.
+    let _ = phase.wait_for(|phase| *phase >= Phase::Closing).await;
+    tokio::time::sleep(SETTLING).await;
 }
