@@ -1,6 +1,7 @@
 //! Is an ONNX file as ONNX asks, beyond what [`OnnxModel::open`] refuses?
 
 mod operators;
+mod shapes;
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -53,8 +54,8 @@ impl Finding {
 }
 
 /// What is wrong with `model`, or worth knowing: order of the nodes, opsets, operators, external
-/// data, and types and shapes that the file states twice. No value is computed and no shape is
-/// inferred through an operator.
+/// data, and types and shapes that the file states twice or otherwise than they follow from the
+/// operators. What an operator not known here makes is unknown, and no finding.
 pub fn validate(model: &OnnxModel) -> Vec<Finding> {
     let mut findings = Vec::new();
     order(model, &mut findings);
@@ -62,6 +63,7 @@ pub fn validate(model: &OnnxModel) -> Vec<Finding> {
     operators(model, &mut findings);
     constants(model, &mut findings);
     stated_twice(model, &mut findings);
+    shapes::check(model, &mut findings);
     findings
 }
 
