@@ -22,8 +22,8 @@ pub(crate) const INDEX_FILE: &str = "model.safetensors.index.json";
 /// Longest header or index that is read, in bytes. The header of a 36-layer model has 60 kB.
 const MAX_HEADER_BYTES: usize = 4 << 20;
 
-/// Reads a decoder from a safetensors file, or from a directory that holds `model.safetensors` or
-/// `model.safetensors.index.json` and the files that it names. Weights stay in the mapped files.
+/// Reads a decoder from a safetensors file, from `model.safetensors.index.json` and the files that it
+/// names, or from a directory that holds either. Weights stay in the mapped files.
 ///
 /// Tensors are named as transformers names them, with or without `model.` before; those that a
 /// decoder doesn't have, such as `lm_head.weight`, are ignored.
@@ -35,6 +35,8 @@ pub fn decoder_from_safetensors(path: &Path, config: &DecoderConfig) -> Result<D
     config.check().map_err(|e| e.at(path))?;
     let tensors = if path.is_dir() {
         Tensors::in_directory(path)?
+    } else if path.ends_with(INDEX_FILE) {
+        Tensors::of_index(path)?
     } else {
         Tensors::of_file(path)?
     };
@@ -127,7 +129,11 @@ impl Tensors {
         if single.exists() || !index.exists() {
             return Self::of_file(&single);
         }
-        let files = shards(&index)?
+        Self::of_index(&index)
+    }
+
+    fn of_index(index: &Path) -> Result<Self, Error> {
+        let files = shards(index)?
             .iter()
             .map(|path| SafetensorsFile::open(path))
             .collect::<Result<_, _>>()?;

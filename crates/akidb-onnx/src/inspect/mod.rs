@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use onnx::inspect_onnx;
+pub use safetensors::inspect_safetensors;
 
 use crate::decoder::DecoderConfig;
 use crate::decoder::safetensors::{INDEX_FILE, SINGLE_FILE};
@@ -188,7 +189,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, Error> {
 fn content(path: &Path, config: Option<&DecoderConfig>) -> Result<Content, Error> {
     let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
     if name.ends_with(".safetensors") || name == INDEX_FILE {
-        safetensors::inspect(path, config).map(|file| Content::Safetensors(Box::new(file)))
+        inspect_safetensors(path, config).map(|file| Content::Safetensors(Box::new(file)))
     } else {
         let file = inspect_onnx(&OnnxModel::open(path)?, config);
         Ok(Content::Onnx(Box::new(file)))

@@ -10,7 +10,14 @@ use crate::decoder::{DecoderConfig, decoder_from_safetensors};
 use crate::error::Error;
 
 /// `path` is a safetensors file or the index of several.
-pub(super) fn inspect(path: &Path, config: Option<&DecoderConfig>) -> Result<TensorFile, Error> {
+/// Describes a safetensors file, or the files of an index; `config` tells what they make.
+///
+/// # Errors
+/// When a file can't be read or isn't safetensors.
+pub fn inspect_safetensors(
+    path: &Path,
+    config: Option<&DecoderConfig>,
+) -> Result<TensorFile, Error> {
     let (model, paths, external_files) = if path.ends_with(INDEX_FILE) {
         let paths = shards(path)?;
         let files = paths.iter().map(|path| shard(path)).collect();
