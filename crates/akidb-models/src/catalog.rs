@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::goldens::Goldens;
 use crate::hex::Commit;
 use crate::name::RepoPath;
 
@@ -27,6 +28,9 @@ const MAX_BYTES: u64 = 4 << 20;
 #[serde(deny_unknown_fields)]
 pub struct Catalog {
     models: Vec<CatalogEntry>,
+    /// Where its extension is.
+    #[serde(skip)]
+    home: Option<PathBuf>,
 }
 
 /// What is known of a model before it is here. What is fetched goes by the hub's own listing.
@@ -50,6 +54,8 @@ pub struct CatalogEntry {
     pub max_tokens: Option<usize>,
     /// What is put before a query.
     pub query_prompt: Option<String>,
+    /// Vectors and similarities that are known to be right, in a file beside the catalog.
+    pub goldens: Option<RepoPath>,
     /// Settings and tokenizer, which every variant needs.
     #[serde(default)]
     pub files: Vec<RepoPath>,
@@ -75,6 +81,7 @@ impl Catalog {
     /// The compiled-in catalog with the extension in `home`.
     pub(crate) fn load(home: Option<&Path>) -> Result<Self, Error> {
         let mut catalog = Self::parse(COMPILED_IN.as_bytes(), "the compiled-in catalog")?;
+        catalog.home = home.map(Path::to_owned);
         let Some(path) = home.map(|home| home.join(EXTENSION)) else {
             return Ok(catalog);
         };
@@ -115,6 +122,19 @@ impl Catalog {
         by_id.or_else(|| self.models.iter().find(short))
     }
 
+    /// What is known of the vectors of the model of that id or short name, or whose repository has
+    /// that name; `None` where nothing is.
+    ///
+    /// # Errors
+    /// When the file that the catalog names can't be read or isn't valid.
+    pub fn goldens(&self, name: &str) -> Result<Option<Goldens>, Error> {
+        let last = |entry: &&CatalogEntry| entry.id.rsplit('/').next() == Some(name);
+        let entry = self.get(name).or_else(|| self.models.iter().find(last));
+        let path = entry.and_then(|entry| entry.goldens.as_ref());
+        path.map(|path| Goldens::open(path, self.home.as_deref()))
+            .transpose()
+    }
+
     /// The id of the model of that id or short name.
     pub fn repository(&self, name: &str) -> Option<&str> {
         self.get(name).map(|entry| entry.id.as_str())
@@ -140,6 +160,12 @@ mod tests {
                 assert_eq!(catalog.get(alias), Some(entry), "{alias}");
             }
             assert!(entry.dimension.is_some() && entry.license.is_some());
+            if let Some(goldens) = catalog.goldens(&entry.id).unwrap() {
+                assert!(!goldens.source.is_empty());
+                assert!(goldens.vectors.len() + goldens.similarities.len() > 3);
+                let widths = goldens.vectors.iter().map(|golden| golden.vector.len());
+                assert!(widths.eq(goldens.vectors.iter().filter_map(|_| entry.dimension)));
+            }
             if entry.id == BUILTIN_MODEL {
                 continue;
             }
@@ -180,6 +206,21 @@ mod tests {
                 .dimension
                 .is_some()
         );
+
+        let json = r#"{"models": [{"id": "me/mine", "goldens": "mine.jsonl"}]}"#;
+        fs::write(&path, json).unwrap();
+        let catalog = Catalog::load(Some(home.path())).unwrap();
+        let error = catalog.goldens("mine").unwrap_err().to_string();
+        assert!(error.contains("mine.jsonl"), "{error}");
+        let goldens = home.path().join("mine.jsonl");
+        let line = r#"{"text": "a", "vector": [1, 0]}"#;
+        fs::write(&goldens, line).unwrap();
+        let known = catalog.goldens("mine").unwrap().unwrap();
+        assert_eq!(known.vectors[0].vector, [1.0, 0.0]);
+        fs::write(&goldens, format!("{line}\n{{\"text\": \"b\"}}\n")).unwrap();
+        let error = catalog.goldens("me/mine").unwrap_err().to_string();
+        assert!(error.contains("mine.jsonl, line 2"), "{error}");
+        assert_eq!(catalog.goldens("other").unwrap(), None);
 
         fs::write(&path, r#"{"models": [{"id": "me/mine", "dimensoin": 8}]}"#).unwrap();
         let error = Catalog::load(Some(home.path())).unwrap_err().to_string();

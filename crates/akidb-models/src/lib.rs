@@ -29,6 +29,7 @@ mod download;
 mod error;
 #[cfg(feature = "hub")]
 mod event;
+mod goldens;
 mod hash;
 mod hex;
 #[cfg(feature = "hub")]
@@ -46,11 +47,12 @@ pub use catalog::{Catalog, CatalogEntry, CatalogVariant};
 pub use error::Error;
 #[cfg(feature = "hub")]
 pub use event::Event;
+pub use goldens::{GoldenSimilarity, GoldenVector, Goldens};
 pub use hex::{Commit, GitBlob, Hex, HexError, Sha256};
 #[cfg(feature = "hub")]
 pub use hub::{HubOptions, PUBLIC_ENDPOINT, Token};
 pub use machine::Machine;
-pub use manifest::{FileEntry, Manifest, VariantEntry};
+pub use manifest::{FileEntry, Manifest, VariantEntry, VectorCheck};
 pub use name::{ModelId, NameError, RepoPath};
 #[cfg(feature = "hub")]
 pub use pull::{Hub, Pulled, Remote, Request};

@@ -63,6 +63,18 @@ pub struct VariantEntry {
     pub name: String,
     /// Its files; the one that a program opens is last.
     pub files: Vec<RepoPath>,
+    /// Whether its vectors were found right; `None` when nobody has looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vectors: Option<VectorCheck>,
+}
+
+/// The outcome of a look at a variant's vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VectorCheck {
+    /// When: seconds since 1970.
+    pub at: u64,
+    /// Whether they are right.
+    pub right: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

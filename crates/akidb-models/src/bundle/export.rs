@@ -101,6 +101,7 @@ fn describe(model: &Installed, to: &Path) -> Result<Manifest, Error> {
             let entry = |v: crate::variants::Variant| VariantEntry {
                 name: v.name,
                 files: v.files,
+                vectors: None,
             };
             manifest.variants = variants.map(entry).collect();
             Ok(manifest)

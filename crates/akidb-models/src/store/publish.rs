@@ -70,6 +70,7 @@ pub(crate) fn publish(
         manifest.variants.push(VariantEntry {
             name: variant.name.clone(),
             files: variant.files.clone(),
+            vectors: None,
         });
     }
     manifest.variants.sort_by(|a, b| a.name.cmp(&b.name));

@@ -6,8 +6,9 @@ use super::{Lock, Store};
 use crate::error::Error;
 use crate::hash::hash_file;
 use crate::hex::{GitBlob, Sha256};
-use crate::manifest::now;
+use crate::manifest::{VectorCheck, now};
 use crate::name::ModelId;
+use crate::variants::canonical_variant;
 
 /// What reading a model again has shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,24 @@ impl Store {
             Some(manifest) => self.verify_installed(&manifest.id, read),
             None => verify_others(model.id, model.root, read),
         }
+    }
+
+    /// Writes down whether the vectors of a variant are right; nothing for a model that the store
+    /// didn't install.
+    ///
+    /// # Errors
+    /// When the store can't be written.
+    pub fn note_vectors(&self, id: &ModelId, variant: &str, right: bool) -> Result<(), Error> {
+        let _lock = Lock::of(self, id, || {})?;
+        let Some(mut manifest) = self.manifest(id)? else {
+            return Ok(());
+        };
+        let mut variants = manifest.variants.iter_mut();
+        if let Some(entry) = variants.find(|v| v.name == canonical_variant(variant)) {
+            entry.vectors = Some(VectorCheck { at: now(), right });
+            manifest.write(&self.directory(id)?)?;
+        }
+        Ok(())
     }
 
     fn verify_installed(&self, id: &ModelId, read: &mut dyn FnMut(u64)) -> Result<Verified, Error> {
