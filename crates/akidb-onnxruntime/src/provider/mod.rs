@@ -4,8 +4,6 @@ mod options;
 mod plugin;
 mod register;
 
-use std::collections::BTreeMap;
-
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -82,22 +80,43 @@ impl Provider {
         K: Into<String>,
         V: Into<String>,
     {
+        // A plugin's own options are texts, whatever they look like.
+        let value = |text: String| match serde_json::from_str(&text) {
+            Ok(value @ (Value::Bool(_) | Value::Number(_) | Value::String(_)))
+                if name != "plugin" =>
+            {
+                value
+            }
+            _ => Value::String(text),
+        };
         let pairs = options.into_iter();
-        let options: BTreeMap<String, String> = pairs.map(|(k, v)| (k.into(), v.into())).collect();
+        let options = pairs.map(|(key, text)| (key.into(), value(text.into())));
+        Self::from_json(name, options.collect())
+    }
+
+    /// The provider called `name`, with `options` as a JSON object has them.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn from_json(name: &str, options: Map<String, Value>) -> Result<Self, OnnxRuntimeError> {
         match name {
             "cpu" if options.is_empty() => Ok(Self::Cpu),
             "cpu" => Err(OnnxRuntimeError::ProviderOption {
                 provider: "cpu",
                 message: "it takes none".to_owned(),
             }),
-            "coreml" => typed("coreml", options).map(Self::CoreMl),
-            "cuda" => typed("cuda", options).map(Self::Cuda),
-            "tensorrt" => typed("tensorrt", options).map(|o| Self::TensorRt(Box::new(o))),
-            "directml" => typed("directml", options).map(Self::DirectMl),
-            "openvino" => typed("openvino", options).map(Self::OpenVino),
-            "xnnpack" => typed("xnnpack", options).map(Self::Xnnpack),
+            "coreml" => read("coreml", options).map(Self::CoreMl),
+            "cuda" => read("cuda", options).map(Self::Cuda),
+            "tensorrt" => read("tensorrt", options).map(|o| Self::TensorRt(Box::new(o))),
+            "directml" => read("directml", options).map(Self::DirectMl),
+            "openvino" => read("openvino", options).map(Self::OpenVino),
+            "xnnpack" => read("xnnpack", options).map(Self::Xnnpack),
             "plugin" => {
-                let texts = options.into_iter().map(|(k, v)| (k, Value::String(v)));
+                let text = |value: Value| match value {
+                    Value::Bool(_) | Value::Number(_) => Value::String(value.to_string()),
+                    other => other,
+                };
+                let texts = options.into_iter().map(|(key, v)| (key, text(v)));
                 read("plugin", texts.collect()).map(Self::Plugin)
             }
             _ => Err(OnnxRuntimeError::UnknownProvider {
@@ -188,19 +207,7 @@ fn automatic() -> Vec<Provider> {
     providers
 }
 
-/// Options whose values are typed: what reads as a number or a boolean is one.
-fn typed<T: DeserializeOwned>(
-    provider: &'static str,
-    options: BTreeMap<String, String>,
-) -> Result<T, OnnxRuntimeError> {
-    let value = |text: String| match serde_json::from_str(&text) {
-        Ok(value @ (Value::Bool(_) | Value::Number(_) | Value::String(_))) => value,
-        _ => Value::String(text),
-    };
-    let options = options.into_iter().map(|(k, v)| (k, value(v)));
-    read(provider, options.collect())
-}
-
+/// Options by their names; unknown ones are refused.
 fn read<T: DeserializeOwned>(
     provider: &'static str,
     options: Map<String, Value>,
