@@ -15,7 +15,7 @@ use bytes::Bytes;
 use crate::env;
 use crate::error::EmbedError;
 use crate::model::{ModelFiles, Settings, Source, Weights};
-use crate::onnxruntime::{self, OnnxRuntimeChoice};
+use crate::onnxruntime::{self, OnnxRuntimeConfig};
 use crate::sources::{external_files, shards, with};
 
 pub use akidb_native::Precision;
@@ -50,7 +50,7 @@ pub(crate) struct BackendOptions {
     pub(crate) no_prefix_cache: bool,
     /// Directory of packed weights, if any; without an answer, the one that the environment names.
     pub(crate) packed_cache: Option<Option<PathBuf>>,
-    pub(crate) onnxruntime: OnnxRuntimeChoice,
+    pub(crate) onnxruntime: OnnxRuntimeConfig,
 }
 
 /// A backend with a model in it.
@@ -235,12 +235,9 @@ fn decoder(
         Source::Safetensors(path) => {
             let config = config.ok_or_else(|| files.missing("config.json"))?;
             let file = SourceFile::new(path);
-            let (path, others) = match path.parent() {
-                // The index of several files stands for their directory.
-                Some(dir) if path.extension().is_some_and(|e| e == "json") => {
-                    (dir, shards(files, path)?)
-                }
-                _ => (path.as_path(), Ok(Vec::new())),
+            let others = match path.extension() {
+                Some(extension) if extension == "json" => shards(files, path)?,
+                _ => Ok(Vec::new()),
             };
             let sources = with(file, others).ok();
             Ok((decoder_from_safetensors(path, &config)?, sources))

@@ -6,8 +6,8 @@ use std::thread;
 use crate::backend::{self, BackendChoice, BackendOptions, Precision};
 use crate::embedder::Embedder;
 use crate::error::EmbedError;
-use crate::model::{Settings, resolve};
-use crate::onnxruntime::{ProviderChoice, SessionOptions};
+use crate::model::{ModelFiles, Settings};
+use crate::onnxruntime::{OnnxRuntimeConfig, ProviderChoice, SessionOptions};
 use crate::tokenizer::TextTokenizer;
 
 /// Chooses a model and how to run it. See [`Embedder::builder`].
@@ -91,13 +91,19 @@ impl EmbedderBuilder {
         self
     }
 
+    /// Library, provider and settings of ONNX Runtime at once.
+    pub fn onnxruntime(mut self, config: OnnxRuntimeConfig) -> Self {
+        self.options.onnxruntime = config;
+        self
+    }
+
     /// Loads the model; its tokenizer meanwhile on a thread of its own.
     ///
     /// # Errors
     /// When the model isn't found, a file of it is missing, broken or contradicts another, or no
     /// allowed backend can run it.
     pub fn build(self) -> Result<Embedder, EmbedError> {
-        let files = resolve(self.model.as_deref())?;
+        let files = ModelFiles::find(self.model.as_deref())?;
         let weights = files.weights(self.variant.as_deref())?;
         let settings = Settings::read(&files)?;
         let load_tokenizer = || TextTokenizer::load(&files, &settings);

@@ -90,6 +90,14 @@ pub enum EmbedError {
     /// ONNX Runtime's library or a provider of it can't be used.
     #[error("ONNX Runtime can't be used")]
     OnnxRuntime(#[source] OnnxRuntimeError),
+    /// A file of settings for ONNX Runtime can't be used.
+    #[error("{} can't be used", path.display())]
+    OnnxRuntimeConfig {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<ConfigError>,
+    },
     /// No backend can run the model.
     #[error("no backend can run this model")]
     NoBackend {
@@ -184,6 +192,18 @@ pub enum EmbedError {
     },
 }
 
+/// What is wrong with a file of settings.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// It isn't JSON, or has an unknown key or value.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// It names an unknown provider or option.
+    #[error(transparent)]
+    OnnxRuntime(#[from] OnnxRuntimeError),
+}
+
 fn note(encoding: &Option<&'static str>) -> String {
     encoding.map_or_else(String::new, |e| format!(" in {e}"))
 }
@@ -235,6 +255,13 @@ impl EmbedError {
                 ),
             },
             Self::OnnxRuntime(error) => return error.hint(),
+            Self::OnnxRuntimeConfig { source, .. } => match &**source {
+                ConfigError::OnnxRuntime(error) => return error.hint(),
+                ConfigError::Json(_) => {
+                    "it is a JSON object with the keys library, provider, provider_options, session"
+                        .to_owned()
+                }
+            },
             Self::Model(_) => {
                 "akidb-embed inspect shows what is in the file; fetch it again if it is damaged"
                     .to_owned()

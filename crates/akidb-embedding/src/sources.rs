@@ -87,7 +87,7 @@ mod tests {
         let path = dir.path().join("model.safetensors.index.json");
         let index = r#"{"metadata": {}, "weight_map": {"a": "2", "b": "1", "c": "2"}}"#;
         std::fs::write(&path, index).unwrap();
-        let model = crate::model::resolve(dir.path().to_str()).unwrap();
+        let model = ModelFiles::find(dir.path().to_str()).unwrap();
         let shards = || shards(&model, &path).unwrap();
         assert!(shards().is_err());
         let files = ["1", "2"].map(|name| dir.path().join(name));

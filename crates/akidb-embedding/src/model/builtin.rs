@@ -24,6 +24,11 @@ static FILES: &[(&str, &[u8])] = files![
     "onnx/model_fp16.onnx",
 ];
 
+/// Names of its files.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    FILES.iter().map(|(name, _)| *name)
+}
+
 pub(super) fn file(name: &str) -> Option<&'static [u8]> {
     FILES
         .iter()

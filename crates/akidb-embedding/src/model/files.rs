@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use akidb_models::{Layout, RepoPath};
 use akidb_onnx::decoder::DecoderConfig;
 use serde::de::DeserializeOwned;
 
@@ -17,7 +18,7 @@ const MAX_FILE_BYTES: u64 = 128 << 20;
 
 /// One model's files, in Hugging Face layout.
 #[derive(Debug, Clone)]
-pub(crate) struct ModelFiles {
+pub struct ModelFiles {
     /// What the model is called in answers.
     pub(crate) id: String,
     /// Revision of the files, where known.
@@ -52,8 +53,47 @@ impl ModelFiles {
         }
     }
 
+    /// What the model is called in answers.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// True when a weights file was named, not a model or its directory.
+    pub fn is_one_file(&self) -> bool {
+        let named = |place: &Place| {
+            matches!(
+                place,
+                Place::Directory {
+                    weights: Some(_),
+                    ..
+                }
+            )
+        };
+        named(&self.place)
+    }
+
+    /// Names of the files that go with any weights: settings, tokenizer, licence.
+    ///
+    /// # Errors
+    /// When the directory can't be read.
+    pub fn companions(&self) -> Result<Vec<String>, EmbedError> {
+        let names = match &self.place {
+            Place::BuiltIn => builtin::names().map(str::to_owned).collect(),
+            Place::Directory { root, .. } => {
+                let failed = |source| EmbedError::Read {
+                    path: root.clone(),
+                    source,
+                };
+                names(root).map_err(failed)?
+            }
+        };
+        let paths: Vec<RepoPath> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        let common = Layout::of(&paths).common;
+        Ok(common.iter().map(RepoPath::to_string).collect())
+    }
+
     /// The file's name as a user would look for it.
-    pub(crate) fn label(&self, name: &str) -> String {
+    pub fn label(&self, name: &str) -> String {
         match &self.place {
             Place::BuiltIn => format!("{}/{name}", self.id),
             Place::Directory { root, .. } => root.join(name).display().to_string(),
@@ -61,7 +101,10 @@ impl ModelFiles {
     }
 
     /// The decoder's configuration, `None` when there is no config.json.
-    pub(crate) fn decoder_config(&self) -> Result<Option<DecoderConfig>, akidb_onnx::Error> {
+    ///
+    /// # Errors
+    /// When it can't be read or isn't that of a decoder.
+    pub fn decoder_config(&self) -> Result<Option<DecoderConfig>, akidb_onnx::Error> {
         match &self.place {
             Place::BuiltIn => builtin::file(CONFIG).map(DecoderConfig::from_json),
             Place::Directory { root, .. } => Some(root.join(CONFIG))
@@ -72,7 +115,10 @@ impl ModelFiles {
     }
 
     /// The file's bytes, `None` when there is no such file.
-    pub(crate) fn read(&self, name: &str) -> Result<Option<Cow<'static, [u8]>>, EmbedError> {
+    ///
+    /// # Errors
+    /// When it can't be read or has more than 128 MiB.
+    pub fn read(&self, name: &str) -> Result<Option<Cow<'static, [u8]>>, EmbedError> {
         match &self.place {
             Place::BuiltIn => Ok(builtin::file(name).map(Cow::Borrowed)),
             Place::Directory { root, .. } => {
@@ -109,6 +155,21 @@ impl ModelFiles {
             file: file.to_owned(),
         }
     }
+}
+
+/// Names of the files in `root` and of those called `config.json` in the directories in it.
+fn names(root: &Path) -> std::io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in root.read_dir()? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_file() {
+            names.push(name);
+        } else if entry.path().join(CONFIG).is_file() {
+            names.push(format!("{name}/{CONFIG}"));
+        }
+    }
+    Ok(names)
 }
 
 fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>, EmbedError> {

@@ -7,8 +7,8 @@ mod settings;
 mod variants;
 
 pub use builtin::BUILTIN_MODEL;
-pub(crate) use files::ModelFiles;
+pub use files::ModelFiles;
+pub(crate) use resolve::all;
 pub use resolve::model_store;
-pub(crate) use resolve::{all, resolve};
 pub(crate) use settings::Settings;
-pub(crate) use variants::{Source, Weights};
+pub use variants::{Source, Weights};

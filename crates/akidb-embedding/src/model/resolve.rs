@@ -17,11 +17,17 @@ pub fn model_store() -> Result<Store, EmbedError> {
     Ok(Store::open(env::home(), env::hub_cache())?)
 }
 
-/// Finds a model: a model directory, a weights file, or a model of the store by its id or short name.
-///
-/// Without a name: the one installed model, or the built-in one when none is installed.
-pub(crate) fn resolve(model: Option<&str>) -> Result<ModelFiles, EmbedError> {
-    resolve_in(model, model_store)
+impl ModelFiles {
+    /// Finds a model: a model directory, a weights file, or a model of the store by its id or short
+    /// name.
+    ///
+    /// Without a name: the one installed model, or the built-in one when none is installed.
+    ///
+    /// # Errors
+    /// When there is no such model, or several are installed and none is named.
+    pub fn find(model: Option<&str>) -> Result<Self, EmbedError> {
+        resolve_in(model, model_store)
+    }
 }
 
 /// Every model that a name is enough for: the built-in one, then those that are installed.

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use akidb_models::{SAFETENSORS, canonical_variant, variant_name};
-use akidb_onnx::coreml::MANIFEST;
+use akidb_onnx::coreml::{self, MANIFEST};
+use akidb_onnx::model::OnnxModel;
+use bytes::Bytes;
 
 use super::builtin;
 use super::files::{ModelFiles, Place};
@@ -11,21 +13,51 @@ use crate::error::EmbedError;
 
 /// A weight file.
 #[derive(Debug, Clone)]
-pub(crate) struct Weights {
+pub struct Weights {
     /// `f32`, `fp16`, `int8`, `q4` …, `safetensors` or `coreml`.
-    pub(crate) variant: String,
-    pub(crate) source: Source,
+    pub variant: String,
+    /// Where they are.
+    pub source: Source,
 }
 
 /// Where and in which format weights are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Source {
+#[non_exhaustive]
+pub enum Source {
+    /// An ONNX file.
     Onnx(PathBuf),
+    /// An ONNX file that is part of the program.
     OnnxBytes(&'static [u8]),
     /// A file, or the index of several.
     Safetensors(PathBuf),
     /// The manifest of graphs of fixed shapes.
     CoreMl(PathBuf),
+}
+
+impl Source {
+    /// The file that a program opens; `None` when it is part of the program.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Onnx(path) | Self::Safetensors(path) | Self::CoreMl(path) => Some(path),
+            Self::OnnxBytes(_) => None,
+        }
+    }
+
+    /// Its graphs: one of an ONNX file, one for each shape of those for CoreML, none of safetensors.
+    ///
+    /// # Errors
+    /// When a file can't be read or is broken.
+    pub fn graphs(&self) -> Result<Vec<OnnxModel>, akidb_onnx::Error> {
+        Ok(match self {
+            Self::Onnx(path) => vec![OnnxModel::open(path)?],
+            Self::OnnxBytes(bytes) => vec![OnnxModel::from_bytes(Bytes::from_static(bytes))?],
+            Self::Safetensors(_) => Vec::new(),
+            Self::CoreMl(manifest) => {
+                let graphs = coreml::read(manifest)?.graphs.into_iter();
+                graphs.map(|graph| graph.model).collect()
+            }
+        })
+    }
 }
 
 /// Best first: what loses least, then what runs on most backends.
@@ -47,17 +79,11 @@ const SAFETENSORS_FILES: [&str; 2] = ["model.safetensors", "model.safetensors.in
 
 impl ModelFiles {
     /// The weight file of `variant`, or of the best variant there is.
-    pub(crate) fn weights(&self, variant: Option<&str>) -> Result<Weights, EmbedError> {
+    ///
+    /// # Errors
+    /// When there is none, or the directory can't be read.
+    pub fn weights(&self, variant: Option<&str>) -> Result<Weights, EmbedError> {
         let mut found = self.variants()?;
-        if found.is_empty() {
-            return Err(EmbedError::NoWeights {
-                directory: self.directory(),
-            });
-        }
-        found.sort_by_key(|w| {
-            let rank = PREFERENCE.iter().position(|p| *p == w.variant);
-            (rank.unwrap_or(PREFERENCE.len()), w.variant.clone())
-        });
         let wanted = variant.map(canonical_variant);
         let Some(wanted) = wanted else {
             return Ok(found.swap_remove(0));
@@ -72,7 +98,25 @@ impl ModelFiles {
         }
     }
 
-    fn variants(&self) -> Result<Vec<Weights>, EmbedError> {
+    /// All weight files, the best first; one at least.
+    ///
+    /// # Errors
+    /// As [`Self::weights`].
+    pub fn variants(&self) -> Result<Vec<Weights>, EmbedError> {
+        let mut found = self.found()?;
+        if found.is_empty() {
+            return Err(EmbedError::NoWeights {
+                directory: self.directory(),
+            });
+        }
+        found.sort_by_key(|w| {
+            let rank = PREFERENCE.iter().position(|p| *p == w.variant);
+            (rank.unwrap_or(PREFERENCE.len()), w.variant.clone())
+        });
+        Ok(found)
+    }
+
+    fn found(&self) -> Result<Vec<Weights>, EmbedError> {
         let (root, named) = match &self.place {
             Place::BuiltIn => {
                 let bytes = builtin::file(builtin::WEIGHTS).unwrap_or_default();

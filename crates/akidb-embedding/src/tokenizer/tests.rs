@@ -1,15 +1,15 @@
 use super::*;
-use crate::model::resolve;
+use crate::model::ModelFiles;
 
 fn builtin() -> TextTokenizer {
-    let files = resolve(Some("akidb-mini")).unwrap();
+    let files = ModelFiles::find(Some("akidb-mini")).unwrap();
     let settings = Settings::read(&files).unwrap();
     TextTokenizer::load(&files, &settings).unwrap()
 }
 
 /// The built-in tokenizer's file with its post-processor replaced.
 fn with_post_processor(post_processor: serde_json::Value) -> Result<TextTokenizer, EmbedError> {
-    let files = resolve(Some("akidb-mini")).unwrap();
+    let files = ModelFiles::find(Some("akidb-mini")).unwrap();
     let mut json: serde_json::Value = files.json(FILE).unwrap().unwrap();
     json["post_processor"] = post_processor;
     let mut settings = Settings::read(&files).unwrap();
@@ -36,7 +36,7 @@ fn the_eos_is_appended_once_whoever_does_it() {
 
 #[test]
 fn a_model_without_any_eos_and_one_with_two_are_refused() {
-    let files = resolve(Some("akidb-mini")).unwrap();
+    let files = ModelFiles::find(Some("akidb-mini")).unwrap();
     let mut settings = Settings::read(&files).unwrap();
     settings.eos_token_ids = vec![5, 6];
     let error = TextTokenizer::load(&files, &settings)
@@ -59,7 +59,7 @@ fn a_model_without_any_eos_and_one_with_two_are_refused() {
 
 #[test]
 fn a_token_id_beyond_the_vocabulary_is_the_tokenizers_fault() {
-    let files = resolve(Some("akidb-mini")).unwrap();
+    let files = ModelFiles::find(Some("akidb-mini")).unwrap();
     let settings = Settings::read(&files).unwrap();
     let mut json: serde_json::Value = files.json(FILE).unwrap().unwrap();
     json["model"]["vocab"]["hello"] = 20_000.into();
@@ -187,7 +187,7 @@ fn special_tokens_on_both_sides_are_learnt_from_the_post_processor() {
 
 #[test]
 fn a_tokenizer_larger_than_the_vocabulary_is_refused() {
-    let files = resolve(Some("akidb-mini")).unwrap();
+    let files = ModelFiles::find(Some("akidb-mini")).unwrap();
     let mut settings = Settings::read(&files).unwrap();
     settings.vocab_size = Some(16000);
     let error = TextTokenizer::load(&files, &settings)
@@ -201,7 +201,7 @@ fn a_tokenizer_larger_than_the_vocabulary_is_refused() {
 
 #[test]
 fn a_broken_tokenizer_file_is_an_error() {
-    let files = resolve(Some("akidb-mini")).unwrap();
+    let files = ModelFiles::find(Some("akidb-mini")).unwrap();
     let settings = Settings::read(&files).unwrap();
     // On the last one the library panics.
     for bytes in [
@@ -232,7 +232,7 @@ fn ids_equal_those_of_transformers() {
 #[test]
 fn ids_of_the_tiny_tokenizer_equal_those_of_transformers() {
     let dir = akidb_testing::fixture("tiny");
-    let files = resolve(dir.to_str()).unwrap();
+    let files = ModelFiles::find(dir.to_str()).unwrap();
     let settings = Settings::read(&files).unwrap();
     let tokenizer = TextTokenizer::load(&files, &settings).unwrap();
     let eos = settings.eos_token_ids[0];
@@ -261,7 +261,7 @@ fn ids_of_the_full_qwen3_tokenizer_equal_those_of_transformers() {
         return;
     };
     let bytes = std::fs::read(path).unwrap();
-    let files = resolve(Some("akidb-mini")).unwrap();
+    let files = ModelFiles::find(Some("akidb-mini")).unwrap();
     let settings = Settings {
         vocab_size: Some(151_669),
         eos_token_ids: vec![151_643],

@@ -13,6 +13,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod config;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -23,6 +25,8 @@ use crate::env;
 use crate::error::EmbedError;
 use crate::model::{Settings, Source, Weights};
 
+pub use config::OnnxRuntimeConfig;
+
 pub use akidb_onnxruntime::{
     ArenaExtendStrategy, CoreMlOptions, CudaOptions, CudnnConvAlgoSearch, DeviceFilter,
     DirectMlOptions, Library, LibraryError, LibraryProblem, MlComputeUnits, ModelFormat,
@@ -31,19 +35,6 @@ pub use akidb_onnxruntime::{
     XnnpackOptions,
 };
 use akidb_onnxruntime::{GraphOptions, OnnxRuntimeModel, OnnxRuntimeOptions, StaticShapeModel};
-
-#[derive(Debug, Clone, Default)]
-pub(crate) struct OnnxRuntimeChoice {
-    pub(crate) library: Option<PathBuf>,
-    pub(crate) provider: ProviderChoice,
-    pub(crate) session: SessionOptions,
-}
-
-impl OnnxRuntimeChoice {
-    pub(crate) fn names_a_provider(&self) -> bool {
-        self.provider != ProviderChoice::Auto
-    }
-}
 
 /// The library that a model would be run with: `named`, else as
 /// [`EmbedderBuilder::onnxruntime_library`](crate::EmbedderBuilder::onnxruntime_library) says.

@@ -1,0 +1,13 @@
+//! A model's files, for programs that look into them: found as [`Embedder`](crate::Embedder) finds them.
+//!
+//! ```
+//! use akidb_embedding::files::ModelFiles;
+//!
+//! let files = ModelFiles::find(Some("akidb-mini"))?;
+//! let weights = files.weights(None)?;
+//! assert_eq!(weights.variant, "fp16");
+//! assert_eq!(weights.source.graphs()?.len(), 1);
+//! # Ok::<(), akidb_embedding::EmbedError>(())
+//! ```
+
+pub use crate::model::{ModelFiles, Source, Weights};
