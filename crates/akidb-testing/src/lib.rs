@@ -18,5 +18,7 @@ pub use golden::{
     pairs, tiny_text_goldens, token_goldens,
 };
 pub use hub::{Faults, HubFile, Logged, TestHub, TestProxy};
-pub use path::{builtin_model_dir, fixture, minilm, onnxruntime_library, qwen3_tokenizer};
+pub use path::{
+    builtin_model_dir, fixture, mini_variants, minilm, onnxruntime_library, qwen3_tokenizer,
+};
 pub use skip::skip;

@@ -67,6 +67,13 @@ pub fn minilm() -> Option<PathBuf> {
     path.join("onnx/model.onnx").is_file().then_some(path)
 }
 
+/// The built-in model in the eight forms of the published models under `target/`, if
+/// `scripts/make_mini_variants.py` has made them.
+pub fn mini_variants() -> Option<PathBuf> {
+    let path = workspace_dir().join("target/variants/akidb-mini");
+    path.join("onnx/model_bnb4.onnx").is_file().then_some(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
