@@ -1,9 +1,10 @@
 //! Arguments that several commands share.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use clap::{Args, Parser, ValueEnum};
 
+use akidb_embedding::files::{ModelFiles, Weights};
 use akidb_embedding::onnxruntime::OnnxRuntimeError;
 use akidb_embedding::{
     BackendChoice, EmbedError, EmbedOptions, Embedder, EmbedderBuilder, Encoding, OnLong,
@@ -105,7 +106,7 @@ impl RunArgs {
             Backend::Rten => BackendChoice::Rten,
             Backend::Onnxruntime => BackendChoice::OnnxRuntime,
         });
-        builder = self.onnxruntime.apply(builder)?;
+        builder = builder.onnxruntime(self.onnxruntime.config()?);
         builder = builder.precision(match self.precision {
             Arithmetic::Auto => Precision::Auto,
             Arithmetic::F32 => Precision::F32,
@@ -124,6 +125,20 @@ impl RunArgs {
 }
 
 impl ModelArgs {
+    /// Weights of a model, run as it suits them.
+    pub(crate) fn of(model: &str, variant: &str) -> Self {
+        Self {
+            model: Some(model.to_owned()),
+            run: RunArgs {
+                variant: Some(variant.to_owned()),
+                backend: Backend::Auto,
+                precision: Arithmetic::Auto,
+                threads: None,
+                onnxruntime: OnnxRuntimeArgs::default(),
+            },
+        }
+    }
+
     /// Number of threads that a model runs on.
     pub(crate) fn threads(&self) -> usize {
         self.run.threads.map_or_else(
@@ -137,9 +152,16 @@ impl ModelArgs {
         self.model.is_some()
     }
 
+    /// The model's files and the weights that it is loaded from.
+    pub(crate) fn files(&self) -> Result<(ModelFiles, Weights), CliError> {
+        let files = ModelFiles::find(self.model.as_deref())?;
+        let weights = files.weights(self.run.variant.as_deref())?;
+        Ok((files, weights))
+    }
+
     /// ONNX Runtime's library, where the user named it.
-    pub(crate) fn onnxruntime_library(&self) -> Option<&Path> {
-        self.run.onnxruntime.library()
+    pub(crate) fn onnxruntime_library(&self) -> Result<Option<PathBuf>, CliError> {
+        Ok(self.run.onnxruntime.config()?.library)
     }
 
     /// Loads the model, and says which one it is where the user didn't.
@@ -272,6 +294,7 @@ pub(crate) fn is_usage(error: &EmbedError) -> bool {
             | EmbedError::ModelNotNamed { .. }
             | EmbedError::UnknownVariant { .. }
             | EmbedError::NoWeights { .. }
+            | EmbedError::OnnxRuntimeConfig { .. }
             | EmbedError::OnnxRuntime(
                 OnnxRuntimeError::UnknownProvider { .. } | OnnxRuntimeError::ProviderOption { .. }
             )

@@ -1,19 +1,19 @@
 //! Arguments for ONNX Runtime.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 
+use akidb_embedding::EmbedError;
 use akidb_embedding::onnxruntime::{
-    OnnxRuntimeError, Optimization, Provider, ProviderChoice, SessionOptions,
+    OnnxRuntimeConfig, OnnxRuntimeError, Optimization, Provider, ProviderChoice,
 };
-use akidb_embedding::{EmbedError, EmbedderBuilder};
 
 use crate::error::CliError;
 
 /// Which ONNX Runtime, and what runs a model inside it.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "ONNX Runtime")]
 pub(crate) struct OnnxRuntimeArgs {
     /// ONNX Runtime's library, or the directory that holds it [default: ORT_DYLIB_PATH, else looked
@@ -38,9 +38,13 @@ pub(crate) struct OnnxRuntimeArgs {
     #[arg(long)]
     ort_memory_pattern: bool,
 
-    /// How much ONNX Runtime rewrites the graph
-    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Level::All)]
-    ort_optimization: Level,
+    /// How much ONNX Runtime rewrites the graph [default: all]
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    ort_optimization: Option<Level>,
+
+    /// A JSON file with settings for ONNX Runtime; flags come before it
+    #[arg(long, value_name = "FILE")]
+    ort_config: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -67,33 +71,37 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 }
 
 impl OnnxRuntimeArgs {
-    pub(crate) fn library(&self) -> Option<&Path> {
-        self.ort_library.as_deref()
-    }
-
-    pub(crate) fn apply(&self, builder: EmbedderBuilder) -> Result<EmbedderBuilder, CliError> {
-        let mut builder = builder.onnxruntime_session(SessionOptions {
-            arena: !self.ort_no_arena,
-            memory_pattern: self.ort_memory_pattern,
-            optimization: match self.ort_optimization {
+    /// What the file says, and over it what the flags say.
+    pub(crate) fn config(&self) -> Result<OnnxRuntimeConfig, CliError> {
+        let file = self.ort_config.as_deref();
+        let mut config = file.map_or_else(
+            || Ok(OnnxRuntimeConfig::default()),
+            |path| OnnxRuntimeConfig::read(path),
+        )?;
+        if let Some(library) = &self.ort_library {
+            config.library = Some(library.clone());
+        }
+        if let Some(name) = &self.provider {
+            config.provider = self.choice(name).map_err(EmbedError::OnnxRuntime)?;
+        }
+        config.session.arena &= !self.ort_no_arena;
+        config.session.memory_pattern |= self.ort_memory_pattern;
+        if let Some(level) = self.ort_optimization {
+            config.session.optimization = match level {
                 Level::Disabled => Optimization::Disabled,
                 Level::Basic => Optimization::Basic,
                 Level::Extended => Optimization::Extended,
                 Level::All => Optimization::All,
-            },
-        });
-        if let Some(library) = &self.ort_library {
-            builder = builder.onnxruntime_library(library);
+            };
         }
-        Ok(builder.provider(self.choice().map_err(EmbedError::OnnxRuntime)?))
+        Ok(config)
     }
 
-    fn choice(&self) -> Result<ProviderChoice, OnnxRuntimeError> {
+    fn choice(&self, name: &str) -> Result<ProviderChoice, OnnxRuntimeError> {
         let options = self.provider_option.iter().cloned();
-        match self.provider.as_deref() {
-            None => Ok(ProviderChoice::Auto),
-            Some("auto") if self.provider_option.is_empty() => Ok(ProviderChoice::Auto),
-            Some(name) => Provider::new(name, options).map(ProviderChoice::Named),
+        match name {
+            "auto" if self.provider_option.is_empty() => Ok(ProviderChoice::Auto),
+            name => Provider::new(name, options).map(ProviderChoice::Named),
         }
     }
 }

@@ -107,3 +107,53 @@ fn a_provider_that_the_library_lacks() {
         ],
     );
 }
+
+#[test]
+fn a_file_says_what_flags_can() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ort.json");
+    let path = path.to_str().unwrap();
+    let config = |text: &str| std::fs::write(path, text).unwrap();
+    config(r#"{"provider": "coreml", "provider_options": {"units": "all"}}"#);
+    let out = embed(&["--ort-config", path]);
+    failed(
+        &out,
+        2,
+        &["ort.json can't be used", "`units`", "`ml_compute_units`"],
+    );
+    config(r#"{"sesion": {}}"#);
+    let out = embed(&["--ort-config", path]);
+    failed(
+        &out,
+        2,
+        &[
+            "`sesion`",
+            "`session`",
+            "hint: it is a JSON object with the keys",
+        ],
+    );
+    config(r#"{"provider": "metal"}"#);
+    failed(
+        &embed(&["--ort-config", path]),
+        2,
+        &["\"metal\"", "hint: there are: auto, cpu"],
+    );
+    failed(
+        &embed(&["--ort-config", "nowhere.json"]),
+        1,
+        &["nowhere.json can't be read"],
+    );
+
+    let Some(library) = library() else { return };
+    let session = r#"{"arena": false, "memory_pattern": true, "optimization": "basic"}"#;
+    let library = serde_json::Value::from(library);
+    config(&format!(
+        r#"{{"library": {library}, "provider": "cpu", "session": {session}}}"#
+    ));
+    let out = embed(&["--ort-config", path]);
+    assert_eq!((out.code, &*out.stderr), (0, ""));
+    assert_eq!(json(&out.stdout)["backend"], "onnxruntime");
+    // A flag comes before the file.
+    let out = embed(&["--ort-config", path, "--provider", "auto"]);
+    assert_eq!(json(&out.stdout)["backend"], "native");
+}

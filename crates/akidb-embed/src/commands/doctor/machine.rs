@@ -49,7 +49,7 @@ pub(super) struct Model {
 }
 
 impl Machine {
-    pub(super) fn examine(library: Option<&Path>) -> Result<Self, CliError> {
+    pub(super) fn examine(library: Option<PathBuf>) -> Result<Self, CliError> {
         let packed_weights = diagnostics::packed_weights_directory();
         Ok(Self {
             version: env!("CARGO_PKG_VERSION"),
@@ -60,7 +60,7 @@ impl Machine {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             memory_mb: memory_mb("MemTotal:"),
             memory_available_mb: memory_mb("MemAvailable:"),
-            onnxruntime: match onnxruntime::library(library.map(Path::to_owned)) {
+            onnxruntime: match onnxruntime::library(library) {
                 Ok(library) => OnnxRuntime::Found {
                     library: library.path().to_owned(),
                     version: library.version().map(str::to_owned),

@@ -32,7 +32,7 @@ struct Report {
 }
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<(), CliError> {
-    let machine = Machine::examine(args.model.onnxruntime_library())?;
+    let machine = Machine::examine(args.model.onnxruntime_library()?)?;
     let model = match args.model.names_a_model() {
         true => Some(ModelReport::make(&args.model)),
         false => None,
