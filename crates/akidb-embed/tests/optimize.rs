@@ -1,4 +1,5 @@
 //! `optimize` as a user meets it.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 
@@ -49,9 +50,12 @@ fn files_for_coreml_are_written_and_judged() {
         report["manifest"]["shapes"][1]["file"],
         "coreml/model_2x8.onnx"
     );
-    let file = &report["files"]["coreml/model_2x8.onnx"];
+    let file = format!("{out}/coreml/model_2x8.onnx");
+    let file = &report["files"][file];
     assert_eq!(file["nodes"], file["supported"]);
-    assert!(report["source"]["partitions"].as_u64().unwrap() > 6);
+    let source = report["source"].as_object().unwrap();
+    let (_, source) = source.iter().next().unwrap();
+    assert!(source["partitions"].as_u64().unwrap() > 6);
 }
 
 #[test]
@@ -91,9 +95,59 @@ fn errors_say_what_to_do() {
     assert_eq!(out.code, 2);
     let out = akidb(&["optimize", &path, "--target", "coreml", "--check"]);
     assert_eq!(out.code, 2);
-    assert!(
-        out.stderr.contains("has none of onnx/model.onnx"),
-        "{}",
-        out.stderr
+    assert!(out.stderr.contains("holds no weights"), "{}", out.stderr);
+    let out = akidb(&["optimize", "no-such-model", "--target", "coreml", "--check"]);
+    assert_eq!(out.code, 2);
+    assert!(out.stderr.contains("there is no model"), "{}", out.stderr);
+}
+
+#[test]
+fn a_model_is_named_by_its_id_and_what_is_written_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let out = akidb(&[
+        "optimize",
+        "akidb-mini",
+        "--target",
+        "coreml",
+        "--shapes",
+        "1x16,2x32",
+        "-o",
+        path,
+    ]);
+    assert_eq!((out.code, out.stderr.as_str()), (0, ""));
+    assert!(out.stdout.contains("\nakidb-mini: "), "{}", out.stdout);
+    let out = akidb(&["validate", path]);
+    assert_eq!((out.code, out.stderr.as_str()), (0, ""), "{}", out.stdout);
+    assert!(out.stdout.contains("model_1x16.onnx: ok"), "{}", out.stdout);
+    let out = akidb(&["optimize", path, "--target", "coreml", "--check"]);
+    assert_eq!(out.stdout.matches("(100 %)").count(), 2, "{}", out.stdout);
+    let out = akidb(&[
+        "optimize", path, "--target", "coreml", "--shapes", "1x8", "-o", path,
+    ]);
+    assert_eq!(out.code, 2);
+    assert!(out.stderr.contains("for CoreML already"), "{}", out.stderr);
+    let Some(library) = akidb_testing::onnxruntime_library() else {
+        return akidb_testing::skip(
+            "no ONNX Runtime library (scripts/fetch_onnxruntime.sh gets one)",
+        );
+    };
+    let library = library.to_str().unwrap();
+    let embed = |model, more: &[&str]| {
+        let args = ["embed", "a text", "another one", "--model", model];
+        json(&akidb(&[&args[..], more].concat()).stdout)
+    };
+    let coreml = embed(path, &["--ort-library", library]);
+    assert_eq!(coreml["device"], "cpu, shapes 1x16 2x32");
+    assert_eq!(
+        (&coreml["precision"], &coreml["variant"]),
+        (&"f16".into(), &"coreml".into())
     );
+    let native = embed("akidb-mini", &[]);
+    for i in 0..2 {
+        let vector = |answer: &serde_json::Value| -> Vec<f32> {
+            serde_json::from_value(answer["data"][i]["embedding"].clone()).unwrap()
+        };
+        assert!(akidb_testing::cosine(&vector(&coreml), &vector(&native)) > 0.999);
+    }
 }

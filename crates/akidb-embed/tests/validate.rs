@@ -42,6 +42,17 @@ fn the_built_in_model_is_whole() {
             .contains("note: contrib operators: SimplifiedLayerNormalization 13")
     );
     assert!(out.stdout.contains("tokenizer.json: ok"), "{}", out.stdout);
+    // The same by its name.
+    let out = akidb(&["validate", "akidb-mini"]);
+    assert_eq!((out.code, out.stderr.as_str()), (0, ""), "{}", out.stdout);
+    assert!(
+        out.stdout.contains("akidb-mini/tokenizer.json: ok"),
+        "{}",
+        out.stdout
+    );
+    let out = akidb(&["validate", "no-such-model"]);
+    assert_eq!(out.code, 2);
+    assert!(out.stderr.contains("there is no model"), "{}", out.stderr);
 }
 
 #[test]

@@ -2,23 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use akidb_onnx::Error;
+use akidb_embedding::EmbedError;
+use akidb_embedding::files::{ModelFiles, Source, Weights};
 use akidb_onnx::coreml::{self, Coverage, Manifest, StaticShape, WriteOptions};
-use akidb_onnx::decoder::{Decoder, DecoderConfig, decoder_from_safetensors, recognise};
+use akidb_onnx::decoder::{Decoder, decoder_from_safetensors, recognise};
 use akidb_onnx::model::OnnxModel;
 
 use crate::error::CliError;
+use crate::output::{print, print_json};
 
 #[derive(Debug, Args)]
 pub(crate) struct OptimizeArgs {
-    /// A model directory, or its .onnx or .safetensors file
-    model: PathBuf,
+    /// Model id, model directory, or .onnx or .safetensors file
+    model: String,
+
+    /// Which of the model's weight files [default: the most exact one]
+    #[arg(long, value_name = "NAME")]
+    variant: Option<String>,
 
     /// What the files are for
     #[arg(long, value_enum)]
@@ -71,178 +76,124 @@ struct Report {
     manifest: Option<Manifest>,
     /// By file, the new ones.
     files: BTreeMap<String, Coverage>,
-    /// Of the model's own graph, where it is ONNX.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<Coverage>,
+    /// Of the model's own graphs, by file; safetensors have none.
+    source: BTreeMap<String, Coverage>,
 }
 
 pub(crate) fn run(args: &OptimizeArgs) -> Result<(), CliError> {
     let Target::Coreml = args.target;
-    let source = Source::find(&args.model)?;
-    let graph = match source.is_onnx() {
-        true => Some(OnnxModel::open(&source.weights)?),
-        false => None,
-    };
+    let files = ModelFiles::find(Some(&args.model))?;
+    let weights = files.weights(args.variant.as_deref())?;
+    let graphs = weights.source.graphs()?;
+    let source = coverages(&files, &graphs);
     let mut report = Report {
         manifest: None,
         files: BTreeMap::new(),
-        source: graph.as_ref().map(coreml::coverage),
+        source,
     };
     if let Some(dir) = args.output.as_deref().filter(|_| !args.check) {
-        let decoder = source.decoder(graph.as_ref()).map_err(CliError::Optimize)?;
-        let manifest = write(args, &source, &decoder, dir)?;
-        for file in manifest.shapes.iter().map(|shape| &shape.file) {
-            let written = OnnxModel::open(&dir.join(file))?;
-            report
-                .files
-                .insert(file.clone(), coreml::coverage(&written));
-        }
+        let decoder = decoder(&files, &weights, &graphs)?;
+        let manifest = write(args, &files, &weights, &decoder, dir)?;
+        let written = coreml::read(&dir.join(coreml::MANIFEST))?;
+        let written: Vec<OnnxModel> = written.graphs.into_iter().map(|g| g.model).collect();
+        report.files = coverages(&files, &written);
         report.manifest = Some(manifest);
-    } else if report.source.is_none() {
+    } else if report.source.is_empty() {
         return Err(CliError::Usage(format!(
             "{} has no graph to check",
-            source.weights.display()
+            name(&files, &weights)
         )));
     }
-    print(args, &source, &report).map_err(CliError::stdout)
+    match args.json {
+        true => print_json(&report),
+        false => print(&text(&report)),
+    }
+}
+
+/// What CoreML takes of each graph, by its file.
+pub(super) fn coverages(files: &ModelFiles, graphs: &[OnnxModel]) -> BTreeMap<String, Coverage> {
+    let named = graphs.iter().map(|graph| {
+        let path = graph.path().map(|path| path.display().to_string());
+        let name = path.unwrap_or_else(|| files.id().to_owned());
+        (name, coreml::coverage(graph))
+    });
+    named.collect()
+}
+
+/// The weights' own name.
+fn name(files: &ModelFiles, weights: &Weights) -> String {
+    let path = weights.source.path().and_then(Path::file_name);
+    path.map_or_else(
+        || format!("{} {}", files.id(), weights.variant),
+        |name| name.to_string_lossy().into_owned(),
+    )
+}
+
+fn decoder(
+    files: &ModelFiles,
+    weights: &Weights,
+    graphs: &[OnnxModel],
+) -> Result<Decoder, CliError> {
+    let config = files.decoder_config().map_err(CliError::Optimize)?;
+    let decoder = match (&weights.source, graphs, config) {
+        (Source::CoreMl(_), ..) => {
+            return Err(CliError::Usage(
+                "these files were written for CoreML already: name the model that they are from"
+                    .to_owned(),
+            ));
+        }
+        (Source::Safetensors(path), _, Some(config)) => decoder_from_safetensors(path, &config),
+        (_, [graph], config) => recognise(graph, config.as_ref()),
+        _ => {
+            return Err(CliError::Embed(EmbedError::MissingFile {
+                model: files.id().to_owned(),
+                file: "config.json".to_owned(),
+            }));
+        }
+    };
+    decoder.map_err(CliError::Optimize)
 }
 
 fn write(
     args: &OptimizeArgs,
-    source: &Source,
+    files: &ModelFiles,
+    weights: &Weights,
     decoder: &Decoder,
     dir: &Path,
 ) -> Result<Manifest, CliError> {
     fs::create_dir_all(dir).map_err(|e| unwritten(dir, e))?;
-    source.copy_beside(dir)?;
+    copy_companions(files, dir)?;
     let options = WriteOptions {
         precision: match args.precision {
             Precision::F16 => coreml::Precision::F16,
             Precision::F32 => coreml::Precision::F32,
         },
         shapes: args.shapes.clone(),
-        source: source.name(),
+        source: name(files, weights),
     };
     coreml::write(decoder, &options, dir).map_err(CliError::Optimize)
 }
 
-fn print(args: &OptimizeArgs, source: &Source, report: &Report) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, report)?;
-        return writeln!(out);
-    }
-    for (file, coverage) in &report.files {
-        let dir = args.output.as_deref().unwrap_or(Path::new(""));
-        write!(out, "{}: {coverage}", dir.join(file).display())?;
-    }
-    if let Some(coverage) = &report.source {
-        write!(out, "{}: {coverage}", source.weights.display())?;
-    }
-    writeln!(
-        out,
-        "judged by ONNX Runtime's documentation, not by running CoreML"
-    )
-}
-
-/// A model that new files are made of.
-struct Source {
-    /// Where config.json and the tokenizer are.
-    root: PathBuf,
-    weights: PathBuf,
-}
-
-impl Source {
-    /// Weights of a directory, the most exact first.
-    const WEIGHTS: [&str; 6] = [
-        "onnx/model.onnx",
-        "model.onnx",
-        "model.safetensors",
-        "model.safetensors.index.json",
-        "onnx/model_fp16.onnx",
-        "model_fp16.onnx",
-    ];
-
-    /// What goes with the weights, where it is there.
-    const BESIDE: [&str; 9] = [
-        "config.json",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "config_sentence_transformers.json",
-        "sentence_bert_config.json",
-        "modules.json",
-        "generation_config.json",
-        "1_Pooling/config.json",
-    ];
-
-    fn find(path: &Path) -> Result<Self, CliError> {
-        if path.is_dir() {
-            let weights = Self::WEIGHTS.iter().map(|name| path.join(name));
-            return match weights.into_iter().find(|weights| weights.is_file()) {
-                Some(weights) => Ok(Self {
-                    root: path.to_owned(),
-                    weights,
-                }),
-                None => Err(CliError::Usage(format!(
-                    "{} has none of {}: name the file itself",
-                    path.display(),
-                    Self::WEIGHTS.join(", ")
-                ))),
-            };
+/// Copies settings and tokenizer to `dir`, unless that is where they are.
+fn copy_companions(files: &ModelFiles, dir: &Path) -> Result<(), CliError> {
+    let same = |a: &Path, b: &Path| {
+        let (a, b) = (a.canonicalize().ok(), b.canonicalize().ok());
+        a.is_some() && a == b
+    };
+    for name in files.companions()? {
+        let to = dir.join(&name);
+        if same(Path::new(&files.label(&name)), &to) {
+            continue;
         }
-        let parent = path.parent().unwrap_or(Path::new(""));
-        let above = parent.join("..");
-        let root = match parent.join("config.json").is_file() {
-            false if above.join("config.json").is_file() => above,
-            _ if parent == Path::new("") => PathBuf::from("."),
-            _ => parent.to_owned(),
+        let Some(bytes) = files.read(&name)? else {
+            continue;
         };
-        Ok(Self {
-            root,
-            weights: path.to_owned(),
-        })
-    }
-
-    fn is_onnx(&self) -> bool {
-        let name = self.name();
-        !(name.ends_with(".safetensors") || name.ends_with(".json"))
-    }
-
-    fn name(&self) -> String {
-        let name = self.weights.file_name().unwrap_or_default();
-        name.to_string_lossy().into_owned()
-    }
-
-    fn decoder(&self, graph: Option<&OnnxModel>) -> Result<Decoder, Error> {
-        let config = DecoderConfig::open(&self.root.join("config.json"))?;
-        match graph {
-            Some(graph) => recognise(graph, Some(&config)),
-            // An index lies in the directory that it is for.
-            None if self.name().ends_with(".json") => decoder_from_safetensors(&self.root, &config),
-            None => decoder_from_safetensors(&self.weights, &config),
+        if let Some(parent) = to.parent() {
+            fs::create_dir_all(parent).map_err(|e| unwritten(parent, e))?;
         }
+        fs::write(&to, bytes).map_err(|e| unwritten(&to, e))?;
     }
-
-    /// Copies configuration and tokenizer to `dir`, unless that is where they are.
-    fn copy_beside(&self, dir: &Path) -> Result<(), CliError> {
-        let same = |a: &Path, b: &Path| a.canonicalize().ok() == b.canonicalize().ok();
-        if same(&self.root, dir) {
-            return Ok(());
-        }
-        for name in Self::BESIDE {
-            let (from, to) = (self.root.join(name), dir.join(name));
-            if !from.is_file() {
-                continue;
-            }
-            if let Some(parent) = to.parent() {
-                fs::create_dir_all(parent).map_err(|e| unwritten(parent, e))?;
-            }
-            let bytes = fs::read(&from).map_err(|source| CliError::Read { path: from, source })?;
-            fs::write(&to, bytes).map_err(|e| unwritten(&to, e))?;
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 fn unwritten(path: &Path, source: std::io::Error) -> CliError {
@@ -250,4 +201,13 @@ fn unwritten(path: &Path, source: std::io::Error) -> CliError {
         to: path.display().to_string(),
         source,
     }
+}
+
+fn text(report: &Report) -> String {
+    let coverages = report.files.iter().chain(&report.source);
+    let mut text: String = coverages
+        .map(|(file, coverage)| format!("{file}: {coverage}"))
+        .collect();
+    text.push_str("judged by ONNX Runtime's documentation, not by running CoreML\n");
+    text
 }
