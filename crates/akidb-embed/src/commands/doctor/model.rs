@@ -1,12 +1,15 @@
 //! The part of the report that is about a model.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde::Serialize;
 
 use akidb_embedding::{BackendChoice, EmbedOptions, Embedder, Provenance};
+use akidb_onnx::coreml::Coverage;
 
 use crate::args::ModelArgs;
+use crate::commands::optimize::coverages;
 use crate::error::{CliError, chain};
 
 /// What is timed: a short query.
@@ -21,6 +24,8 @@ pub(super) struct ModelReport {
     /// Why no backend runs it.
     pub(super) error: Option<String>,
     pub(super) backends: Vec<BackendReport>,
+    /// What CoreML takes of each graph of the model, by the file.
+    pub(super) coreml: BTreeMap<String, Coverage>,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,8 +70,15 @@ impl ModelReport {
                 time(args, choice).unwrap_or_else(|error| Outcome::Fails { why: chain(&error) });
             report.backends.push(BackendReport { backend, outcome });
         }
+        // What can't be read was told with the backends.
+        report.coreml = coreml(args).unwrap_or_default();
         report
     }
+}
+
+fn coreml(args: &ModelArgs) -> Result<BTreeMap<String, Coverage>, CliError> {
+    let (files, weights) = args.files()?;
+    Ok(coverages(&files, &weights.source.graphs()?))
 }
 
 fn load(args: &ModelArgs, choice: BackendChoice) -> Result<Embedder, CliError> {

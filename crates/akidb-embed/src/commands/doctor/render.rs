@@ -83,6 +83,7 @@ fn model(out: &mut String, report: &ModelReport) -> std::fmt::Result {
         let why = match (&auto.fallback, auto.backend.as_str()) {
             (Some(reason), _) => reason.as_str(),
             (None, "native") => "the native engine knows this model",
+            (None, _) if auto.variant == "coreml" => "its files were written for CoreML",
             (None, _) => "its provider was named",
         };
         writeln!(out, "             because {why}")?;
@@ -108,6 +109,9 @@ fn model(out: &mut String, report: &ModelReport) -> std::fmt::Result {
             )?,
             Outcome::Fails { why } => writeln!(out, "{:<12} can't: {why}", backend.backend)?,
         }
+    }
+    for (file, coverage) in &report.coreml {
+        write!(out, "\ncoreml       {file}\n{coverage}")?;
     }
     Ok(())
 }
