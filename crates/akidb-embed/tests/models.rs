@@ -81,6 +81,18 @@ impl Setup {
         }
     }
 
+    /// Fails with wrong vectors, after lines on how far it came.
+    fn failed_late(&self, args: &[&str]) {
+        let out = self.run(args);
+        assert_eq!(out.code, 1, "{args:?}: {}", out.stderr);
+        for words in [
+            "its vectors are WRONG\n",
+            "error: the vectors of akidb/noise",
+        ] {
+            assert!(out.stderr.contains(words), "{words:?} in:\n{}", out.stderr);
+        }
+    }
+
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_akidb-embed"));
         command
@@ -122,6 +134,12 @@ fn from_the_hub_to_vectors_and_off_the_disk() {
         "{}",
         out.stderr
     );
+    assert!(
+        out.stderr
+            .ends_with("akidb/mini fp16: its vectors are right\n"),
+        "{}",
+        out.stderr
+    );
     let root = setup.root();
     assert_eq!(
         out.stdout,
@@ -156,24 +174,33 @@ fn from_the_hub_to_vectors_and_off_the_disk() {
         row["last_used"].as_u64() >= row["verified"].as_u64(),
         "{row}"
     );
-    assert_eq!(row["packed"], 0);
+    assert_eq!(row["vectors_right"], true);
+    let packed = row["packed"].as_u64().unwrap();
     let list = setup.ok(&["models", "list"]).stdout;
     assert!(
         list.contains("qwen3-embedding-0.6b ") && list.contains("akidb-mini (built in)"),
         "{list}"
     );
+    assert!(list.contains("hash + numeric, now"), "{list}");
     let show = setup.ok(&["models", "show", MINI]).stdout;
     assert!(
         show.contains(COMMIT) && show.contains("licence       apache-2.0"),
         "{show}"
     );
 
+    let verified = setup.ok(&["models", "verify"]);
     assert!(
-        setup
-            .ok(&["models", "verify"])
-            .stdout
-            .contains("the checksums of 9 files")
+        verified.stdout.contains("the checksums of 9 files"),
+        "{}",
+        verified.stdout
     );
+    assert!(
+        verified.stderr.contains("fp16: its vectors are right"),
+        "{}",
+        verified.stderr
+    );
+    let checksums = setup.ok(&["models", "verify", "--checksums-only"]);
+    assert_eq!(checksums.stderr, "");
     let weights = root.join("onnx/model_fp16.onnx");
     let mut bytes = std::fs::read(&weights).unwrap();
     bytes[1_000_000] ^= 1;
@@ -456,7 +483,7 @@ fn a_large_file_takes_little_memory() {
         ..Faults::default()
     });
     let mut child = setup
-        .command(&["models", "pull", "akidb/large"])
+        .command(&["models", "pull", "akidb/large", "--no-verify"])
         .spawn()
         .unwrap();
     let path = format!("/proc/{}/status", child.id());
@@ -473,4 +500,49 @@ fn a_large_file_takes_little_memory() {
         return skip("memory of a pull (no /proc)");
     }
     assert!(peak <= 50_000, "{peak} kB");
+}
+
+#[test]
+fn a_model_whose_vectors_are_noise_is_told_and_noted() {
+    let setup = setup();
+    setup
+        .hub
+        .put_directory("akidb/noise", COMMIT, &akidb_testing::fixture("tiny"));
+    setup.failed_late(&["models", "pull", "akidb/noise", "--variant", "f32"]);
+    let rows = json(&setup.ok(&["models", "list", "--json"]).stdout);
+    assert_eq!(
+        (&rows[0]["model"], &rows[0]["vectors_right"]),
+        (&"akidb/noise".into(), &false.into())
+    );
+    let list = setup.ok(&["models", "list"]).stdout;
+    assert!(list.contains("hash, vectors WRONG"), "{list}");
+    setup.failed_late(&["models", "verify"]);
+
+    // Nobody looks, nothing is noted; weights that nothing runs are told, not called wrong.
+    let mut other = setup;
+    let home = other.dir.path().join("other").to_str().unwrap().to_owned();
+    other.set("AKIDB_HOME", &home);
+    let pull = [
+        "models",
+        "pull",
+        "akidb/noise",
+        "--variant",
+        "f32",
+        "--no-verify",
+    ];
+    other.ok(&pull);
+    let rows = json(&other.ok(&["models", "list", "--json"]).stdout);
+    assert_eq!(rows[0]["vectors_right"], serde_json::Value::Null);
+    let files = [
+        ("config.json", HubFile::small("{}")),
+        ("tokenizer.json", HubFile::small("{}")),
+        ("model.onnx", HubFile::generated(1_000)),
+    ];
+    other.hub.put("akidb/odd", COMMIT, files);
+    let out = other.ok(&["models", "pull", "akidb/odd"]);
+    assert!(
+        out.stderr.contains("could not be looked at"),
+        "{}",
+        out.stderr
+    );
 }

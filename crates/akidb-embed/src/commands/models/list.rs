@@ -42,6 +42,8 @@ struct Row {
     /// Seconds since 1970.
     last_used: Option<u64>,
     verified: Option<u64>,
+    /// Whether its vectors are right; null when nobody has looked.
+    vectors_right: Option<bool>,
 }
 
 pub(crate) fn run(args: &ListArgs) -> Result<(), CliError> {
@@ -87,6 +89,10 @@ fn rows_of(model: &Installed) -> Result<Vec<Row>, CliError> {
         packed: packed(model, &variant),
         last_used: model.last_used().and_then(seconds),
         verified: manifest.map(|m| m.verified),
+        vectors_right: manifest
+            .and_then(|m| m.variant(&variant))
+            .and_then(|v| v.vectors)
+            .map(|vectors| vectors.right),
         variant: Some(variant),
     };
     Ok(model.variants()?.into_iter().map(row).collect())
@@ -118,6 +124,7 @@ fn available(entry: &CatalogEntry) -> Vec<Row> {
         packed: 0,
         last_used: None,
         verified: None,
+        vectors_right: None,
     };
     entry.variants.iter().map(row).collect()
 }
@@ -135,6 +142,7 @@ fn unfinished(of: Unfinished) -> Row {
         packed: 0,
         last_used: None,
         verified: None,
+        vectors_right: None,
     }
 }
 
@@ -180,7 +188,14 @@ fn table(rows: &[Row], store: &akidb_models::Store) -> String {
             or_dash(r.dimension.map(|d| d.to_string())),
             or_dash((r.packed > 0).then(|| bytes(r.packed))),
             or_dash(r.last_used.map(ago)),
-            or_dash(r.verified.map(ago)),
+            or_dash(r.verified.map(|at| {
+                let vectors = match r.vectors_right {
+                    None => "hash",
+                    Some(true) => "hash + numeric",
+                    Some(false) => "hash, vectors WRONG",
+                };
+                format!("{vectors}, {}", ago(at))
+            })),
         ]
     }));
     let mut text = columns(&lines);

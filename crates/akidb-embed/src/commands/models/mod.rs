@@ -8,6 +8,7 @@ mod pull;
 mod remove;
 mod show;
 mod source;
+mod vectors;
 mod verify;
 
 use std::error::Error;
@@ -39,7 +40,7 @@ enum ModelsCommand {
     List(list::ListArgs),
     /// Show what is known of a model
     Show(show::ShowArgs),
-    /// Read models again and compare their checksums
+    /// Read models again, compare their checksums, and look at their vectors
     Verify(verify::VerifyArgs),
     /// Delete models that this program has fetched
     Remove(remove::RemoveArgs),

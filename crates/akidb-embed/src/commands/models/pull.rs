@@ -7,7 +7,7 @@ use akidb_models::Request;
 use clap::Args;
 
 use super::fetching::Fetching;
-use super::{bytes, source};
+use super::{bytes, source, vectors};
 use crate::error::CliError;
 use crate::message::message;
 use crate::output::print;
@@ -29,6 +29,10 @@ pub(crate) struct PullArgs {
     /// Take another revision than the one that is installed, and remove that one
     #[arg(long)]
     replace: bool,
+
+    /// Don't look at the model's vectors once its files are here
+    #[arg(long)]
+    no_verify: bool,
 }
 
 pub(crate) fn run(args: &PullArgs) -> Result<(), CliError> {
@@ -68,5 +72,12 @@ pub(crate) fn run(args: &PullArgs) -> Result<(), CliError> {
         pulled.variant,
         pulled.revision,
         pulled.root.display()
-    ))
+    ))?;
+    if args.no_verify {
+        return Ok(());
+    }
+    match vectors::look_at(&store, &pulled.id.to_string(), &pulled.variant)? {
+        true => Ok(()),
+        false => Err(CliError::WrongVectors(pulled.id.to_string())),
+    }
 }

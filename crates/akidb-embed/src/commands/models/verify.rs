@@ -1,13 +1,14 @@
-//! `models verify`: are the files still those that arrived?
+//! `models verify`: are the files still those that arrived, and the vectors right?
 
 use std::collections::BTreeSet;
 
+use akidb_embedding::files::ModelFiles;
 use akidb_embedding::model_store;
 use akidb_models::Store;
 use clap::Args;
 
 use super::copying::Copying;
-use super::{bytes, tell_unreadable};
+use super::{bytes, tell_unreadable, vectors};
 use crate::error::CliError;
 use crate::output::print;
 
@@ -16,6 +17,10 @@ pub(crate) struct VerifyArgs {
     /// Short name or id [default: every model that is here]
     #[arg(value_name = "ID")]
     model: Option<String>,
+
+    /// Only compare checksums, and run no model
+    #[arg(long)]
+    checksums_only: bool,
 }
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<(), CliError> {
@@ -32,16 +37,31 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<(), CliError> {
             ids.into_iter().collect()
         }
     };
-    let mut damaged = unreadable;
+    let (mut damaged, mut wrong) = (unreadable, Vec::new());
     for model in models {
         if !checksums(&store, &model)? {
             damaged.push(model);
+        } else if !args.checksums_only {
+            wrong.extend(wrong_variants(&store, &model)?);
         }
     }
-    match damaged.is_empty() {
-        true => Ok(()),
-        false => Err(CliError::DamagedModels(damaged)),
+    match (damaged.is_empty(), wrong.is_empty()) {
+        (true, true) => Ok(()),
+        (true, false) => Err(CliError::WrongVectors(wrong.join(", "))),
+        (false, _) => Err(CliError::DamagedModels(damaged)),
     }
+}
+
+/// Looks at the vectors of a model's variants one after the other.
+fn wrong_variants(store: &Store, model: &str) -> Result<Vec<String>, CliError> {
+    let files = ModelFiles::find(Some(model))?;
+    let mut wrong = Vec::new();
+    for weights in files.variants()? {
+        if !vectors::look_at(store, files.id(), &weights.variant)? {
+            wrong.push(format!("{} {}", files.id(), weights.variant));
+        }
+    }
+    Ok(wrong)
 }
 
 /// Compares the checksums of one model's files, and says what it found.

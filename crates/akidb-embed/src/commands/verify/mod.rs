@@ -1,10 +1,10 @@
 //! `verify`: are the vectors of a model right?
 
 mod check;
-mod goldens;
 mod render;
+mod texts;
 
-use akidb_embedding::{BackendChoice, EmbedOptions, Embedder, Precision, Provenance};
+use akidb_embedding::{BackendChoice, EmbedOptions, Embedder, Precision, Provenance, model_store};
 use clap::Args;
 use serde::Serialize;
 
@@ -27,57 +27,28 @@ pub(crate) struct VerifyArgs {
     json: bool,
 }
 
+/// What a look at a model's vectors has shown.
 #[derive(Debug, Serialize)]
-struct Report {
-    right: bool,
+pub(crate) struct Report {
+    pub(crate) right: bool,
     /// What was checked.
-    provenance: Provenance,
+    pub(crate) provenance: Provenance,
     checks: Vec<Check>,
     /// What could not be compared, and why.
     skipped: Vec<String>,
 }
 
+/// With what a model is compared beside known vectors.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Comparisons {
+    /// With all other backends.
+    All,
+    /// With one other backend, and with none where known vectors or similarities tell enough.
+    Enough,
+}
+
 pub(crate) fn run(args: &VerifyArgs) -> Result<(), CliError> {
-    let embedder = args.model.load()?;
-    let options = EmbedOptions::default();
-    let provenance = embedder.provenance(&options)?;
-    let mut checks = Vec::new();
-    let mut skipped = Vec::new();
-    checks.extend(check::known_vectors(&embedder, &provenance)?);
-    checks.extend(check::published_similarities(&embedder, &provenance)?);
-    checks.push(check::meanings(&embedder)?);
-    let vectors = embedder.vectors(&goldens::TEXTS, &options)?;
-    for (choice, precision, name) in [
-        (BackendChoice::Native, Precision::F32, "native"),
-        (BackendChoice::Rten, Precision::Auto, "rten"),
-        (BackendChoice::OnnxRuntime, Precision::Auto, "onnxruntime"),
-    ] {
-        let same_precision = precision == Precision::Auto || provenance.precision == "f32";
-        if provenance.backend == name && same_precision {
-            continue;
-        }
-        match another(args, choice, precision) {
-            Ok(other) => {
-                let Provenance {
-                    backend, precision, ..
-                } = other.provenance(&options)?;
-                let others = other.vectors(&goldens::TEXTS, &options)?;
-                checks.push(check::agreement(
-                    format!("{backend} in {precision}"),
-                    [&provenance.precision, &precision],
-                    &vectors,
-                    &others,
-                ));
-            }
-            Err(error) => skipped.push(format!("{name}: {}", chain(&error))),
-        }
-    }
-    let report = Report {
-        right: checks.iter().all(|check| check.right),
-        provenance,
-        checks,
-        skipped,
-    };
+    let report = prove(&args.model, Comparisons::All)?;
     match args.json {
         true => print_json(&report)?,
         false => print(&render::text(&report))?,
@@ -88,12 +59,71 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<(), CliError> {
     }
 }
 
+/// Looks at a model's vectors. One backend at a time holds the model.
+pub(crate) fn prove(model: &ModelArgs, comparisons: Comparisons) -> Result<Report, CliError> {
+    let options = EmbedOptions::default();
+    let embedder = model.load()?;
+    let provenance = embedder.provenance(&options)?;
+    let mut checks = Vec::new();
+    let goldens = model_store()?.catalog().goldens(&provenance.model)?;
+    if let Some(goldens) = &goldens {
+        if !goldens.vectors.is_empty() {
+            checks.push(check::known_vectors(&embedder, &provenance, goldens)?);
+        }
+        if !goldens.similarities.is_empty() {
+            checks.push(check::known_similarities(&embedder, &provenance, goldens)?);
+        }
+    }
+    let enough = comparisons == Comparisons::Enough;
+    let known = !checks.is_empty();
+    checks.push(check::meanings(&embedder)?);
+    let vectors = embedder.vectors(&texts::TEXTS, &options)?;
+    drop(embedder);
+
+    let mut skipped = Vec::new();
+    let mut compared = 0;
+    for (choice, precision, name) in [
+        (BackendChoice::OnnxRuntime, Precision::Auto, "onnxruntime"),
+        (BackendChoice::Rten, Precision::Auto, "rten"),
+        (BackendChoice::Native, Precision::F32, "native"),
+    ] {
+        if enough && (known || compared > 0) {
+            break;
+        }
+        let same_precision = precision == Precision::Auto || provenance.precision == "f32";
+        if provenance.backend == name && same_precision {
+            continue;
+        }
+        match another(model, choice, precision) {
+            Ok(other) => {
+                let Provenance {
+                    backend, precision, ..
+                } = other.provenance(&options)?;
+                let others = other.vectors(&texts::TEXTS, &options)?;
+                checks.push(check::agreement(
+                    format!("{backend} in {precision}"),
+                    [&provenance.precision, &precision],
+                    &vectors,
+                    &others,
+                ));
+                compared += 1;
+            }
+            Err(error) => skipped.push(format!("{name}: {}", chain(&error))),
+        }
+    }
+    Ok(Report {
+        right: checks.iter().all(|check| check.right),
+        provenance,
+        checks,
+        skipped,
+    })
+}
+
 /// The same model and weights on another backend.
 fn another(
-    args: &VerifyArgs,
+    model: &ModelArgs,
     choice: BackendChoice,
     precision: Precision,
 ) -> Result<Embedder, CliError> {
-    args.model
-        .load_with(|builder| builder.backend(choice).precision(precision))
+    model.load_with(|builder| builder.backend(choice).precision(precision))
 }
