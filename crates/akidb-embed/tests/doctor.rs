@@ -35,6 +35,11 @@ fn a_model_on_each_backend() {
     assert_eq!((out.code, &*out.stderr), (0, ""));
     let report = json(&out.stdout);
     assert_eq!(report["model"]["auto"]["backend"], "native");
+    let coreml = report["model"]["coreml"].as_object().unwrap();
+    let (file, coverage) = coreml.iter().next().unwrap();
+    assert!(file.ends_with("onnx/model.onnx"), "{file}");
+    assert!(coverage["partitions"].as_u64().unwrap() > 1, "{coverage}");
+    assert_eq!(coverage["operators"]["Gather"]["supported"], 0);
     let backends = report["model"]["backends"].as_array().unwrap();
     assert_eq!(backends.len(), 3);
     for backend in &backends[..2] {
@@ -72,4 +77,48 @@ fn a_model_that_no_backend_runs() {
         "{}",
         out.stderr
     );
+}
+
+#[test]
+fn coreml_is_told_for_people_too() {
+    let out = akidb(&["doctor", "-m", "akidb-mini"]);
+    assert_eq!(out.code, 0, "{}", out.stderr);
+    for words in [
+        "coreml       akidb-mini",
+        "are for CoreML, in",
+        "unsupported: ",
+    ] {
+        assert!(out.stdout.contains(words), "{words:?} in:\n{}", out.stdout);
+    }
+}
+
+#[test]
+fn one_report_has_everything_and_no_home() {
+    let home = tempfile::tempdir().unwrap();
+    let model = home.path().join("models/akidb-mini");
+    std::fs::create_dir_all(model.join("onnx")).unwrap();
+    for file in ["config.json", "tokenizer.json", "onnx/model_fp16.onnx"] {
+        std::fs::copy(common::builtin(file), model.join(file)).unwrap();
+    }
+    let path = home.path().join("report.json");
+    let name = home.path().to_str().unwrap();
+    let args = [
+        "doctor",
+        "--report",
+        path.to_str().unwrap(),
+        "-m",
+        model.to_str().unwrap(),
+    ];
+    let out = common::run_with(&args, b"", &[("HOME", name), ("USERPROFILE", name)]);
+    assert_eq!(out.code, 0, "{}", out.stderr);
+    let text = std::fs::read_to_string(path).unwrap();
+    assert!(!text.contains(name), "{text}");
+    let report = json(&text);
+    assert_eq!(report["doctor"]["model"]["auto"]["model"], "akidb-mini");
+    let coreml = report["doctor"]["model"]["coreml"].as_object().unwrap();
+    assert!(coreml.keys().all(|file| file.starts_with("~/models/")));
+    assert_eq!(report["verify"]["right"], true);
+    assert!(report["bench"][0]["median_ms"].as_f64().unwrap() > 0.0);
+    let out = akidb(&["doctor", "--report", "x.json"]);
+    assert_eq!(out.code, 2);
 }

@@ -42,7 +42,7 @@ pub(crate) struct BenchArgs {
 
 /// One line of the table.
 #[derive(Serialize)]
-struct Timing {
+pub(crate) struct Timing {
     model: String,
     variant: String,
     backend: String,
@@ -72,6 +72,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
         .load_with(|builder| builder.prefix_cache(!args.no_prefix_cache))?;
     let table = args.work.table(&embedder)?;
     let memory = machine::Memory::new();
+    let runs = Runs {
+        threads: args.model.threads(),
+        warm_up: args.warm_up,
+        timed: args.runs,
+    };
     let mut out = std::io::stdout().lock();
     let mut print = |line: String| {
         writeln!(out, "{line}")
@@ -79,7 +84,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
             .map_err(CliError::stdout)
     };
     for (i, work) in table.iter().enumerate() {
-        let timing = time(&embedder, args, work, &memory)?;
+        let timing = time(&embedder, runs, work, &memory)?;
         if args.json {
             print(serde_json::to_string(&timing).unwrap_or_default())?;
             continue;
@@ -117,20 +122,44 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
     Ok(())
 }
 
+/// Times a model on the whole table, a few runs each.
+pub(crate) fn measure(model: &ModelArgs) -> Result<Vec<Timing>, CliError> {
+    let embedder = model.load()?;
+    let runs = Runs {
+        threads: model.threads(),
+        warm_up: 1,
+        timed: 5,
+    };
+    let memory = machine::Memory::new();
+    let table = WorkArgs::default().table(&embedder)?;
+    let timings = table
+        .iter()
+        .map(|work| time(&embedder, runs, work, &memory));
+    timings.collect()
+}
+
+/// How often a piece of work is run.
+#[derive(Clone, Copy)]
+struct Runs {
+    threads: usize,
+    warm_up: u32,
+    timed: u32,
+}
+
 fn time(
     embedder: &Embedder,
-    args: &BenchArgs,
+    runs: Runs,
     work: &Work,
     memory: &machine::Memory,
 ) -> Result<Timing, CliError> {
-    let read_gb_s = memory.read_gb_s(args.model.threads());
+    let read_gb_s = memory.read_gb_s(runs.threads);
     let barrier_ns = machine::barrier_ns();
-    for _ in 0..args.warm_up {
+    for _ in 0..runs.warm_up {
         work.run(embedder)?;
     }
-    let mut times = Vec::with_capacity(args.runs as usize);
+    let mut times = Vec::with_capacity(runs.timed as usize);
     let mut total_tokens = 0;
-    for _ in 0..args.runs {
+    for _ in 0..runs.timed {
         let start = Instant::now();
         total_tokens = work.run(embedder)?;
         times.push(start.elapsed().as_secs_f64() * 1e3);
@@ -147,7 +176,7 @@ fn time(
         work: work.name.clone(),
         batch: work.inputs.len(),
         total_tokens,
-        runs: args.runs,
+        runs: runs.timed,
         median_ms,
         min_ms: times[0],
         tokens_per_s: total_tokens as f64 / median_ms * 1e3,

@@ -23,7 +23,7 @@ const TABLE: [(u32, Option<u32>); 5] = [
 /// Tokens that are put in a text's place to make texts differ: small ids are in every vocabulary.
 const IDS: usize = 200;
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Work")]
 pub(super) struct WorkArgs {
     /// Texts in one call, no two the same [default: 1, or all of a file]
