@@ -539,6 +539,12 @@ fn sound_files_have_no_finding() {
         Some(dir) => graphs(&dir, &mut found),
         None => akidb_testing::skip("no all-MiniLM-L6-v2 (scripts/fetch_minilm.sh makes it)"),
     }
+    match akidb_testing::mini_variants() {
+        Some(dir) => graphs(&dir, &mut found),
+        None => akidb_testing::skip(
+            "no variants of akidb-mini (scripts/make_mini_variants.py makes them)",
+        ),
+    }
     assert!(found.len() > 10, "{found:?}");
     for path in found {
         let mut findings = validate(&OnnxModel::open(&path).unwrap());
