@@ -74,10 +74,8 @@ impl OnnxRuntimeArgs {
     /// What the file says, and over it what the flags say.
     pub(crate) fn config(&self) -> Result<OnnxRuntimeConfig, CliError> {
         let file = self.ort_config.as_deref();
-        let mut config = file.map_or_else(
-            || Ok(OnnxRuntimeConfig::default()),
-            |path| OnnxRuntimeConfig::read(path),
-        )?;
+        let mut config =
+            file.map_or_else(|| Ok(OnnxRuntimeConfig::default()), OnnxRuntimeConfig::read)?;
         if let Some(library) = &self.ort_library {
             config.library = Some(library.clone());
         }
