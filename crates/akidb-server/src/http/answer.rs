@@ -140,3 +140,38 @@ impl PartialSchema for Origin {
             .into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The digits that count, without sign, point, exponent and zeros around them.
+    fn digits(number: &str) -> String {
+        let mantissa = number.split('e').next().unwrap_or_default();
+        let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+        digits.trim_matches('0').to_owned()
+    }
+
+    #[test]
+    fn floats_are_written_with_as_few_digits_as_they_need() {
+        let values = [
+            0.1,
+            1e-7,
+            -0.033_203_125,
+            16_777_216.0,
+            f32::MIN_POSITIVE,
+            f32::MAX,
+            0.3,
+        ];
+        for value in values {
+            let written = serde_json::to_string(&value).unwrap();
+            assert_eq!(written.parse::<f32>().unwrap(), value);
+            assert_eq!(digits(&written), digits(&format!("{value:e}")), "{written}");
+        }
+    }
+
+    #[test]
+    fn base64_has_the_least_byte_first() {
+        assert_eq!(base64(&[1.0, -2.0]), "AACAPwAAAMA=");
+    }
+}
