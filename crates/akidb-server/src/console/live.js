@@ -71,12 +71,15 @@ const latency = new Curve("curve-latency", "Latency", "ms", ["median", "95 %"]);
 
 let before = null;
 
+// The page's own files, probes and the metrics are requests, too.
+const embeds = (labels) => labels.interface !== "operation";
+
 function read(samples) {
   return {
     at: performance.now(),
     tokens: total(samples, "akidb_tokens_total") ?? 0,
     waiting: total(samples, "akidb_queue_tokens") ?? 0,
-    durations: buckets(samples, "akidb_request_duration_seconds"),
+    durations: buckets(samples, "akidb_request_duration_seconds", embeds),
   };
 }
 

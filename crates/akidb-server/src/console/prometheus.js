@@ -22,11 +22,11 @@ export function total(samples, name) {
   return found.length === 0 ? null : found.reduce((sum, sample) => sum + sample.value, 0);
 }
 
-/** A histogram's counts up to each bound, over all labels: a map from bound to count. */
-export function buckets(samples, name) {
+/** A histogram's counts up to each bound, over all wanted labels: a map from bound to count. */
+export function buckets(samples, name, wanted) {
   const counts = new Map();
   for (const { name: found, labels, value } of samples) {
-    if (found !== `${name}_bucket`) continue;
+    if (found !== `${name}_bucket` || !wanted(labels)) continue;
     const bound = labels.le === "+Inf" ? Infinity : Number(labels.le);
     counts.set(bound, (counts.get(bound) ?? 0) + value);
   }
