@@ -5,8 +5,8 @@ use std::sync::{Arc, RwLock};
 use std::time::SystemTime;
 
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
@@ -164,10 +164,12 @@ fn parse(text: &str) -> Result<Vec<Key>, AccessError> {
     Ok(keys)
 }
 
-/// What needs no key: probes, and the console's page, which holds nothing.
-fn is_open(path: &str) -> bool {
+/// What needs no key: probes, and the console's page, which holds nothing. `POST /` is TEI's way to
+/// embed, and needs one.
+fn is_open(method: &Method, path: &str) -> bool {
     let under = |prefix| path == prefix || path.starts_with(&format!("{prefix}/"));
-    path == "/" || under("/health") || under("/console") || path.starts_with(grpc::HEALTH)
+    let page = path == "/" && [Method::GET, Method::HEAD].contains(method);
+    page || under("/health") || under("/console") || path.starts_with(grpc::HEALTH)
 }
 
 /// Lets only those pass who have a key.
@@ -176,7 +178,7 @@ pub(crate) async fn authorize(
     mut request: Request,
     next: Next,
 ) -> Response {
-    if is_open(request.uri().path()) {
+    if is_open(request.method(), request.uri().path()) {
         return next.run(request).await;
     }
     let Some(name) = keys.name_of(request.headers()) else {
@@ -272,7 +274,7 @@ mod tests {
             "/console/page.js",
             "/grpc.health.v1.Health/Check",
         ] {
-            assert!(is_open(path), "{path}");
+            assert!(is_open(&Method::GET, path), "{path}");
         }
         for path in [
             "/v1/embeddings",
@@ -283,7 +285,8 @@ mod tests {
             "/embed",
             "/docs",
         ] {
-            assert!(!is_open(path), "{path}");
+            assert!(!is_open(&Method::GET, path), "{path}");
         }
+        assert!(!is_open(&Method::POST, "/"));
     }
 }
