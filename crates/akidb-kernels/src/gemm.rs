@@ -171,7 +171,8 @@ impl<P: Product> Kernel for Gemm<'_, '_, '_, P> {
                     product.multiply(target, &rows, panel, next, &mut sums.0);
                     if panel + 1 < first + group {
                         product.elements(&rows, panel, &sums.0, |row, elements| {
-                            gates.0[row] = *elements;
+                            // As vectors, or the compiler scatters lanes of several rows.
+                            gates.0[row] = elements.map(|x| target.store(target.load(&x)));
                         });
                     } else {
                         let c = c.get_mut(rows.clone()).unwrap_or_default();

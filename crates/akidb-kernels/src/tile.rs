@@ -66,12 +66,13 @@ fn tile<T: Target, W: WeightType, const MR: usize, const V: usize>(
     out: &mut Tile<W::Sum>,
 ) {
     let mut sums = [[W::zero(target); V]; MR];
+    let next = next.as_flattened();
     let mut next = next.chunks(next.len().div_ceil(a.len().max(1)).max(1));
     let (groups, rest) = panel.as_chunks::<WORDS>();
     let (a_groups, a_rest) = a.split_at(groups.len().min(a.len()));
     for (a, rows) in a_groups.iter().zip(groups) {
-        for row in next.next().unwrap_or_default() {
-            target.prefetch(row);
+        for vector in next.next().unwrap_or_default() {
+            target.prefetch(vector);
         }
         for (i, row) in rows.iter().enumerate() {
             step::<T, W, MR, V>(target, a, i, row, vector, &mut sums);
