@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::builder::EmbedderBuilder;
 use crate::error::EmbedError;
-use crate::model::{Settings, Source, resolve};
+use crate::model::{ModelFiles, Settings, Source};
 
 /// What is known of a model that isn't loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl EmbedderBuilder {
     /// # Errors
     /// When the model isn't found, or a file that says how to use it is missing or broken.
     pub fn describe(&self) -> Result<ModelDescription, EmbedError> {
-        let files = resolve(self.model.as_deref())?;
+        let files = ModelFiles::find(self.model.as_deref())?;
         let weights = files.weights(self.variant.as_deref())?;
         let settings = Settings::read(&files)?;
         Ok(ModelDescription {

@@ -56,5 +56,7 @@ pub use manifest::{FileEntry, Manifest, VariantEntry, VectorCheck};
 pub use name::{ModelId, NameError, RepoPath};
 #[cfg(feature = "hub")]
 pub use pull::{Hub, Pulled, Remote, Request};
-pub use store::{BUILTIN_MODEL, Installed, Origin, Removal, Removed, Store, Unfinished, Verified};
+pub use store::{
+    BUILTIN_MODEL, Installed, Origin, Removal, Removed, Store, Unfinished, Unreadable, Verified,
+};
 pub use variants::{Layout, SAFETENSORS, Variant, canonical_variant, variant_name};

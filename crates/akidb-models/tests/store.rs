@@ -161,7 +161,7 @@ fn a_manifest_that_is_damaged_hides_no_other_model() {
     assert!(setup.store.installed().is_err());
     let (models, errors) = setup.store.installed_and_unreadable().unwrap();
     assert_eq!((models.len(), errors.len()), (1, 1));
-    let hint = errors[0].1.hint().unwrap();
+    let hint = errors[0].error.hint().unwrap();
     assert!(hint.contains("akidb-model.json and pull"), "{hint}");
     for error in [
         setup.store.find(ID).unwrap_err(),

@@ -69,6 +69,15 @@ pub struct Installed {
     pub origin: Origin,
 }
 
+/// A model on this machine of which nothing is known.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// What it is called, going by its directory.
+    pub id: String,
+    /// Why its manifest can't be read.
+    pub error: Error,
+}
+
 /// Who put a model where it is.
 #[derive(Debug, Clone)]
 pub enum Origin {
@@ -143,22 +152,22 @@ impl Store {
         self.scan()?.into_iter().map(|found| found.model).collect()
     }
 
-    /// As [`installed`](Self::installed), and apart the ids of models whose manifest can't be read, and
-    /// why it can't.
+    /// As [`installed`](Self::installed), and apart the models whose manifest can't be read.
     ///
     /// # Errors
     /// When a directory can't be read, or one has the built-in model's name.
-    pub fn installed_and_unreadable(
-        &self,
-    ) -> Result<(Vec<Installed>, Vec<(String, Error)>), Error> {
-        let (mut models, mut errors) = (Vec::new(), Vec::new());
+    pub fn installed_and_unreadable(&self) -> Result<(Vec<Installed>, Vec<Unreadable>), Error> {
+        let (mut models, mut unreadable) = (Vec::new(), Vec::new());
         for found in self.scan()? {
             match found.model {
                 Ok(model) => models.push(model),
-                Err(error) => errors.push((found.id, error)),
+                Err(error) => unreadable.push(Unreadable {
+                    id: found.id,
+                    error,
+                }),
             }
         }
-        Ok((models, errors))
+        Ok((models, unreadable))
     }
 
     /// The model under the store's home that `name` means.

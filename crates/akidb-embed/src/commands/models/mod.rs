@@ -14,6 +14,7 @@ mod verify;
 use std::error::Error;
 use std::time::Duration;
 
+use akidb_models::Unreadable;
 use clap::{Args, Subcommand};
 use indicatif::ProgressStyle;
 
@@ -63,8 +64,8 @@ pub(crate) fn run(args: &ModelsArgs) -> Result<(), CliError> {
 }
 
 /// Says of which models nothing can be said, and why.
-fn tell_unreadable(models: &[(String, akidb_models::Error)]) {
-    for (_, error) in models {
+fn tell_unreadable(models: &[Unreadable]) {
+    for Unreadable { error, .. } in models {
         let cause = error.source().map(|source| format!(": {source}"));
         let hint = error.hint().unwrap_or_default();
         message(format_args!("{error}{}; {hint}", cause.unwrap_or_default()));

@@ -31,7 +31,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<(), CliError> {
         None => {
             let (installed, others) = store.installed_and_unreadable()?;
             tell_unreadable(&others);
-            unreadable.extend(others.into_iter().map(|(id, _)| id));
+            unreadable.extend(others.into_iter().map(|other| other.id));
             let here = installed.into_iter().chain(store.hub_cached());
             let ids: BTreeSet<_> = here.map(|m| m.id).collect();
             ids.into_iter().collect()
