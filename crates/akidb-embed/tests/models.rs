@@ -175,7 +175,6 @@ fn from_the_hub_to_vectors_and_off_the_disk() {
         "{row}"
     );
     assert_eq!(row["vectors_right"], true);
-    let packed = row["packed"].as_u64().unwrap();
     let list = setup.ok(&["models", "list"]).stdout;
     assert!(
         list.contains("qwen3-embedding-0.6b ") && list.contains("akidb-mini (built in)"),
