@@ -61,7 +61,8 @@ pub struct Settings {
     pub max_pass_time: Duration,
     /// Longest expected wait in the queue: who would wait longer is refused at once.
     pub max_wait: Duration,
-    /// How long a request may take; it is given up then.
+    /// How long a request may take; it is given up then, or refused at once where it is clear that
+    /// it would take longer.
     pub request_timeout: Duration,
     /// Most bytes of all accepted requests' texts and vectors. One request alone may have more.
     pub max_queue_bytes: usize,
@@ -119,7 +120,7 @@ impl Default for Settings {
 
             max_pass_time: Duration::from_millis(150),
             max_wait: Duration::from_secs(10),
-            request_timeout: Duration::from_secs(60),
+            request_timeout: Duration::from_secs(300),
             max_queue_bytes: 256 << 20,
             result_cache_bytes: 0,
             model_memory: None,

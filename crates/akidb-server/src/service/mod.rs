@@ -178,17 +178,15 @@ impl EmbeddingService {
         let model = self.models.get(model.as_deref()).await?;
         let provenance = Arc::new(model.embedder.provenance(&options)?);
 
-        let time_left = || deadline.map(|end| end.saturating_duration_since(Instant::now()));
-        let max_wait = time_left().map_or(self.settings.max_wait, |left| {
-            left.min(self.settings.max_wait)
-        });
+        let max_wait = self.settings.max_wait;
         let wait = self.scheduler.expected_wait(class, &client);
         if wait > max_wait {
             return Err(ServiceError::Overloaded {
                 retry_after: wait - max_wait,
             });
         }
-        let vectors = inputs.len() * model.embedder.dimension() * BYTES_PER_VALUE;
+        let vector = model.embedder.dimension().saturating_mul(BYTES_PER_VALUE);
+        let vectors = inputs.len().saturating_mul(vector);
         let texts: usize = inputs.iter().map(tokenize::bytes).sum();
         let reserved = self.tokenizing.reserve(texts.saturating_add(vectors));
         let _reserved = reserved.ok_or(ServiceError::Overloaded {
@@ -212,6 +210,7 @@ impl EmbeddingService {
             class,
             client,
             max_wait,
+            deadline,
         };
         let Done { states, started } = self.scheduler.run(work).await?;
         let embeddings = seen

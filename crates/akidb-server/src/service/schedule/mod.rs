@@ -60,6 +60,8 @@ pub(crate) struct Work {
     pub(crate) client: Arc<str>,
     /// Longest expected wait at which it is accepted.
     pub(crate) max_wait: Duration,
+    /// When its states are of no use any more.
+    pub(crate) deadline: Option<Instant>,
 }
 
 /// The states of a request's texts.

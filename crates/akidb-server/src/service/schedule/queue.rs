@@ -207,6 +207,7 @@ impl Queue {
             class,
             client,
             max_wait,
+            deadline,
         } = work;
         let model = self.models.get(&model_id).ok_or(ServiceError::Stopped)?;
         let full = self.full(model);
@@ -235,6 +236,12 @@ impl Queue {
             return Err(ServiceError::Overloaded {
                 retry_after: wait - max_wait,
             });
+        }
+
+        // Work that would be given up before its end is not begun.
+        let end = now.checked_add(wait.saturating_add(own));
+        if deadline.is_some_and(|deadline| end.is_none_or(|end| end > deadline)) {
+            return Err(ServiceError::DeadlineExceeded);
         }
 
         let prices: Vec<Price> = distinct.iter().map(|(ids, _)| price(ids)).collect();

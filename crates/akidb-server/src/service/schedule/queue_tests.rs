@@ -55,6 +55,7 @@ impl Bench {
             class,
             client: client.into(),
             max_wait: Duration::MAX,
+            deadline: None,
         }
     }
 
@@ -379,6 +380,22 @@ fn who_would_wait_too_long_is_refused_and_told_for_how_long() {
         .queue
         .expected_wait(Interactive, "a", Duration::ZERO, bench.now);
     assert_eq!(wait, 40 * MS + 760 * MS + 760 * MS / 4);
+}
+
+#[test]
+fn what_cannot_end_before_its_deadline_is_not_begun() {
+    let mut bench = Bench::new(100);
+    let _first = bench.add(Interactive, "a", &[text(1, 40), text(2, 40)]);
+    for (deadline, accepted) in [(119 * MS, false), (121 * MS, true)] {
+        let work = Work {
+            deadline: Some(bench.now + deadline),
+            ..bench.work(Interactive, "a", &[text(3, 40)])
+        };
+        match bench.try_submit(work) {
+            Ok(_) => assert!(accepted),
+            Err(error) => assert!(!accepted && matches!(error, ServiceError::DeadlineExceeded)),
+        }
+    }
 }
 
 #[test]
