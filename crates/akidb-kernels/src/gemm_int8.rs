@@ -94,12 +94,12 @@ impl Product for Integers<'_> {
         for (index, (a, sums)) in self.a.scales(rows).iter().zip(sums).enumerate() {
             let mut elements = Aligned([[0.0; LANES]; 2]);
             for v in 0..2 {
-                let b = &columns[v];
+                let (b, sums, out) = (&columns[v], &sums[v], &mut elements.0[v]);
                 for l in 0..LANES {
                     // A partial result may wrap around, the whole fits into i32.
                     let offset = b.zero_points[l].wrapping_mul(a.sum);
-                    let sum = sums[v][l].wrapping_sub(offset);
-                    elements.0[v][l] = sum as f32 * (a.scale * b.scales[l]);
+                    let sum = sums[l].wrapping_sub(offset);
+                    out[l] = sum as f32 * (a.scale * b.scales[l]);
                 }
             }
             row(index, &elements.0);

@@ -74,8 +74,8 @@ pub(crate) trait F32Target: Copy {
     #[inline(always)]
     fn above(self, lanes: &[u32; LANES], bar: u32) -> u32 {
         let mut above = 0;
-        for l in 0..LANES {
-            above |= u32::from(lanes[l] > bar) << l;
+        for (l, lane) in lanes.iter().enumerate() {
+            above |= u32::from(*lane > bar) << l;
         }
         above
     }
