@@ -1,6 +1,10 @@
 //! Clients that do everything wrong: each gets its right status, and a client beside them gets the
 //! right bits all the time.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 
