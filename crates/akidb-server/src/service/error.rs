@@ -59,23 +59,6 @@ pub enum ServiceError {
     Stopped,
 }
 
-impl ServiceError {
-    /// Its name in metrics.
-    pub fn cause(&self) -> &'static str {
-        match self {
-            Self::Settings(_) => "settings",
-            Self::ModelNotFound { .. } => "model_not_found",
-            Self::Load { .. } => "load",
-            Self::Embed(_) => "embed",
-            Self::Panicked { .. } => "panic",
-            Self::TooManyInputs { .. } => "too_many_inputs",
-            Self::Overloaded { .. } => "overloaded",
-            Self::DeadlineExceeded => "deadline",
-            Self::Stopped => "stopped",
-        }
-    }
-}
-
 impl From<EmbedError> for ServiceError {
     fn from(error: EmbedError) -> Self {
         Self::Embed(Arc::new(error))

@@ -131,14 +131,6 @@ impl EmbeddingService {
     /// When the request can't be fulfilled as it is, the server has too much to do or stops, or the
     /// model fails. One text that can't be embedded fails its request, and the error names it.
     pub async fn embed(&self, request: EmbedRequest) -> Result<EmbedAnswer, ServiceError> {
-        let answer = self.within_deadline(request).await;
-        if let Err(error) = &answer {
-            counter!("akidb_errors_total", "cause" => error.cause()).increment(1);
-        }
-        answer
-    }
-
-    async fn within_deadline(&self, request: EmbedRequest) -> Result<EmbedAnswer, ServiceError> {
         let _running = match self.running.try_read() {
             Ok(running) if !self.is_draining() => running,
             _ => return Err(ServiceError::Stopped),
