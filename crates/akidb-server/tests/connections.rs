@@ -182,12 +182,10 @@ fn a_second_word_ends_it_at_once() {
 }
 
 #[test]
-fn a_model_that_does_not_load_ends_the_server() {
+fn a_model_that_is_not_there_is_told_before_the_server_listens() {
     let mut settings = settings();
     settings.models[0].builder = akidb_embedding::Embedder::builder().model("no/such-model");
-    let service = std::sync::Arc::new(akidb_server::EmbeddingService::new(settings).unwrap());
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let error = runtime.block_on(akidb_server::serve(service)).unwrap_err();
+    let error = akidb_server::EmbeddingService::new(settings).unwrap_err();
     assert!(error.to_string().contains("akidb-mini"), "{error}");
 }
 

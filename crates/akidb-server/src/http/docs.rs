@@ -31,6 +31,7 @@ use super::interface::Interface;
         others::document,
         others::page,
     ),
+    components(schemas(ClassName)),
 )]
 pub(crate) struct Document;
 

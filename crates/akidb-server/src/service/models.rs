@@ -171,11 +171,16 @@ impl Models {
         };
         let loaded = self.build(slot, unused).await;
         let mut places = self.places();
+        places.uses += 1;
+        let uses = places.uses;
         let Some(place) = places.places.get_mut(index) else {
             return Err(ServiceError::Stopped);
         };
         match &loaded {
-            Ok(model) => place.model = Some(Arc::clone(model)),
+            Ok(model) => {
+                place.model = Some(Arc::clone(model));
+                place.used = uses;
+            }
             Err(error) => place.failure = Some((Instant::now(), error.clone())),
         }
         let count = places.places.iter().filter(|p| p.model.is_some()).count();

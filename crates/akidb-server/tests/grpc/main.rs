@@ -15,6 +15,7 @@ mod common;
     unreachable_pub,
     reason = "generated from the .proto file"
 )]
+#[rustfmt::skip]
 mod generated;
 
 use std::sync::Arc;

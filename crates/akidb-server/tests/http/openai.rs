@@ -38,7 +38,7 @@ fn the_answer_has_the_shape_that_clients_know() {
         "model": "string",
         "usage": {"prompt_tokens": "integer", "total_tokens": "integer"},
         "provenance": {
-            "model": "string", "revision": "null", "variant": "string", "precision": "string",
+            "model": "string", "revision": "string", "variant": "string", "precision": "string",
             "backend": "string", "device": "string", "pooling": "string", "instruction": "string",
             "dimension": "integer", "normalized": "bool", "encoding": "string",
         },

@@ -1,7 +1,7 @@
 //! The clients of one class, served in turns that are equally long (start-time fair queueing).
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,7 +143,7 @@ impl Clients {
         &mut self,
         group: &Group,
         mut room: u64,
-        mut price: impl FnMut(&Place) -> Option<Price>,
+        price: impl Fn(&Place) -> Option<Price>,
     ) -> Vec<TextId> {
         let turns = self.by_name.iter().filter_map(|(name, client)| {
             let place = client.groups.get(group)?.front()?;
@@ -151,6 +151,7 @@ impl Clients {
         });
         let mut turns: BinaryHeap<_> = turns.collect();
         let mut taken = Vec::new();
+        let mut known = HashSet::new();
         while let Some(Reverse((turn, _, name))) = turns.pop() {
             let Some(client) = self.by_name.get_mut(&name) else {
                 continue;
@@ -161,13 +162,17 @@ impl Clients {
             let Some(place) = places.front().copied() else {
                 continue;
             };
-            if let Some(Price { cost, time }) = price(&place) {
+            // Another client's place may have taken the same text.
+            if !known.contains(&place.text)
+                && let Some(Price { cost, time }) = price(&place)
+            {
                 if cost > room && !taken.is_empty() {
                     // A smaller text of another client may still fit.
                     continue;
                 }
                 room = room.saturating_sub(cost);
                 taken.push(place.text);
+                known.insert(place.text);
                 self.now = self.now.max(turn);
                 client.turn = turn + time;
             }

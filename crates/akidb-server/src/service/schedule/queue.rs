@@ -1,6 +1,6 @@
 //! What waits, and what runs next. Nothing here knows the time or a thread: both are told.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -383,10 +383,9 @@ impl Queue {
         let group = clients.first(|place| is_wanted(texts, requests, place))?;
         let model = self.models.get(&group.model)?;
         let room = full(&self.limits, model);
-        let mut taken_already = HashSet::new();
         let taken = clients.take(&group, room, |place| {
-            let wanted = is_wanted(texts, requests, place) && taken_already.insert(place.text);
-            wanted.then(|| texts.get(&place.text).map(|text| text.price))?
+            is_wanted(texts, requests, place)
+                .then(|| texts.get(&place.text).map(|text| text.price))?
         });
         let mut pass = Pass {
             model: group.model,
