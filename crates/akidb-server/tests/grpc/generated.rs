@@ -182,10 +182,10 @@ pub mod embedding_service_client {
         dead_code,
         missing_docs,
         clippy::wildcard_imports,
-        clippy::let_unit_value
+        clippy::let_unit_value,
     )]
-    use tonic::codegen::http::Uri;
     use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
     /// Text to vectors.
     #[derive(Debug, Clone)]
     pub struct EmbeddingServiceClient<T> {
@@ -214,13 +214,14 @@ pub mod embedding_service_client {
             F: tonic::service::Interceptor,
             T::ResponseBody: Default,
             T: tonic::codegen::Service<
-                    http::Request<tonic::body::Body>,
-                    Response = http::Response<
-                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
-                    >,
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
                 >,
-            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
-                Into<StdError> + std::marker::Send + std::marker::Sync,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
         {
             EmbeddingServiceClient::new(InterceptedService::new(inner, interceptor))
         }
@@ -260,17 +261,21 @@ pub mod embedding_service_client {
             &mut self,
             request: impl tonic::IntoRequest<super::EmbedRequest>,
         ) -> std::result::Result<tonic::Response<super::EmbedResponse>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path =
-                http::uri::PathAndQuery::from_static("/akidb.embedding.v1.EmbeddingService/Embed");
+            let path = http::uri::PathAndQuery::from_static(
+                "/akidb.embedding.v1.EmbeddingService/Embed",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "akidb.embedding.v1.EmbeddingService",
-                "Embed",
-            ));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("akidb.embedding.v1.EmbeddingService", "Embed"));
             self.inner.unary(req, path, codec).await
         }
         /// Vectors in bulk: many requests over one call, answered in order. A request that fails has its
@@ -278,43 +283,60 @@ pub mod embedding_service_client {
         /// more slowly, and requests of other clients go first.
         pub async fn embed_stream(
             &mut self,
-            request: impl tonic::IntoStreamingRequest<Message = super::EmbedStreamRequest>,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::EmbedStreamRequest,
+            >,
         ) -> std::result::Result<
             tonic::Response<tonic::codec::Streaming<super::EmbedStreamResponse>>,
             tonic::Status,
         > {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/akidb.embedding.v1.EmbeddingService/EmbedStream",
             );
             let mut req = request.into_streaming_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "akidb.embedding.v1.EmbeddingService",
-                "EmbedStream",
-            ));
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("akidb.embedding.v1.EmbeddingService", "EmbedStream"),
+                );
             self.inner.streaming(req, path, codec).await
         }
         /// What is known of a model.
         pub async fn get_model_info(
             &mut self,
             request: impl tonic::IntoRequest<super::GetModelInfoRequest>,
-        ) -> std::result::Result<tonic::Response<super::GetModelInfoResponse>, tonic::Status>
-        {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+        ) -> std::result::Result<
+            tonic::Response<super::GetModelInfoResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/akidb.embedding.v1.EmbeddingService/GetModelInfo",
             );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "akidb.embedding.v1.EmbeddingService",
-                "GetModelInfo",
-            ));
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "akidb.embedding.v1.EmbeddingService",
+                        "GetModelInfo",
+                    ),
+                );
             self.inner.unary(req, path, codec).await
         }
     }
