@@ -46,7 +46,7 @@ def written(value, indent=0):
         lines = [pad + written(child, indent + 2) for child in value]
         return "[\n" + ",\n".join(lines) + "\n" + " " * indent + "]"
     lines = [
-        f"{pad}{json.dumps(name)}: {written(child, indent + 2 + len(name) + 4)}"
+        f"{pad}{json.dumps(name)}: {written(child, indent + 2)}"
         for name, child in value.items()
     ]
     return "{\n" + ",\n".join(lines) + "\n" + " " * indent + "}"

@@ -106,12 +106,12 @@ fn calls() {
         (
             &[&[1]],
             51,
-            "the output has room for 51 values, 1 texts of 52 were asked for",
+            "the output has room for 51 values, 1 states of 52 were asked for",
         ),
         (
             &[&[1]],
             0,
-            "the output has room for 0 values, 1 texts of 52 were asked for",
+            "the output has room for 0 values, 1 states of 52 were asked for",
         ),
     ] {
         let error = call(texts, len).unwrap_err();

@@ -54,7 +54,6 @@ struct EmbedRequest {
     /// What to do with texts that are too long. Default: END.
     truncate: Option<Truncate>,
     /// How urgent it is: 0 goes before all others. Default: by the number of texts.
-    #[schema(maximum = 999)]
     priority: Option<u32>,
 }
 

@@ -64,11 +64,11 @@ struct EmbedRequest {
     dimensions: Option<usize>,
     /// Not looked at: models stay as long as there is memory.
     #[serde(rename = "keep_alive")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<serde_json::Value>)]
     _keep_alive: Option<serde::de::IgnoredAny>,
     /// Not looked at.
     #[serde(rename = "options")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<serde_json::Value>)]
     _options: Option<serde::de::IgnoredAny>,
 }
 
@@ -176,11 +176,11 @@ struct EmbeddingsRequest {
     prompt: Option<String>,
     /// Not looked at: models stay as long as there is memory.
     #[serde(rename = "keep_alive")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<serde_json::Value>)]
     _keep_alive: Option<serde::de::IgnoredAny>,
     /// Not looked at.
     #[serde(rename = "options")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<serde_json::Value>)]
     _options: Option<serde::de::IgnoredAny>,
 }
 
