@@ -45,7 +45,14 @@ impl Setup {
         all.extend(unset.map(|name| (*name, "")));
         all.extend(variables);
         let out = run_with(
-            &["models", "pull", "akidb/tiny", "--variant", "f32", "--no-verify"],
+            &[
+                "models",
+                "pull",
+                "akidb/tiny",
+                "--variant",
+                "f32",
+                "--no-verify",
+            ],
             b"",
             &all,
         );
