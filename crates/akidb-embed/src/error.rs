@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use akidb_embedding::EmbedError;
+pub(crate) use akidb_embedding::diagnostics::chain;
 use akidb_onnx::ErrorKind;
 
 use crate::args::is_usage;
@@ -53,18 +54,6 @@ pub(crate) enum CliError {
     Invalid { errors: usize },
     #[error("{failed} of {of} texts could not be embedded")]
     SomeTexts { failed: usize, of: usize },
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        message.push_str(": ");
-        message.push_str(&error.to_string());
-        cause = error.source();
-    }
-    message
 }
 
 /// What is wrong with a line of the input.

@@ -1,5 +1,6 @@
 //! What this machine has, for those who look for a reason.
 
+use std::error::Error;
 use std::path::PathBuf;
 
 use akidb_kernels::Isa;
@@ -21,6 +22,18 @@ pub fn cpu_tiers() -> Vec<&'static str> {
 pub fn cpu_tier() -> Result<&'static str, EmbedError> {
     let isa = forced_isa()?.unwrap_or_else(Isa::detect);
     Ok(isa.tier().as_str())
+}
+
+/// An error and its causes in one line.
+pub fn chain(error: &dyn Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        message.push_str(": ");
+        message.push_str(&error.to_string());
+        cause = error.source();
+    }
+    message
 }
 
 /// A model for which its name is enough.

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use crate::diagnostics::chain;
 use crate::embedder::Embedder;
 use crate::error::EmbedError;
 use crate::options::EmbedOptions;
@@ -210,17 +211,6 @@ fn work(
         .filter_map(|e| e.values.into_f32())
         .collect();
     Ok((vectors, usage))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        message.push_str(": ");
-        message.push_str(&error.to_string());
-        cause = error.source();
-    }
-    message
 }
 
 #[async_trait]

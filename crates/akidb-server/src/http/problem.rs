@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use akidb_embedding::EmbedError;
+use akidb_embedding::diagnostics::chain;
 
 use super::interface::Interface;
 use crate::service::ServiceError;
@@ -217,14 +218,7 @@ impl From<&EmbedError> for Problem {
 
 /// What the operator has to know and a client hasn't: causes name files.
 fn log(error: &dyn std::error::Error) {
-    let mut causes = String::new();
-    let mut source = error.source();
-    while let Some(error) = source {
-        causes.push_str(": ");
-        causes.push_str(&error.to_string());
-        source = error.source();
-    }
-    tracing::error!("{error}{causes}");
+    tracing::error!("{}", chain(error));
 }
 
 impl IntoResponse for Problem {
