@@ -140,11 +140,7 @@ impl Calls for Grpc {
         let start = Instant::now();
         let caller = caller(&request);
         let request = request.into_inner();
-        let class = if request.texts.len() > self.service.settings().interactive_inputs {
-            Class::Bulk
-        } else {
-            Class::Interactive
-        };
+        let class = self.service.class_of(request.texts.len());
         let request = self.prepare(request, caller, class).await;
         let request = request.map_err(|problem| status(&problem))?;
         let answer = self.service.embed(request).await;

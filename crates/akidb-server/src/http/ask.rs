@@ -54,16 +54,11 @@ impl Ask {
         inputs: Vec<Input<'static>>,
         options: EmbedOptions,
     ) -> Result<EmbedAnswer, Problem> {
-        let by_size = if inputs.len() > service.settings().interactive_inputs {
-            Class::Bulk
-        } else {
-            Class::Interactive
-        };
         let request = EmbedRequest {
+            class: self.class.unwrap_or_else(|| service.class_of(inputs.len())),
             model,
             inputs,
             options,
-            class: self.class.unwrap_or(by_size),
             client: self.caller.client,
             deadline: self.caller.deadline,
         };

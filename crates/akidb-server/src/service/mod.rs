@@ -123,6 +123,24 @@ impl EmbeddingService {
         )
     }
 
+    /// How urgent a request of so many texts is that doesn't say so.
+    pub(crate) fn class_of(&self, inputs: usize) -> Class {
+        if inputs > self.settings.interactive_inputs {
+            Class::Bulk
+        } else {
+            Class::Interactive
+        }
+    }
+
+    /// Whether one request may have so many texts.
+    pub(crate) fn check_inputs(&self, inputs: usize) -> Result<(), ServiceError> {
+        let most = self.settings.max_client_batch_size;
+        if inputs > most {
+            return Err(ServiceError::TooManyInputs { inputs, most });
+        }
+        Ok(())
+    }
+
     /// Embeds a request's texts.
     ///
     /// When the future is dropped, what nobody else waits for isn't computed.
@@ -160,13 +178,7 @@ impl EmbeddingService {
             client,
             deadline: _,
         } = request;
-        let most = self.settings.max_client_batch_size;
-        if inputs.len() > most {
-            return Err(ServiceError::TooManyInputs {
-                inputs: inputs.len(),
-                most,
-            });
-        }
+        self.check_inputs(inputs.len())?;
         let model = self.models.get(model.as_deref()).await?;
         let provenance = Arc::new(model.embedder.provenance(&options)?);
 

@@ -13,7 +13,7 @@ use akidb_embedding::{EmbedError, EmbedOptions, Embedder, Embedding, Input, Toke
 
 use super::embed::characters;
 use super::headers::headers;
-use super::{TruncationDirection, not_too_many, on_long, prompt};
+use super::{TruncationDirection, on_long, prompt};
 use crate::http::answer;
 use crate::http::body::Body;
 use crate::http::errors::TeiError;
@@ -84,7 +84,7 @@ pub(crate) async fn embed_all(
 ) -> Result<Response, Problem> {
     let start = Instant::now();
     let inputs = request.inputs.not_empty("inputs")?;
-    not_too_many(&service, inputs.len())?;
+    service.check_inputs(inputs.len())?;
     let characters = characters(&inputs);
     let options = EmbedOptions {
         prompt: prompt(request.prompt_name),

@@ -15,8 +15,7 @@ use utoipa_axum::routes;
 
 use akidb_embedding::{OnLong, Prompt};
 
-use crate::http::problem::Problem;
-use crate::service::{EmbeddingService, ServiceError};
+use crate::service::EmbeddingService;
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<EmbeddingService>> {
     OpenApiRouter::new()
@@ -50,12 +49,4 @@ fn on_long(truncate: Option<bool>, direction: Option<TruncationDirection>) -> On
 
 fn prompt(name: Option<String>) -> Prompt {
     name.map_or(Prompt::Default, Prompt::Named)
-}
-
-fn not_too_many(service: &EmbeddingService, inputs: usize) -> Result<(), Problem> {
-    let most = service.settings().max_client_batch_size;
-    if inputs > most {
-        return Err(ServiceError::TooManyInputs { inputs, most }.into());
-    }
-    Ok(())
 }

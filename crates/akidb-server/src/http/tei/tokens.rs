@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use akidb_embedding::{EmbedOptions, Piece};
 
-use super::{not_too_many, prompt};
+use super::prompt;
 use crate::http::answer;
 use crate::http::body::Body;
 use crate::http::errors::TeiError;
@@ -90,7 +90,7 @@ pub(crate) async fn tokenize(
             format!("`inputs` has {bytes} bytes: at most {MAX_TEXT_BYTES} are tokenized at a time"),
         ));
     }
-    not_too_many(&service, texts.len())?;
+    service.check_inputs(texts.len())?;
     if texts.iter().all(String::is_empty) {
         return Err(Problem::new(Cause::Empty, "`inputs` cannot be empty"));
     }
@@ -148,7 +148,7 @@ pub(crate) async fn decode(
     if lists.iter().all(Vec::is_empty) {
         return Err(Problem::new(Cause::Empty, "`ids` cannot be empty"));
     }
-    not_too_many(&service, lists.len())?;
+    service.check_inputs(lists.len())?;
     let skip_special = request.skip_special_tokens.unwrap_or(true);
     let numbers = lists.iter().map(Vec::len).sum();
     let texts: Vec<String> = service
