@@ -15,7 +15,8 @@ mod schemas;
 mod tei;
 mod truncate;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::SystemTime;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -28,8 +29,12 @@ use crate::console;
 use crate::service::EmbeddingService;
 use problem::{Cause, Problem};
 
+/// When the server started, as far as clients are told: models have no time of their own.
+static STARTED: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
+
 /// All routes; what is wrong is a [`Problem`], without the words of its interface.
 pub(crate) fn routes(service: Arc<EmbeddingService>) -> Router {
+    LazyLock::force(&STARTED);
     let max_body_bytes = service.settings().max_body_bytes;
     let (routes, mut document) = OpenApiRouter::with_openapi(docs::Document::openapi())
         .merge(openai::routes())

@@ -2,8 +2,8 @@
 //! `GET /api/version`.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
@@ -16,6 +16,7 @@ use utoipa_axum::routes;
 
 use akidb_embedding::{EmbedOptions, Input, OnLong};
 
+use super::STARTED;
 use super::answer::{self, Origin, Seen};
 use super::ask::{Ask, known};
 use super::body::Body;
@@ -26,7 +27,6 @@ use super::schemas::Texts;
 use crate::service::{EmbedAnswer, EmbeddingService, ModelStatus};
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<EmbeddingService>> {
-    LazyLock::force(&STARTED);
     OpenApiRouter::new()
         .routes(routes!(embed))
         .routes(routes!(embeddings))
@@ -244,9 +244,10 @@ async fn embeddings(
     answer::json(response, answer::numbers(&answer)).await
 }
 
-/// When models were last changed, as far as clients are told: the server's start.
-static STARTED: LazyLock<String> =
-    LazyLock::new(|| humantime::format_rfc3339_seconds(SystemTime::now()).to_string());
+/// When models were last changed, as far as clients are told.
+fn modified_at() -> String {
+    humantime::format_rfc3339_seconds(*STARTED).to_string()
+}
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = OllamaDetails)]
@@ -315,7 +316,7 @@ async fn tags(State(service): State<Arc<EmbeddingService>>) -> Json<Tags> {
     let tag = |model: ModelStatus| Tag {
         name: model.name.clone(),
         model: model.name,
-        modified_at: STARTED.clone(),
+        modified_at: modified_at(),
         size: model.description.weights_bytes,
         digest: model.description.revision.unwrap_or_default(),
         details: Details::new("", ""),
@@ -392,7 +393,7 @@ async fn show(
         details: Details::new(&provenance.backend, &provenance.precision),
         model_info: info.map(|(name, value)| (name.to_owned(), value)).into(),
         capabilities: ["embedding"],
-        modified_at: STARTED.clone(),
+        modified_at: modified_at(),
     }))
 }
 

@@ -1,7 +1,7 @@
 //! OpenAI: `POST /v1/embeddings`, `GET /v1/models` and `GET /v1/models/{id}`.
 
-use std::sync::{Arc, LazyLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -13,6 +13,7 @@ use utoipa_axum::routes;
 
 use akidb_embedding::{EmbedOptions, Embedding, OnLong, Prompt};
 
+use super::STARTED;
 use super::answer::{self, Origin};
 use super::ask::{Ask, known};
 use super::body::Body;
@@ -23,7 +24,6 @@ use super::truncate::Truncate;
 use crate::service::EmbeddingService;
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<EmbeddingService>> {
-    LazyLock::force(&STARTED);
     OpenApiRouter::new()
         .routes(routes!(embeddings))
         .routes(routes!(models))
@@ -203,9 +203,6 @@ fn name(service: &EmbeddingService, asked: Option<&str>) -> String {
     let default = || service.model_names().next().unwrap_or_default();
     asked.unwrap_or_else(default).to_owned()
 }
-
-/// When the models came to be, as far as clients are told: the server's start.
-static STARTED: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = OpenAiModels)]
