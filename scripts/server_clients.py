@@ -3,8 +3,8 @@
     python scripts/server_clients.py target/debug/akidb-embed
 
 Their vectors must be those of `akidb-embed embed`. Needs openai, huggingface_hub with numpy, ollama
-and cohere, and schemathesis for what the OpenAPI document promises (versions: .ci/run); what isn't
-installed is skipped, with a line that says so.
+and cohere (versions: .ci/run); with `--schemathesis` as a second argument, schemathesis checks what the
+OpenAPI document promises. What isn't installed is skipped, with a line that says so.
 """
 
 import contextlib
