@@ -8,6 +8,7 @@
 
 mod compare;
 mod golden;
+#[cfg(feature = "hub")]
 mod hub;
 mod path;
 mod skip;
@@ -17,6 +18,7 @@ pub use golden::{
     Golden, HiddenGolden, Pair, TokenGolden, akidb_mini_goldens, hidden_goldens, minilm_goldens,
     pairs, tiny_text_goldens, token_goldens,
 };
+#[cfg(feature = "hub")]
 pub use hub::{Faults, HubFile, Logged, TestHub, TestProxy};
 pub use path::{
     builtin_model_dir, fixture, mini_variants, minilm, onnxruntime_library, qwen3_tokenizer,
