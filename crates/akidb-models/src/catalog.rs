@@ -11,8 +11,9 @@ use crate::goldens::Goldens;
 use crate::hex::Commit;
 use crate::name::RepoPath;
 
-/// The catalog of this program. Its commits, sizes and names of files were looked up in several
-/// public programs that pin the same ones; a size that was not to be found in this way is left out.
+/// The catalog of this program. Its commits and names of files were looked up in several public
+/// programs that pin the same ones, its sizes in one or more; a size that was not to be found in this
+/// way is left out.
 /// What is fetched is compared with the hub's own listing of the commit, whatever stands here.
 const COMPILED_IN: &str = include_str!("catalog.json");
 
@@ -70,7 +71,7 @@ pub struct CatalogEntry {
 pub struct CatalogVariant {
     /// `f32`, `fp16`, `int8` …, or `safetensors`.
     pub name: String,
-    /// Bytes of its own files at the entry's revision, where that is certain.
+    /// Bytes of its own files at the revision of the entry, where they are known.
     pub size: Option<u64>,
     /// Its own files.
     #[serde(default)]
