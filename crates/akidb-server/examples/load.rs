@@ -36,13 +36,13 @@ struct Args {
     /// Connections, each with one request at a time
     #[arg(long, default_value_t = 1)]
     clients: u32,
-    /// How long requests are begun
+    /// How long requests are sent; answers that come later don't count
     #[arg(long, default_value_t = 10.0)]
     seconds: f64,
     /// Requests in all, however long that takes
     #[arg(long)]
     requests: Option<u64>,
-    /// Seconds at the start that don't count
+    /// Answers that come in so many seconds at the start don't count
     #[arg(long, default_value_t = 1.0)]
     warm_up: f64,
     /// Requests a second of all clients; without it, each sends as soon as it has its answer
@@ -101,9 +101,14 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         samples.extend(client.await??);
     }
     let from = start + Duration::from_secs_f64(args.warm_up);
-    let samples: Vec<Sample> = samples.into_iter().filter(|s| s.at >= from).collect();
-    let end = samples.iter().map(|s| s.at + s.took).max().unwrap_or(from);
-    let seconds = (end - from).as_secs_f64();
+    let last = samples.iter().map(|s| s.at + s.took).max().unwrap_or(from);
+    let end = match args.requests {
+        Some(_) => last,
+        None => start + Duration::from_secs_f64(args.seconds),
+    };
+    // Those that end while all clients are at work.
+    samples.retain(|s| (from..=end).contains(&(s.at + s.took)));
+    let seconds = end.saturating_duration_since(from).as_secs_f64();
     let mut out = report(&samples, seconds, &args);
     if let Some(watch) = watch {
         watch.abort();
