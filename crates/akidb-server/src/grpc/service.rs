@@ -16,6 +16,7 @@ use super::proto::{
 use super::request::{check_pooling, inputs, number, options, provenance, response};
 use super::status::status;
 use crate::caller::Caller;
+use crate::http::ask::class;
 use crate::http::problem::Problem;
 use crate::lifecycle::Lifecycle;
 use crate::service::{self, Class, EmbeddingService, ServiceError};
@@ -139,8 +140,9 @@ impl Calls for Grpc {
     ) -> Result<Response<EmbedResponse>, Status> {
         let start = Instant::now();
         let caller = caller(&request);
+        let class = class(request.metadata().as_ref()).map_err(|problem| status(&problem))?;
         let request = request.into_inner();
-        let class = self.service.class_of(request.texts.len());
+        let class = class.unwrap_or_else(|| self.service.class_of(request.texts.len()));
         let request = self.prepare(request, caller, class).await;
         let request = request.map_err(|problem| status(&problem))?;
         let answer = self.service.embed(request).await;

@@ -31,7 +31,8 @@ impl<S: Sync> FromRequestParts<S> for Ask {
     }
 }
 
-fn class(headers: &HeaderMap) -> Result<Option<Class>, Problem> {
+/// What the headers of a request, HTTP's or gRPC's, say of its class.
+pub(crate) fn class(headers: &HeaderMap) -> Result<Option<Class>, Problem> {
     let Some(value) = headers.get(CLASS) else {
         return Ok(None);
     };

@@ -1,7 +1,7 @@
 //! HTTP: one file an interface.
 
 mod answer;
-mod ask;
+pub(crate) mod ask;
 mod body;
 mod cohere;
 mod docs;

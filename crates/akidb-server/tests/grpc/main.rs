@@ -212,26 +212,69 @@ async fn the_field_at_fault_is_named() {
     assert_eq!(details.field_violations[0].field, "dimensions");
 }
 
-/// The client of tonic keeps its time itself: this one doesn't.
-#[tokio::test]
-async fn a_client_waits_no_longer_than_it_says() {
+/// The status of a call that is sent byte by byte, not by tonic's client.
+async fn call(message: &[u8], header: (&str, &str)) -> tonic::Status {
     let service = Arc::new(EmbeddingService::new(settings()).unwrap());
-    let many: Vec<String> = (0..1_000).map(|i| format!("a text, number {i}")).collect();
-    let message = prost::Message::encode_to_vec(&EmbedRequest {
-        texts: many,
-        ..EmbedRequest::default()
-    });
     let mut body = vec![0];
     body.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
     body.extend(message);
     let request = axum::http::Request::post(format!("/{SERVICE}/Embed"))
         .header("content-type", "application/grpc")
-        .header("grpc-timeout", "1m")
+        .header(header.0, header.1)
         .body(axum::body::Body::from(body))
         .unwrap();
     let answer = router(service).oneshot(request).await.unwrap();
-    let status = tonic::Status::from_header_map(answer.headers()).unwrap();
+    tonic::Status::from_header_map(answer.headers()).unwrap()
+}
+
+/// The client of tonic keeps its time itself: this one doesn't.
+#[tokio::test]
+async fn a_client_waits_no_longer_than_it_says() {
+    let many: Vec<String> = (0..1_000).map(|i| format!("a text, number {i}")).collect();
+    let message = prost::Message::encode_to_vec(&EmbedRequest {
+        texts: many,
+        ..EmbedRequest::default()
+    });
+    let status = call(&message, ("grpc-timeout", "1m")).await;
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_refused() {
+    for bytes in [
+        &b"\xff\xff\xff"[..],            // a field without a value
+        b"\x0a\x7fa",                    // a text longer than the message
+        b"\x0a\x02\xff\xfe",             // a text that isn't UTF-8
+        b"\x0a\xff\xff\xff\xff\x0f\x61", // a length of 4 GiB
+    ] {
+        let status = call(bytes, ("te", "trailers")).await;
+        let code = status.code();
+        assert!(
+            matches!(code, Code::Internal | Code::InvalidArgument),
+            "{bytes:?}: {status}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn metadata_says_how_urgent_a_request_is() {
+    let server = Running::start(settings());
+    let mut client = client(&server).await;
+    for (class, code) in [
+        ("bulk", Code::Ok),
+        ("interactive", Code::Ok),
+        ("soon", Code::InvalidArgument),
+    ] {
+        let mut request = Request::new(texts(&["a"]));
+        let metadata = request.metadata_mut();
+        metadata.insert("x-akidb-class", class.parse().unwrap());
+        let answer = client.embed(request).await;
+        assert_eq!(
+            answer.map_or_else(|status| status.code(), |_| Code::Ok),
+            code,
+            "{class}"
+        );
+    }
 }
 
 #[tokio::test]

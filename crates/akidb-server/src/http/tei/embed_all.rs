@@ -19,7 +19,7 @@ use crate::http::body::Body;
 use crate::http::errors::TeiError;
 use crate::http::inputs::Inputs;
 use crate::http::problem::{Cause, Problem};
-use crate::service::{EmbedAnswer, EmbeddingService, Timing};
+use crate::service::{EmbedAnswer, EmbeddingService, ServiceError, Timing};
 
 /// A request's texts have no more tokens: each has a vector in the answer, of 11 KB of JSON where
 /// it is 1024 wide.
@@ -76,6 +76,7 @@ impl Serialize for States {
         (status = 422, description = "A field has another type, or the tokenizer fails", body = TeiError),
         (status = 424, description = "The model fails, or its backend gives only one state a text", body = TeiError),
         (status = 503, description = "The server is stopping", body = TeiError),
+        (status = 504, description = "Others that ask for this took all of the request's time", body = TeiError),
     )
 )]
 pub(crate) async fn embed_all(
@@ -93,7 +94,9 @@ pub(crate) async fn embed_all(
         ..EmbedOptions::default()
     };
     let stopped = |_| Problem::new(Cause::Stopping, "the server is stopping");
-    let _turn = ONE.acquire().await.map_err(stopped)?;
+    let turn = tokio::time::timeout(service.settings().request_timeout, ONE.acquire());
+    let turn = turn.await.map_err(|_| ServiceError::DeadlineExceeded)?;
+    let _turn = turn.map_err(stopped)?;
     let (states, answer) = service
         .with_embedder(request.model.as_deref(), move |embedder| {
             run(embedder, &inputs, &options, start)
