@@ -1,8 +1,11 @@
 //! Arguments that several commands share.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, ValueEnum};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use akidb_embedding::files::{ModelFiles, Weights};
 use akidb_embedding::onnxruntime::OnnxRuntimeError;
@@ -46,31 +49,54 @@ pub(crate) struct ModelArgs {
 }
 
 /// How a model is run.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct RunArgs {
-    /// Which of the model's weight files: f32, fp16, int8, q4 …, safetensors [default: the most
-    /// exact one]
-    #[arg(long, value_name = "NAME")]
-    variant: Option<String>,
-
-    /// What runs the model
-    #[arg(long, value_enum, default_value_t = Backend::Auto)]
-    backend: Backend,
-
-    /// Arithmetic of the linear layers on the native engine
-    #[arg(long, value_enum, default_value_t = Arithmetic::Auto)]
-    precision: Arithmetic,
-
-    /// Number of threads [default: one per core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: Option<u16>,
+    #[command(flatten)]
+    pub(crate) run: Run,
 
     #[command(flatten)]
     onnxruntime: OnnxRuntimeArgs,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+/// How a model is run, as flags and in the server's settings file.
+#[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Run {
+    /// Which of the model's weight files: f32, fp16, int8, q4 …, safetensors [default: the most
+    /// exact one]
+    #[arg(long, value_name = "NAME")]
+    variant: Option<String>,
+
+    /// What runs the model [default: auto]
+    #[arg(long, value_enum)]
+    backend: Option<Backend>,
+
+    /// Arithmetic of the linear layers on the native engine [default: auto]
+    #[arg(long, value_enum)]
+    precision: Option<Arithmetic>,
+
+    /// Number of threads [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(THREADS))]
+    #[serde(default, deserialize_with = "threads")]
+    threads: Option<u16>,
+}
+
+/// How many threads a model may run on.
+const THREADS: RangeInclusive<i64> = 1..=1024;
+
+fn threads<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u16>, D::Error> {
+    let threads = u16::deserialize(value)?;
+    if !THREADS.contains(&threads.into()) {
+        let (least, most) = THREADS.into_inner();
+        let message = format!("threads: {threads} is not between {least} and {most}");
+        return Err(D::Error::custom(message));
+    }
+    Ok(Some(threads))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 enum Backend {
     /// The native engine where it knows the model, else ONNX Runtime where its library is found, else
     /// RTen
@@ -83,7 +109,8 @@ enum Backend {
     Onnxruntime,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 enum Arithmetic {
     /// What the file holds: int8, int4, bf16 where the CPU has it, or f32
     Auto,
@@ -97,27 +124,43 @@ enum Arithmetic {
     Int4,
 }
 
+impl Run {
+    /// What this leaves open is as `other` says.
+    pub(crate) fn or(&self, other: &Self) -> Self {
+        Self {
+            variant: self.variant.clone().or_else(|| other.variant.clone()),
+            backend: self.backend.or(other.backend),
+            precision: self.precision.or(other.precision),
+            threads: self.threads.or(other.threads),
+        }
+    }
+}
+
 impl RunArgs {
-    /// A builder that runs the model so.
-    pub(crate) fn builder(&self) -> Result<EmbedderBuilder, CliError> {
-        let mut builder = Embedder::builder().backend(match self.backend {
-            Backend::Auto => BackendChoice::Auto,
-            Backend::Native => BackendChoice::Native,
-            Backend::Rten => BackendChoice::Rten,
-            Backend::Onnxruntime => BackendChoice::OnnxRuntime,
-        });
-        builder = builder.onnxruntime(self.onnxruntime.config()?);
-        builder = builder.precision(match self.precision {
-            Arithmetic::Auto => Precision::Auto,
-            Arithmetic::F32 => Precision::F32,
-            Arithmetic::Bf16 => Precision::Bf16,
-            Arithmetic::Int8 => Precision::Int8,
-            Arithmetic::Int4 => Precision::Int4,
-        });
-        if let Some(variant) = &self.variant {
+    /// A builder that runs a model as `run` says.
+    pub(crate) fn builder(&self, run: &Run) -> Result<EmbedderBuilder, CliError> {
+        let mut builder = Embedder::builder().onnxruntime(self.onnxruntime.config()?);
+        if let Some(backend) = run.backend {
+            builder = builder.backend(match backend {
+                Backend::Auto => BackendChoice::Auto,
+                Backend::Native => BackendChoice::Native,
+                Backend::Rten => BackendChoice::Rten,
+                Backend::Onnxruntime => BackendChoice::OnnxRuntime,
+            });
+        }
+        if let Some(precision) = run.precision {
+            builder = builder.precision(match precision {
+                Arithmetic::Auto => Precision::Auto,
+                Arithmetic::F32 => Precision::F32,
+                Arithmetic::Bf16 => Precision::Bf16,
+                Arithmetic::Int8 => Precision::Int8,
+                Arithmetic::Int4 => Precision::Int4,
+            });
+        }
+        if let Some(variant) = &run.variant {
             builder = builder.variant(variant);
         }
-        if let Some(threads) = self.threads {
+        if let Some(threads) = run.threads {
             builder = builder.threads(usize::from(threads));
         }
         Ok(builder)
@@ -130,18 +173,18 @@ impl ModelArgs {
         Self {
             model: Some(model.to_owned()),
             run: RunArgs {
-                variant: Some(variant.to_owned()),
-                backend: Backend::Auto,
-                precision: Arithmetic::Auto,
-                threads: None,
-                onnxruntime: OnnxRuntimeArgs::default(),
+                run: Run {
+                    variant: Some(variant.to_owned()),
+                    ..Run::default()
+                },
+                ..RunArgs::default()
             },
         }
     }
 
     /// Number of threads that a model runs on.
     pub(crate) fn threads(&self) -> usize {
-        self.run.threads.map_or_else(
+        self.run.run.threads.map_or_else(
             || std::thread::available_parallelism().map_or(1, usize::from),
             usize::from,
         )
@@ -155,13 +198,22 @@ impl ModelArgs {
     /// The model's files and the weights that it is loaded from.
     pub(crate) fn files(&self) -> Result<(ModelFiles, Weights), CliError> {
         let files = ModelFiles::find(self.model.as_deref())?;
-        let weights = files.weights(self.run.variant.as_deref())?;
+        let weights = files.weights(self.run.run.variant.as_deref())?;
         Ok((files, weights))
     }
 
     /// ONNX Runtime's library, where the user named it.
     pub(crate) fn onnxruntime_library(&self) -> Result<Option<PathBuf>, CliError> {
         Ok(self.run.onnxruntime.config()?.library)
+    }
+
+    /// A builder of the model.
+    pub(crate) fn builder(&self) -> Result<EmbedderBuilder, CliError> {
+        let builder = self.run.builder(&self.run.run)?;
+        Ok(match &self.model {
+            Some(model) => builder.model(model),
+            None => builder,
+        })
     }
 
     /// Loads the model, and says which one it is where the user didn't.
@@ -174,11 +226,7 @@ impl ModelArgs {
         &self,
         more: impl FnOnce(EmbedderBuilder) -> EmbedderBuilder,
     ) -> Result<Embedder, CliError> {
-        let mut builder = self.run.builder()?;
-        if let Some(model) = &self.model {
-            builder = builder.model(model);
-        }
-        let embedder = more(builder).build()?;
+        let embedder = more(self.builder()?).build()?;
         if self.model.is_none() {
             message(format_args!(
                 "model: {} (no --model given; vectors of different models must not be mixed)",

@@ -234,6 +234,50 @@ fn settings_come_from_the_file_the_environment_and_flags() {
 }
 
 #[test]
+fn how_a_model_is_run_comes_from_its_table_the_environment_and_flags() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let text =
+        "[[model]]\nname = \"a\"\nmodel = \"akidb-mini\"\nprecision = \"int8\"\nthreads = 1\n";
+    std::fs::write(file.path(), text).unwrap();
+    let path = file.path().to_str().unwrap();
+    let args = ["serve", "--print-config", "--config", path];
+    let model = |args: &[&str], variables: &[(&str, &str)]| {
+        let out = run_with(args, b"", variables);
+        let config: toml::Table = out.stdout.parse().unwrap();
+        config["model"][0].clone()
+    };
+    let shown = model(&args, &[("AKIDB_SERVE_THREADS", "2")]);
+    assert_eq!(shown["name"].as_str(), Some("a"));
+    assert_eq!(shown["precision"].as_str(), Some("int8"));
+    assert_eq!(shown["threads"].as_integer(), Some(2));
+    let flags = [&args[..], &["--precision", "bf16", "--threads", "3"]].concat();
+    let shown = model(&flags, &[("AKIDB_SERVE_THREADS", "2")]);
+    assert_eq!(shown["precision"].as_str(), Some("bf16"));
+    assert_eq!(shown["threads"].as_integer(), Some(3));
+
+    std::fs::write(file.path(), text.replace("int8", "int9")).unwrap();
+    failed(&akidb(&args), 2, &[path, "model", "int9"]);
+    let variable = run_with(&["serve"], b"", &[("AKIDB_SERVE_BACKEND", "gpu")]);
+    failed(&variable, 2, &["environment", "gpu", "native"]);
+}
+
+#[test]
+fn a_model_is_looked_at_before_it_is_served() {
+    let mut server = Serving::start(&["--verify"]).ready();
+    server.process.kill().unwrap();
+    server.process.wait().unwrap();
+    let noise = akidb_testing::fixture("tiny").display().to_string();
+    let wrong = akidb(&["serve", "--verify", "--model", &noise, "--port", "0"]);
+    assert_eq!(wrong.code, 1, "{}", wrong.stderr);
+    assert!(
+        wrong.stderr.contains("the vectors of tiny"),
+        "{}",
+        wrong.stderr
+    );
+    assert!(!wrong.stderr.contains("listening"), "{}", wrong.stderr);
+}
+
+#[test]
 fn wrong_settings_are_wrong_usage() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "max_conections = 1\n").unwrap();

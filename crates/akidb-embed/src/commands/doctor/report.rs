@@ -18,7 +18,8 @@ use crate::message::message;
 pub(super) fn write(model: &ModelArgs, doctor: &Report, path: &Path) -> Result<(), CliError> {
     let told = |what: &str| message(format_args!("{what} …"));
     told("looking at vectors");
-    let verify = section(verify::prove(model, Comparisons::All));
+    let proof = |model| verify::prove(&model, Comparisons::All);
+    let verify = section(model.builder().and_then(proof));
     told("measuring speed");
     let bench = section(bench::measure(model));
     let mut report = json!({ "doctor": section(Ok(doctor)), "verify": verify, "bench": bench });

@@ -10,7 +10,8 @@ use crate::message::message;
 /// Looks at the vectors of a variant, says what was found and notes it in the store. Weights that no
 /// backend can run here are told, and not called wrong.
 pub(super) fn look_at(store: &Store, model: &str, variant: &str) -> Result<bool, CliError> {
-    let report = match prove(&ModelArgs::of(model, variant), Comparisons::Enough) {
+    let builder = ModelArgs::of(model, variant).builder()?;
+    let report = match prove(&builder, Comparisons::Enough) {
         Ok(report) => report,
         Err(error) => {
             let why = chain(&error);

@@ -12,20 +12,24 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tracing_subscriber::filter::LevelFilter;
 
-use akidb_server::{EmbeddingService, Layers, LogFormat, Server, Telemetry};
+use akidb_server::{EmbeddingService, Layers, LogFormat, ModelSettings, Server, Telemetry};
 
 use crate::args::RunArgs;
+use crate::commands::verify::{Comparisons, prove};
 use crate::error::CliError;
 use crate::message::message;
 use crate::output::print;
 use flags::SettingFlags;
+use model::{RUN_VARIABLES, Served};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Every setting can stand in three places: in the file that --config names, by its name with \
 underscores (max_connections = 100); in the environment, in capitals after AKIDB_SERVE_ \
 (AKIDB_SERVE_MAX_CONNECTIONS=100); as a flag. Flags go over the environment, and that over the file. \
-Lengths of time are such as 30s, 500ms or 2m, bytes such as 512KiB or 32MiB.
+Lengths of time are such as 30s, 500ms or 2m, bytes such as 512KiB or 32MiB. How models are run \
+(--variant, --backend, --precision, --threads) stands in the file in each model's own table \
+([[model]], with model = \"ID\").
 
 SIGTERM and SIGINT stop the server after it has finished what it accepted, a second one at once. \
 SIGHUP reads API keys and certificate anew.")]
@@ -38,6 +42,10 @@ pub(crate) struct ServeArgs {
 
     #[command(flatten)]
     run: RunArgs,
+
+    /// Look at each model's vectors first, as `verify` does, and don't serve wrong ones
+    #[arg(long, help_heading = "Model")]
+    verify: bool,
 
     /// Settings file, in TOML [env: AKIDB_SERVE_CONFIG]
     #[arg(long, value_name = "FILE", help_heading = "Settings")]
@@ -55,7 +63,7 @@ const CONFIG: &str = "AKIDB_SERVE_CONFIG";
 const MODEL: &str = "AKIDB_SERVE_MODEL";
 
 pub(crate) fn run(args: &ServeArgs, level: Option<LevelFilter>) -> Result<(), CliError> {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let mut layers = Layers::default();
     let mut models = Vec::new();
     let config = args
@@ -64,38 +72,50 @@ pub(crate) fn run(args: &ServeArgs, level: Option<LevelFilter>) -> Result<(), Cl
         .or_else(|| variable(CONFIG).map(PathBuf::from));
     if let Some(path) = &config {
         let others = layers.file(path, &["model"])?;
-        models = model::from_file(others.get("model"), path)?;
+        if let Some(value) = others.get("model") {
+            models = model::from_file(value, path)?;
+        }
     }
     // Names and values that aren't Unicode are nobody's settings.
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    layers.environment(variables, &[CONFIG, MODEL])?;
+    let others = [&[CONFIG, MODEL], &RUN_VARIABLES[..]].concat();
+    layers.environment(variables, &others)?;
+    let parse = |model: &str| Served::parse(model.trim()).map_err(CliError::Usage);
     if let Some(value) = variable(MODEL) {
-        models = value
-            .split(',')
-            .map(|model| model.trim().to_owned())
-            .collect();
+        models = value.split(',').map(parse).collect::<Result<_, _>>()?;
     }
     for (setting, value) in &args.settings.0 {
         layers.flag(setting, value)?;
     }
     if !args.models.is_empty() {
-        models.clone_from(&args.models);
+        let given = args.models.iter().map(|model| parse(model));
+        models = given.collect::<Result<_, _>>()?;
     }
     if models.is_empty() {
-        models.push(model::default()?);
+        models.push(parse(&model::default()?)?);
+    }
+    let run = args.run.run.or(&model::run_from_environment(variable)?);
+    for model in &mut models {
+        model.run = run.or(&model.run);
     }
     if args.print_config {
-        let models = toml::Value::from(models);
+        let models: toml::Value = models
+            .iter()
+            .map(Served::to_toml)
+            .collect::<Vec<_>>()
+            .into();
         return print(&format!("model = {models}\n\n{}", layers.to_toml()));
     }
 
-    let builder = args.run.builder()?;
     let mut settings = layers.settings;
     settings.models = models
         .iter()
-        .map(|model| model::settings(model, &builder))
+        .map(|model| model.settings(&args.run))
         .collect::<Result<_, _>>()?;
+    if args.verify {
+        verify(&settings.models)?;
+    }
     let runtime = tokio::runtime::Runtime::new().map_err(CliError::Runtime)?;
     let telemetry = {
         let _context = runtime.enter();
@@ -115,6 +135,17 @@ pub(crate) fn run(args: &ServeArgs, level: Option<LevelFilter>) -> Result<(), Cl
     runtime.shutdown_timeout(Duration::from_millis(100));
     drop(telemetry);
     Ok(result?)
+}
+
+/// Looks at the vectors of each model.
+fn verify(models: &[ModelSettings]) -> Result<(), CliError> {
+    for model in models {
+        message(format_args!("looking at the vectors of {} …", model.name));
+        if !prove(&model.builder, Comparisons::Enough)?.right {
+            return Err(CliError::WrongVectors(model.name.clone()));
+        }
+    }
+    Ok(())
 }
 
 /// Says where the server is and how to try it; shows on a terminal that the model is being loaded.

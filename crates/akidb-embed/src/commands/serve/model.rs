@@ -2,10 +2,19 @@
 
 use std::path::Path;
 
-use akidb_embedding::{BUILTIN_MODEL, EmbedError, EmbedderBuilder, model_store};
-use akidb_server::ModelSettings;
+use akidb_embedding::{BUILTIN_MODEL, EmbedError, model_store};
+use akidb_server::{ModelSettings, VARIABLES};
 
+use crate::args::{Run, RunArgs};
 use crate::error::CliError;
+
+/// Environment variables that say how models are run.
+pub(crate) const RUN_VARIABLES: [&str; 4] = [
+    "AKIDB_SERVE_VARIANT",
+    "AKIDB_SERVE_BACKEND",
+    "AKIDB_SERVE_PRECISION",
+    "AKIDB_SERVE_THREADS",
+];
 
 /// The model where none is named: the installed one, else the built-in one.
 pub(crate) fn default() -> Result<String, CliError> {
@@ -20,38 +29,110 @@ pub(crate) fn default() -> Result<String, CliError> {
     }
 }
 
+/// A model to be served.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Served {
+    /// By which requests call it.
+    name: String,
+    /// Id, directory or file.
+    model: String,
+    /// How it is run.
+    pub(crate) run: Run,
+}
+
 /// The models of a settings file: one, or an array of several.
-pub(crate) fn from_file(value: Option<&toml::Value>, path: &Path) -> Result<Vec<String>, CliError> {
-    let wrong = || {
-        let path = path.display();
-        CliError::Usage(format!(
-            "{path}: model: is neither a text nor an array of texts"
-        ))
+pub(crate) fn from_file(value: &toml::Value, path: &Path) -> Result<Vec<Served>, CliError> {
+    let read = |value: &toml::Value| match value {
+        toml::Value::String(text) => Served::parse(text),
+        toml::Value::Table(table) => Served::from_table(table),
+        _ => Err("is neither a text nor a table, nor an array of these".to_owned()),
     };
-    let text = |value: &toml::Value| value.as_str().map(str::to_owned).ok_or_else(wrong);
-    match value {
-        None => Ok(Vec::new()),
-        Some(toml::Value::Array(values)) => values.iter().map(text).collect(),
-        Some(value) => Ok(vec![text(value)?]),
+    let models = match value {
+        toml::Value::Array(values) => values.iter().map(read).collect(),
+        value => read(value).map(|model| vec![model]),
+    };
+    models.map_err(|why| CliError::Usage(format!("{}: model: {why}", path.display())))
+}
+
+impl Served {
+    /// A model that was given as `[NAME=]MODEL`. Without a name, a path is called by its last part,
+    /// and a model of the store by its id.
+    pub(crate) fn parse(given: &str) -> Result<Self, String> {
+        let named = given
+            .split_once('=')
+            .filter(|(name, _)| !name.contains(['/', '\\']));
+        let (name, model) = match named {
+            Some((name, model)) => (name.to_owned(), model),
+            None => (name_of(given), given),
+        };
+        if name.is_empty() || model.is_empty() {
+            return Err(format!("{given:?} is not [NAME=]MODEL"));
+        }
+        Ok(Self {
+            name,
+            model: model.to_owned(),
+            run: Run::default(),
+        })
+    }
+
+    fn from_table(table: &toml::Table) -> Result<Self, String> {
+        let mut table = table.clone();
+        let mut text = |key| match table.remove(key) {
+            None => Ok(None),
+            Some(toml::Value::String(text)) if !text.is_empty() => Ok(Some(text)),
+            Some(_) => Err(format!("its {key} is no text")),
+        };
+        let model = text("model")?.ok_or("a table of it has no model")?;
+        let name = text("name")?.unwrap_or_else(|| name_of(&model));
+        let run = table.try_into();
+        Ok(Self {
+            run: run.map_err(|error: toml::de::Error| format!("{name}: {}", error.message()))?,
+            name,
+            model,
+        })
+    }
+
+    /// As it stands in a settings file.
+    pub(crate) fn to_toml(&self) -> toml::Value {
+        for text in [self.model.clone(), format!("{}={}", self.name, self.model)] {
+            if Self::parse(&text).as_ref() == Ok(self) {
+                return text.into();
+            }
+        }
+        // Nothing in it can fail to be written.
+        let mut table = toml::Table::try_from(&self.run).unwrap_or_default();
+        table.insert("name".to_owned(), self.name.clone().into());
+        table.insert("model".to_owned(), self.model.clone().into());
+        table.into()
+    }
+
+    pub(crate) fn settings(&self, args: &RunArgs) -> Result<ModelSettings, CliError> {
+        Ok(ModelSettings {
+            name: self.name.clone(),
+            builder: args.builder(&self.run)?.model(&self.model),
+        })
     }
 }
 
-/// A model that was given as `[NAME=]MODEL`. Without a name, a path is called by its last part, and
-/// a model of the store by its id.
-pub(crate) fn settings(given: &str, builder: &EmbedderBuilder) -> Result<ModelSettings, CliError> {
-    let named = given
-        .split_once('=')
-        .filter(|(name, _)| !name.contains(['/', '\\']));
-    let (name, model) = match named {
-        Some((name, model)) => (name.to_owned(), model),
-        None => (name_of(given), given),
-    };
-    if name.is_empty() || model.is_empty() {
-        return Err(CliError::Usage(format!("{given:?} is not [NAME=]MODEL")));
+/// How models are run, as far as the environment says.
+pub(crate) fn run_from_environment(
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Run, CliError> {
+    let mut table = toml::Table::new();
+    for name in RUN_VARIABLES {
+        let key = name.strip_prefix(VARIABLES).unwrap_or(name);
+        if let Some(value) = variable(name) {
+            let number = value.parse().map(toml::Value::Integer);
+            let value =
+                if key == "THREADS" { number.ok() } else { None }.unwrap_or_else(|| value.into());
+            table.insert(key.to_ascii_lowercase(), value);
+        }
     }
-    Ok(ModelSettings {
-        name,
-        builder: builder.clone().model(model),
+    table.try_into().map_err(|error: toml::de::Error| {
+        CliError::Usage(format!(
+            "the environment: {VARIABLES}…: {}",
+            error.message()
+        ))
     })
 }
 
@@ -84,7 +165,6 @@ mod tests {
         std::fs::write(models.join("small.onnx"), "").unwrap();
         let (models, file) = (models.display().to_string(), models.join("small.onnx"));
         let file = file.display().to_string();
-        let builder = akidb_embedding::Embedder::builder();
         for (given, name) in [
             ("akidb-mini", "akidb-mini"),
             ("Qwen/Qwen3-Embedding-0.6B", "Qwen/Qwen3-Embedding-0.6B"),
@@ -93,10 +173,70 @@ mod tests {
             (&*file, "small"),
             (&*format!("x={models}"), "x"),
         ] {
-            assert_eq!(settings(given, &builder).unwrap().name, name, "{given}");
+            assert_eq!(Served::parse(given).unwrap().name, name, "{given}");
         }
         for wrong in ["", "=akidb-mini", "name="] {
-            assert!(settings(wrong, &builder).is_err(), "{wrong}");
+            assert!(Served::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    fn read(text: &str) -> Result<Vec<Served>, CliError> {
+        let table: toml::Table = text.parse().unwrap();
+        from_file(&table["model"], Path::new("serve.toml"))
+    }
+
+    #[test]
+    fn a_table_says_how_its_model_is_run() {
+        let text = r#"
+            [[model]]
+            name = "fast"
+            model = "qwen3-embedding-0.6b"
+            variant = "int8"
+            backend = "native"
+            threads = 2
+            [[model]]
+            model = "akidb-mini"
+        "#;
+        let models = read(text).unwrap();
+        assert_eq!(models[0].name, "fast");
+        assert_ne!(models[0].run, Run::default());
+        assert_eq!(models[1], Served::parse("akidb-mini").unwrap());
+        let shown: toml::Value = models
+            .iter()
+            .map(Served::to_toml)
+            .collect::<Vec<_>>()
+            .into();
+        assert_eq!(read(&format!("model = {shown}")).unwrap(), models);
+
+        for (wrong, words) in [
+            ("model = 1", "neither"),
+            ("model = [[]]", "neither"),
+            ("model = { name = 'a' }", "no model"),
+            ("model = { model = '' }", "no text"),
+            ("model = { model = 'a', variants = 'int8' }", "variants"),
+            ("model = { model = 'a', precision = 'int9' }", "int9"),
+            ("model = { model = 'a', threads = -1 }", "-1"),
+            ("model = { model = 'a', threads = 0 }", "0"),
+        ] {
+            let error = read(wrong).unwrap_err().to_string();
+            assert!(error.contains(words), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_environment_says_how_models_are_run() {
+        let run = |given: &[(&str, &str)]| {
+            let given = given.to_vec();
+            run_from_environment(|name| {
+                let found = given.iter().find(|(key, _)| *key == name)?;
+                Some(found.1.to_owned())
+            })
+        };
+        assert_eq!(run(&[]).unwrap(), Run::default());
+        let given = [("AKIDB_SERVE_VARIANT", "4"), ("AKIDB_SERVE_THREADS", "4")];
+        let model = read("model = { model = 'akidb-mini', variant = '4', threads = 4 }");
+        assert_eq!(run(&given).unwrap(), model.unwrap()[0].run);
+        let wrong = run(&[("AKIDB_SERVE_THREADS", "many")]).unwrap_err();
+        assert!(wrong.to_string().contains("many"), "{wrong}");
     }
 }

@@ -4,7 +4,9 @@ mod check;
 mod render;
 mod texts;
 
-use akidb_embedding::{BackendChoice, EmbedOptions, Embedder, Precision, Provenance, model_store};
+use akidb_embedding::{
+    BackendChoice, EmbedOptions, EmbedderBuilder, Precision, Provenance, model_store,
+};
 use clap::Args;
 use serde::Serialize;
 
@@ -48,7 +50,7 @@ pub(crate) enum Comparisons {
 }
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<(), CliError> {
-    let report = prove(&args.model, Comparisons::All)?;
+    let report = prove(&args.model.builder()?, Comparisons::All)?;
     match args.json {
         true => print_json(&report)?,
         false => print(&render::text(&report))?,
@@ -60,9 +62,9 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<(), CliError> {
 }
 
 /// Looks at a model's vectors. One backend at a time holds the model.
-pub(crate) fn prove(model: &ModelArgs, comparisons: Comparisons) -> Result<Report, CliError> {
+pub(crate) fn prove(model: &EmbedderBuilder, comparisons: Comparisons) -> Result<Report, CliError> {
     let options = EmbedOptions::default();
-    let embedder = model.load()?;
+    let embedder = model.clone().build()?;
     let provenance = embedder.provenance(&options)?;
     let mut checks = Vec::new();
     let goldens = model_store()?.catalog().goldens(&provenance.model)?;
@@ -94,7 +96,8 @@ pub(crate) fn prove(model: &ModelArgs, comparisons: Comparisons) -> Result<Repor
         if provenance.backend == name && same_precision {
             continue;
         }
-        match another(model, choice, precision) {
+        let other = model.clone().backend(choice).precision(precision);
+        match other.build() {
             Ok(other) => {
                 let Provenance {
                     backend, precision, ..
@@ -117,13 +120,4 @@ pub(crate) fn prove(model: &ModelArgs, comparisons: Comparisons) -> Result<Repor
         checks,
         skipped,
     })
-}
-
-/// The same model and weights on another backend.
-fn another(
-    model: &ModelArgs,
-    choice: BackendChoice,
-    precision: Precision,
-) -> Result<Embedder, CliError> {
-    model.load_with(|builder| builder.backend(choice).precision(precision))
 }
