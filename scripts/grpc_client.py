@@ -43,18 +43,22 @@ class Service:
         )
 
 
-def main():
-    channel = grpc.insecure_channel(
-        sys.argv[1], options=[("grpc.max_receive_message_length", -1)]
-    )
+def vectors(address, texts):
+    with grpc.insecure_channel(address) as channel:
+        service = Service(channel)
+        answer = service.Embed(service.message("EmbedRequest", texts=texts))
+    return [list(embedding.values) for embedding in answer.embeddings]
+
+
+def check(address):
+    channel = grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", -1)])
     health = health_pb2_grpc.HealthStub(channel)
     status = health.Check(health_pb2.HealthCheckRequest(service=NAME)).status
     assert status == health_pb2.HealthCheckResponse.SERVING, status
 
     service = Service(channel)
     info = service.GetModelInfo(service.message("GetModelInfoRequest"))
-    print(f"{info.model}: {info.dimension} values, at most {info.max_tokens} tokens")
-
+    assert info.dimension > 0 and info.max_tokens > 0
     texts = ["continue an interrupted transfer", "bake a chocolate cake"]
     answer = service.Embed(service.message("EmbedRequest", texts=texts))
     assert [len(e.values) for e in answer.embeddings] == [info.dimension] * 2
@@ -90,8 +94,8 @@ def main():
     answers = list(service.EmbedStream(requests))
     assert [answer.id for answer in answers] == list(range(50))
     assert [answer.id for answer in answers if answer.HasField("error")] == [5]
-    print("all calls answered as they should be")
 
 
 if __name__ == "__main__":
-    main()
+    check(sys.argv[1])
+    print("all calls answered as they should be")

@@ -2,9 +2,9 @@
 
     python scripts/server_clients.py target/debug/akidb-embed
 
-Their vectors must be those of `akidb-embed embed`. Needs openai, huggingface_hub with numpy, ollama
-and cohere (versions: .ci/run); with `--schemathesis` as a second argument, schemathesis checks what the
-OpenAPI document promises. What isn't installed is skipped, with a line that says so.
+Their vectors must be those of `akidb-embed embed`. Needs openai, huggingface_hub with numpy, ollama,
+cohere, grpcio with grpcio-reflection and grpcio-health-checking, and schemathesis, which checks what the
+OpenAPI document promises (versions: .ci/run). What isn't installed is skipped, with a line that says so.
 """
 
 import contextlib
@@ -192,6 +192,14 @@ def with_cohere(url, expected):
     raises(cohere.errors.BadRequestError, lambda: embed(texts=[LONG], truncate="NONE"))
 
 
+def with_grpc(url, expected):
+    import grpc_client
+
+    address = url.removeprefix("http://")
+    grpc_client.check(address)
+    same(grpc_client.vectors(address, TEXTS), expected["document"], "gRPC")
+
+
 def schemathesis(url):
     program = Path(sys.executable).with_name("schemathesis")
     if not program.exists():
@@ -216,7 +224,7 @@ def main():
         "binary": embed(program, TEXTS, "--encoding", "binary"),
     }
     with server(program) as url:
-        for check in [with_openai, with_huggingface_hub, with_ollama, with_cohere]:
+        for check in [with_openai, with_huggingface_hub, with_ollama, with_cohere, with_grpc]:
             name = check.__name__.removeprefix("with_")
             try:
                 check(url, expected)
@@ -224,8 +232,7 @@ def main():
                 print(f"SKIPPED: the server with {name} ({error.name} is not installed)")
                 continue
             print(f"{name}: vectors and errors as they should be")
-        if "--schemathesis" in sys.argv[2:]:
-            schemathesis(url)
+        schemathesis(url)
 
 
 if __name__ == "__main__":

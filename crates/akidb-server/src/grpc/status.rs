@@ -21,6 +21,7 @@ fn code(cause: Cause) -> Code {
         Cause::Syntax
         | Cause::Type
         | Cause::Invalid
+        | Cause::Header
         | Cause::Empty
         | Cause::TooLong
         | Cause::TooManyInputs

@@ -6,7 +6,7 @@ use axum::http::request::Parts;
 
 use akidb_embedding::{EmbedOptions, Input};
 
-use super::problem::Problem;
+use super::problem::{Cause, Problem};
 use crate::caller::Caller;
 use crate::service::{Class, EmbedAnswer, EmbedRequest, EmbeddingService, ServiceError};
 
@@ -39,10 +39,10 @@ pub(crate) fn class(headers: &HeaderMap) -> Result<Option<Class>, Problem> {
     match value.as_bytes() {
         b"interactive" => Ok(Some(Class::Interactive)),
         b"bulk" => Ok(Some(Class::Bulk)),
-        _ => Err(Problem::invalid(
-            CLASS,
-            format!("the header {CLASS} is interactive or bulk"),
-        )),
+        _ => {
+            let message = format!("the header {CLASS} is interactive or bulk");
+            Err(Problem::new(Cause::Header, message).at(CLASS))
+        }
     }
 }
 

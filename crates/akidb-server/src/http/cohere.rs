@@ -54,6 +54,7 @@ struct EmbedRequest {
     /// What to do with texts that are too long. Default: END.
     truncate: Option<Truncate>,
     /// How urgent it is: 0 goes before all others. Default: by the number of texts.
+    #[schema(maximum = 999)]
     priority: Option<u32>,
 }
 
@@ -137,14 +138,17 @@ impl EmbedRequest {
         }
         let joined = |input: EmbedInput| {
             let parts: Vec<String> = input.content.into_iter().map(|part| part.text).collect();
-            parts.join("\n")
+            let empty = || Problem::new(Cause::Empty, "`content` of an input cannot be empty");
+            (!parts.is_empty())
+                .then(|| parts.join("\n"))
+                .ok_or_else(empty)
         };
         let texts = match (self.texts.take(), self.inputs.take()) {
             (Some(_), Some(_)) => {
                 return Err(Problem::invalid("inputs", "`texts` or `inputs`, not both"));
             }
             (Some(texts), None) => texts.texts("texts")?,
-            (None, Some(inputs)) => inputs.into_iter().map(joined).collect(),
+            (None, Some(inputs)) => inputs.into_iter().map(joined).collect::<Result<_, _>>()?,
             (None, None) => Vec::new(),
         };
         if texts.is_empty() {
@@ -297,14 +301,13 @@ async fn embed(
     if types.is_empty() {
         types.push(EmbeddingType::Float);
     }
-    let class = |priority| {
-        if priority == 0 {
-            Class::Interactive
-        } else {
-            Class::Bulk
-        }
+    let class = match request.priority {
+        None => None,
+        Some(0) => Some(Class::Interactive),
+        Some(1..=999) => Some(Class::Bulk),
+        Some(_) => return Err(Problem::invalid("priority", "`priority` is 0 to 999")),
     };
-    ask.class = ask.class.or(request.priority.map(class));
+    ask.class = ask.class.or(class);
     let max_tokens = match request.max_tokens {
         Some(most) => {
             let facts = service.model_facts(request.model.as_deref()).await?;

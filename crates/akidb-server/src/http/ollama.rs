@@ -23,7 +23,7 @@ use super::body::Body;
 use super::errors::OllamaError;
 use super::inputs::Inputs;
 use super::problem::Problem;
-use super::schemas::Texts;
+use super::schemas::AnyTexts;
 use crate::service::{EmbedAnswer, EmbeddingService, ModelStatus};
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<EmbeddingService>> {
@@ -56,7 +56,7 @@ struct EmbedRequest {
     #[schema(example = "akidb-mini")]
     model: String,
     #[serde(default)]
-    #[schema(value_type = Option<Texts>)]
+    #[schema(value_type = Option<AnyTexts>)]
     input: Option<Inputs>,
     /// Whether texts that are too long are cut; otherwise they are refused. Default: true.
     truncate: Option<bool>,

@@ -27,6 +27,8 @@ pub(crate) enum Cause {
     TooLong,
     /// More inputs than one request may have.
     TooManyInputs,
+    /// A header's value is not possible.
+    Header,
     /// More bytes than a body may have.
     BodyTooLarge,
     /// The body is not said to be JSON.
@@ -62,6 +64,7 @@ impl Cause {
             Self::Syntax => "syntax",
             Self::Type => "type",
             Self::Invalid => "invalid",
+            Self::Header => "header",
             Self::Empty => "empty",
             Self::TooLong => "too_long",
             Self::TooManyInputs => "too_many_inputs",
@@ -95,6 +98,7 @@ impl Cause {
             Self::Syntax
             | Self::Type
             | Self::Invalid
+            | Self::Header
             | Self::Empty
             | Self::TooLong
             | Self::TooManyInputs => StatusCode::BAD_REQUEST,

@@ -10,6 +10,10 @@ use super::inputs::Inputs;
 #[derive(Debug)]
 pub(crate) enum Texts {}
 
+/// A text, or any number of them, empty ones too.
+#[derive(Debug)]
+pub(crate) enum AnyTexts {}
+
 /// Token ids of a text, or of several.
 #[derive(Debug)]
 pub(crate) enum Ids {}
@@ -57,6 +61,20 @@ impl PartialSchema for Texts {
         OneOfBuilder::new()
             .item(text())
             .item(several(text()))
+            .description(Some("A text, or several"))
+            .into()
+    }
+}
+
+impl ToSchema for AnyTexts {}
+
+impl PartialSchema for AnyTexts {
+    fn schema() -> RefOr<Schema> {
+        let text = Object::with_type(Type::String);
+        let several = Array::new(RefOr::T(text.clone().into()));
+        OneOfBuilder::new()
+            .item(text)
+            .item(several)
             .description(Some("A text, or several"))
             .into()
     }

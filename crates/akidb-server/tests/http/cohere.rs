@@ -150,6 +150,8 @@ fn errors_are_coheres() {
             "inputs[0].content[0].type",
         ),
         (json!({"texts": ["a"], "inputs": []}), 400, "not both"),
+        (json!({"inputs": [{"content": []}]}), 400, "`content` of"),
+        (json!({"texts": ["a"], "priority": 1000}), 400, "0 to 999"),
         (
             json!({"texts": ["a"], "embedding_types": ["int4"]}),
             400,
