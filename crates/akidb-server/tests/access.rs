@@ -33,7 +33,13 @@ fn only_who_has_a_key_is_answered() {
         assert!(wrong.contains("www-authenticate: Bearer"), "{wrong}");
         assert!(wrong.contains("invalid_api_key"), "{wrong}");
     }
-    for open in ["GET /health", "GET /health/live", "GET /"] {
+    for open in [
+        "GET /health",
+        "GET /health/live",
+        "GET /",
+        "GET /docs/",
+        "GET /openapi.json",
+    ] {
         assert_eq!(status(&ask(open, "")), 200, "{open}");
     }
     for closed in [

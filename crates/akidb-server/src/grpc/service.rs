@@ -104,7 +104,7 @@ impl Grpc {
     }
 }
 
-/// The messages of a bulk call, until its client has no more or the server closes.
+/// The messages of a bulk call, until its client has no more, one is broken or the server closes.
 fn messages(
     from: Streaming<EmbedStreamRequest>,
     lifecycle: Lifecycle,
@@ -119,7 +119,12 @@ fn messages(
                 );
                 Some((Err(end), None))
             }
-            message = from.next() => Some((message?, Some((from, lifecycle)))),
+            message = from.next() => {
+                let message = message?;
+                // What comes after a broken message is none either.
+                let rest = message.is_ok().then_some((from, lifecycle));
+                Some((message, rest))
+            },
         }
     })
 }

@@ -1,10 +1,12 @@
 //! The OpenAPI document: what the routes don't say of themselves.
 
+use axum::http::Method;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Components, Content, OpenApi as Contents, Ref, Response};
 use utoipa::{IntoParams, Modify, OpenApi};
 
 use super::interface::Interface;
+use crate::middleware::is_open;
 
 /// The head of the document; the routes bring the rest.
 #[derive(Debug, OpenApi)]
@@ -60,16 +62,11 @@ impl Modify for Common {
                 Interface::Ollama => "OllamaError",
                 Interface::Cohere => "CohereError",
             };
-            let operations = [&mut item.get, &mut item.post].into_iter().flatten();
-            for operation in operations {
-                if operation
-                    .tags
-                    .iter()
-                    .flatten()
-                    .any(|tag| tag == "Operation")
-                {
+            let operations = [(Method::GET, &mut item.get), (Method::POST, &mut item.post)];
+            for (method, operation) in operations {
+                let Some(operation) = operation.as_mut().filter(|_| !is_open(&method, path)) else {
                     continue;
-                }
+                };
                 // Either a key, or none where the server has none.
                 operation.security = Some(vec![
                     SecurityRequirement::default(),

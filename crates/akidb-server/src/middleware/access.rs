@@ -164,12 +164,13 @@ fn parse(text: &str) -> Result<Vec<Key>, AccessError> {
     Ok(keys)
 }
 
-/// What needs no key: probes, and the console's page, which holds nothing. `POST /` is TEI's way to
-/// embed, and needs one.
-fn is_open(method: &Method, path: &str) -> bool {
+/// What needs no key: probes, and the pages, which hold nothing. `POST /` is TEI's way to embed, and
+/// needs one.
+pub(crate) fn is_open(method: &Method, path: &str) -> bool {
     let under = |prefix| path == prefix || path.starts_with(&format!("{prefix}/"));
     let page = path == "/" && [Method::GET, Method::HEAD].contains(method);
-    page || under("/health") || under("/console") || path.starts_with(grpc::HEALTH)
+    let document = under("/docs") || path == "/openapi.json";
+    page || document || under("/health") || under("/console") || path.starts_with(grpc::HEALTH)
 }
 
 /// Lets only those pass who have a key.
@@ -266,12 +267,14 @@ mod tests {
     }
 
     #[test]
-    fn only_probes_and_the_page_are_open() {
+    fn only_probes_and_pages_are_open() {
         for path in [
             "/",
             "/health",
             "/health/ready",
             "/console/page.js",
+            "/docs/",
+            "/openapi.json",
             "/grpc.health.v1.Health/Check",
         ] {
             assert!(is_open(&Method::GET, path), "{path}");
@@ -283,7 +286,7 @@ mod tests {
             "/healthy",
             "//",
             "/embed",
-            "/docs",
+            "/document",
         ] {
             assert!(!is_open(&Method::GET, path), "{path}");
         }

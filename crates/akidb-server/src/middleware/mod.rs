@@ -15,7 +15,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 pub use access::AccessError;
-pub(crate) use access::Keys;
+pub(crate) use access::{Keys, is_open};
 
 use crate::grpc;
 use crate::http::errors::in_the_interfaces_words;

@@ -24,6 +24,7 @@ use std::time::Duration;
 use akidb_embedding::{EmbedOptions, Embedder, OnLong, Prompt};
 use akidb_server::{EmbeddingService, Settings, router};
 use futures_util::{StreamExt, stream};
+use http_body_util::BodyExt;
 use tonic::transport::Channel;
 use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
@@ -213,18 +214,21 @@ async fn the_field_at_fault_is_named() {
 }
 
 /// The status of a call that is sent byte by byte, not by tonic's client.
-async fn call(message: &[u8], header: (&str, &str)) -> tonic::Status {
+async fn call(method: &str, message: &[u8], header: (&str, &str)) -> tonic::Status {
     let service = Arc::new(EmbeddingService::new(settings()).unwrap());
     let mut body = vec![0];
     body.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
     body.extend(message);
-    let request = axum::http::Request::post(format!("/{SERVICE}/Embed"))
+    let request = axum::http::Request::post(format!("/{SERVICE}/{method}"))
         .header("content-type", "application/grpc")
         .header(header.0, header.1)
         .body(axum::body::Body::from(body))
         .unwrap();
-    let answer = router(service).oneshot(request).await.unwrap();
-    tonic::Status::from_header_map(answer.headers()).unwrap()
+    let (head, body) = router(service).oneshot(request).await.unwrap().into_parts();
+    let body = tokio::time::timeout(Duration::from_secs(20), body.collect());
+    let body = body.await.expect("an end of the answer").unwrap();
+    let headers = body.trailers().unwrap_or(&head.headers);
+    tonic::Status::from_header_map(headers).unwrap()
 }
 
 /// The client of tonic keeps its time itself: this one doesn't.
@@ -235,7 +239,7 @@ async fn a_client_waits_no_longer_than_it_says() {
         texts: many,
         ..EmbedRequest::default()
     });
-    let status = call(&message, ("grpc-timeout", "1m")).await;
+    let status = call("Embed", &message, ("grpc-timeout", "1m")).await;
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
 }
 
@@ -247,12 +251,14 @@ async fn what_is_no_message_is_refused() {
         b"\x0a\x02\xff\xfe",             // a text that isn't UTF-8
         b"\x0a\xff\xff\xff\xff\x0f\x61", // a length of 4 GiB
     ] {
-        let status = call(bytes, ("te", "trailers")).await;
-        let code = status.code();
-        assert!(
-            matches!(code, Code::Internal | Code::InvalidArgument),
-            "{bytes:?}: {status}"
-        );
+        for method in ["Embed", "EmbedStream", "GetModelInfo"] {
+            let status = call(method, bytes, ("te", "trailers")).await;
+            let code = status.code();
+            assert!(
+                matches!(code, Code::Internal | Code::InvalidArgument),
+                "{method} {bytes:?}: {status}"
+            );
+        }
     }
 }
 
