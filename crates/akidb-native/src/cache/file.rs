@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_128;
 
 use super::kind::{Kind, parts};
+use super::source::source_path;
 use super::{CachedPack, EXTENSION};
 use crate::error::EngineError;
 use crate::pool::Pool;
@@ -185,7 +186,7 @@ impl CachedPack {
         let directory = self.path.parent().unwrap_or(Path::new("."));
         let name = self.path.file_stem().unwrap_or_default().to_string_lossy();
         fs::create_dir_all(directory)?;
-        remove_abandoned(directory)?;
+        remove_left_behind(directory)?;
         // Deleted when it goes out of scope without a new name.
         let mut file = tempfile::Builder::new()
             .prefix(&format!("{name}{TEMPORARY}{}-", std::process::id()))
@@ -253,25 +254,39 @@ fn write_evenly(out: &mut BufWriter<impl Write>, mut bytes: &[u8]) -> io::Result
     Ok(())
 }
 
-/// Removes what processes that ended early have left behind.
-fn remove_abandoned(directory: &Path) -> io::Result<()> {
+/// Removes what processes that ended early have left behind, and packs of files that are gone.
+fn remove_left_behind(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if !name.contains(TEMPORARY) || !name.ends_with(EXTENSION) {
+        if !name.ends_with(EXTENSION) {
             continue;
         }
-        let modified = entry.metadata().and_then(|metadata| metadata.modified());
-        let age = modified
-            .ok()
-            .and_then(|time| SystemTime::now().duration_since(time).ok());
-        if age.is_some_and(|age| age > ABANDONED) {
+        let useless = if name.contains(TEMPORARY) {
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            let age = modified
+                .ok()
+                .and_then(|time| SystemTime::now().duration_since(time).ok());
+            age.is_some_and(|age| age > ABANDONED)
+        } else {
+            lacks_a_source(&entry.path())
+        };
+        if useless {
             // Another process may have been faster.
             let _: io::Result<()> = fs::remove_file(entry.path());
         }
     }
     Ok(())
+}
+
+/// Whether this is a pack, and one of the files that it is made of doesn't exist.
+fn lacks_a_source(pack: &Path) -> bool {
+    let header = map_file(pack).ok().and_then(|file| split(&file).ok());
+    header.is_some_and(|(header, _)| {
+        let mut sources = header.identity.lines().filter_map(source_path);
+        sources.any(|path| matches!(path.try_exists(), Ok(false)))
+    })
 }
 
 #[cfg(test)]

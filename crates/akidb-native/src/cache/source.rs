@@ -44,6 +44,12 @@ impl SourceFile {
     }
 }
 
+/// The path in what a [`SourceFile`] displays, where it is written there as it is.
+pub(super) fn source_path(line: &str) -> Option<&Path> {
+    let (path, _) = line.strip_prefix('"')?.split_once("\", ")?;
+    (!path.contains('\\')).then(|| Path::new(path))
+}
+
 impl fmt::Display for SourceFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, {}", self.path, self.state)

@@ -378,6 +378,26 @@ fn what_crashed_processes_left_is_removed() {
 }
 
 #[test]
+fn packs_of_files_that_are_gone_are_removed() {
+    let cache = Cache::new();
+    let other = Cache::new();
+    let source = other.dir.path().join("source");
+    let of_other = PackedCache::new(
+        cache.dir.path().join("packed"),
+        vec![SourceFile::new(&source).unwrap()],
+    );
+    let (decoder, _) = decoders().remove(3);
+    pack(&decoder, Precision::F32, Some(&of_other.min_bytes(0)));
+    let of_gone = cache.file();
+    pack(&decoder, Precision::F32, Some(&cache.get()));
+    assert_eq!(cache.files().len(), 2, "the source is there");
+    fs::remove_file(source).unwrap();
+    pack(&decoder, Precision::Int8, Some(&cache.get()));
+    assert_eq!(cache.files().len(), 2);
+    assert!(!of_gone.exists());
+}
+
+#[test]
 fn packs_are_found_by_the_files_that_they_are_made_of() {
     let cache = Cache::new();
     let (decoder, precision) = decoders().swap_remove(0);
