@@ -88,6 +88,11 @@ fn describe() {
     );
     describe_gauge!("akidb_models_loaded", Unit::Count, "Models that are loaded");
     describe_gauge!(
+        "akidb_model_bytes",
+        Unit::Bytes,
+        "The weights of a model, by the size of its files; 0 while it isn't loaded"
+    );
+    describe_gauge!(
         "akidb_resident_bytes",
         Unit::Bytes,
         "Memory that the process holds"

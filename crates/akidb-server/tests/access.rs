@@ -185,6 +185,8 @@ fn metrics_count_requests_by_interface_and_status() {
         "akidb_request_duration_seconds_bucket{interface=\"openai\",le=\"0.05\"} ",
         "# HELP akidb_requests_total ",
         "akidb_resident_bytes ",
+        "akidb_models_loaded 1",
+        "akidb_model_bytes{model=\"akidb-mini\"} 1",
     ] {
         assert!(metrics.contains(line), "{line}\n{metrics}");
     }

@@ -32,6 +32,9 @@ use tokenize::Tokenizing;
 /// What a text's vectors take beside its bytes, while it is answered, for each value of a vector.
 const BYTES_PER_VALUE: usize = 2 * size_of::<f32>();
 
+/// Waits are estimates. With this part of `max_wait` kept back, all but one in a hundred end within it.
+const MARGIN: u32 = 6;
+
 /// The models, the queue before them and its limits.
 #[derive(Debug)]
 pub struct EmbeddingService {
@@ -183,6 +186,7 @@ impl EmbeddingService {
         let provenance = Arc::new(model.embedder.provenance(&options)?);
 
         let max_wait = self.settings.max_wait;
+        let max_wait = max_wait - max_wait / MARGIN;
         let wait = self.scheduler.expected_wait(class, &client);
         if wait > max_wait {
             return Err(ServiceError::Overloaded {

@@ -183,9 +183,23 @@ impl Models {
             }
             Err(error) => place.failure = Some((Instant::now(), error.clone())),
         }
-        let count = places.places.iter().filter(|p| p.model.is_some()).count();
-        gauge!("akidb_models_loaded").set(count as f64);
+        self.tell(&places);
         loaded
+    }
+
+    /// Puts into the metrics which models are loaded.
+    fn tell(&self, places: &Places) {
+        let mut count = 0;
+        for (slot, place) in self.slots.iter().zip(&places.places) {
+            let bytes = match place.model {
+                Some(_) => slot.description.weights_bytes,
+                None => 0,
+            };
+            let name = slot.settings.name.clone();
+            gauge!("akidb_model_bytes", "model" => name).set(bytes as f64);
+            count += u32::from(place.model.is_some());
+        }
+        gauge!("akidb_models_loaded").set(count);
     }
 
     /// Takes models away until so many bytes fit: who wasn't used for longest first.

@@ -226,7 +226,7 @@ async fn call(method: &str, message: &[u8], header: (&str, &str)) -> tonic::Stat
         .unwrap();
     let (head, body) = router(service).oneshot(request).await.unwrap().into_parts();
     let body = tokio::time::timeout(Duration::from_secs(20), body.collect());
-    let body = body.await.expect("an end of the answer").unwrap();
+    let body = body.await.unwrap().unwrap();
     let headers = body.trailers().unwrap_or(&head.headers);
     tonic::Status::from_header_map(headers).unwrap()
 }
