@@ -46,10 +46,10 @@ class Machine:
         return done.stdout
 
     def bench(self, batch, runs):
-        """Texts a second of the engine alone, and milliseconds of a batch."""
+        """Tokens a second of the engine alone, and milliseconds of a batch."""
         flags = ["--text", SHORT, "--batch", batch, "--runs", runs, "--warm-up", 3, "--json"]
-        median = json.loads(self.run(self.embed, "bench", *self.model, *flags))["median_ms"]
-        return 1000 * batch / median, median
+        done = json.loads(self.run(self.embed, "bench", *self.model, *flags))
+        return done["tokens_per_s"], done["median_ms"]
 
     @contextlib.contextmanager
     def server(self, *flags):
@@ -140,13 +140,12 @@ def clients(machine):
     with machine.server() as server:
         loads = {n: server.load(clients=n, seconds=10 + n / 32, warm_up=2 + n / 64) for n in (1, 8, 64, 512)}
     engine.append(machine.bench(64, 15)[0])
-    print(f"\nThe engine alone, 64 texts a call: {engine[0]:.0f} texts/s before, {engine[1]:.0f} after.")
-    head("clients", "texts/s", "of the engine", "p50", "p95", "p99", "other answers")
+    print(f"\nThe engine alone, 64 texts a call: {engine[0]:.0f} tokens/s before, {engine[1]:.0f} after.")
+    head("clients", "texts/s", "tokens/s", "of the engine", "p50", "p95", "p99", "other answers")
     for n, load in loads.items():
-        share = f"{100 * load.texts / statistics.mean(engine):.0f} %"
+        share = f"{100 * load.tokens / statistics.mean(engine):.0f} %"
         times = [ms(load.at(q)) for q in ("p50", "p95", "p99")]
-        row(n, f"{load.texts:.0f}", share, *times, load.errors())
-    return loads[64].texts
+        row(n, f"{load.texts:.0f}", f"{load.tokens:.0f}", share, *times, load.errors())
 
 
 def mixed(machine):
