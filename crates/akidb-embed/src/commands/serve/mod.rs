@@ -28,7 +28,7 @@ Every setting can stand in three places: in the file that --config names, by its
 underscores (max_connections = 100); in the environment, in capitals after AKIDB_SERVE_ \
 (AKIDB_SERVE_MAX_CONNECTIONS=100); as a flag. Flags go over the environment, and that over the file. \
 Lengths of time are such as 30s, 500ms or 2m, bytes such as 512KiB or 32MiB. How models are run \
-(--variant, --backend, --precision, --threads) stands in the file in each model's own table \
+(--variant or AKIDB_SERVE_VARIANT, and so --backend, --precision, --threads) stands in the file in each model's own table \
 ([[model]], with model = \"ID\").
 
 SIGTERM and SIGINT stop the server after it has finished what it accepted, a second one at once. \
