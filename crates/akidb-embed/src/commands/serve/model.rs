@@ -13,8 +13,10 @@ pub(crate) const RUN_VARIABLES: [&str; 4] = [
     "AKIDB_SERVE_VARIANT",
     "AKIDB_SERVE_BACKEND",
     "AKIDB_SERVE_PRECISION",
-    "AKIDB_SERVE_THREADS",
+    THREADS,
 ];
+
+const THREADS: &str = "AKIDB_SERVE_THREADS";
 
 /// The model where none is named: the installed one, else the built-in one.
 pub(crate) fn default() -> Result<String, CliError> {
@@ -120,13 +122,15 @@ pub(crate) fn run_from_environment(
 ) -> Result<Run, CliError> {
     let mut table = toml::Table::new();
     for name in RUN_VARIABLES {
+        let Some(value) = variable(name) else {
+            continue;
+        };
+        let value = match value.parse() {
+            Ok(number) if name == THREADS => toml::Value::Integer(number),
+            _ => value.into(),
+        };
         let key = name.strip_prefix(VARIABLES).unwrap_or(name);
-        if let Some(value) = variable(name) {
-            let number = value.parse().map(toml::Value::Integer);
-            let value =
-                if key == "THREADS" { number.ok() } else { None }.unwrap_or_else(|| value.into());
-            table.insert(key.to_ascii_lowercase(), value);
-        }
+        table.insert(key.to_ascii_lowercase(), value);
     }
     table.try_into().map_err(|error: toml::de::Error| {
         CliError::Usage(format!(
