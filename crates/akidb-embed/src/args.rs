@@ -49,7 +49,7 @@ pub(crate) struct ModelArgs {
 }
 
 /// How a model is run.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
@@ -134,13 +134,10 @@ impl Run {
             threads: self.threads.or(other.threads),
         }
     }
-}
 
-impl RunArgs {
-    /// A builder that runs a model as `run` says.
-    pub(crate) fn builder(&self, run: &Run) -> Result<EmbedderBuilder, CliError> {
-        let mut builder = Embedder::builder().onnxruntime(self.onnxruntime.config()?);
-        if let Some(backend) = run.backend {
+    /// Has the builder's model run so.
+    pub(crate) fn apply(&self, mut builder: EmbedderBuilder) -> EmbedderBuilder {
+        if let Some(backend) = self.backend {
             builder = builder.backend(match backend {
                 Backend::Auto => BackendChoice::Auto,
                 Backend::Native => BackendChoice::Native,
@@ -148,7 +145,7 @@ impl RunArgs {
                 Backend::Onnxruntime => BackendChoice::OnnxRuntime,
             });
         }
-        if let Some(precision) = run.precision {
+        if let Some(precision) = self.precision {
             builder = builder.precision(match precision {
                 Arithmetic::Auto => Precision::Auto,
                 Arithmetic::F32 => Precision::F32,
@@ -157,31 +154,24 @@ impl RunArgs {
                 Arithmetic::Int4 => Precision::Int4,
             });
         }
-        if let Some(variant) = &run.variant {
+        if let Some(variant) = &self.variant {
             builder = builder.variant(variant);
         }
-        if let Some(threads) = run.threads {
+        if let Some(threads) = self.threads {
             builder = builder.threads(usize::from(threads));
         }
-        Ok(builder)
+        builder
+    }
+}
+
+impl RunArgs {
+    /// A builder with the settings for ONNX Runtime, to which [`Run`] is to be applied.
+    pub(crate) fn onnxruntime_builder(&self) -> Result<EmbedderBuilder, CliError> {
+        Ok(Embedder::builder().onnxruntime(self.onnxruntime.config()?))
     }
 }
 
 impl ModelArgs {
-    /// Weights of a model, run as it suits them.
-    pub(crate) fn of(model: &str, variant: &str) -> Self {
-        Self {
-            model: Some(model.to_owned()),
-            run: RunArgs {
-                run: Run {
-                    variant: Some(variant.to_owned()),
-                    ..Run::default()
-                },
-                ..RunArgs::default()
-            },
-        }
-    }
-
     /// Number of threads that a model runs on.
     pub(crate) fn threads(&self) -> usize {
         self.run.run.threads.map_or_else(
@@ -209,7 +199,7 @@ impl ModelArgs {
 
     /// A builder of the model.
     pub(crate) fn builder(&self) -> Result<EmbedderBuilder, CliError> {
-        let builder = self.run.builder(&self.run.run)?;
+        let builder = self.run.run.apply(self.run.onnxruntime_builder()?);
         Ok(match &self.model {
             Some(model) => builder.model(model),
             None => builder,
@@ -227,13 +217,17 @@ impl ModelArgs {
         more: impl FnOnce(EmbedderBuilder) -> EmbedderBuilder,
     ) -> Result<Embedder, CliError> {
         let embedder = more(self.builder()?).build()?;
+        self.tell(embedder.model());
+        Ok(embedder)
+    }
+
+    /// Says which model it is where the user didn't.
+    pub(crate) fn tell(&self, model: &str) {
         if self.model.is_none() {
             message(format_args!(
-                "model: {} (no --model given; vectors of different models must not be mixed)",
-                embedder.model()
+                "model: {model} (no --model given; vectors of different models must not be mixed)"
             ));
         }
-        Ok(embedder)
     }
 }
 

@@ -13,7 +13,7 @@ use akidb_embedding::onnxruntime::{
 use crate::error::CliError;
 
 /// Which ONNX Runtime, and what runs a model inside it.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Args)]
 #[command(next_help_heading = "ONNX Runtime")]
 pub(crate) struct OnnxRuntimeArgs {
     /// ONNX Runtime's library, or the directory that holds it [default: ORT_DYLIB_PATH, else looked

@@ -26,6 +26,13 @@ fn the_built_in_model_is_right_in_every_precision() {
     assert_eq!(report["checks"][0]["values"].as_array().unwrap().len(), 11);
 }
 
+#[test]
+fn without_a_name_it_says_which_model_it_is() {
+    let out = akidb(&["verify"]);
+    assert_eq!(out.code, 0, "{}{}", out.stdout, out.stderr);
+    assert!(out.stderr.contains("model: akidb-mini"), "{}", out.stderr);
+}
+
 /// A decoder with random weights, which no check of its files can tell from a trained one.
 #[test]
 fn a_model_that_returns_noise_fails() {

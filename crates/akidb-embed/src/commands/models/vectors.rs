@@ -1,8 +1,8 @@
 //! Are the vectors of an installed model right?
 
+use akidb_embedding::Embedder;
 use akidb_models::Store;
 
-use crate::args::ModelArgs;
 use crate::commands::verify::{Comparisons, prove};
 use crate::error::{CliError, chain};
 use crate::message::message;
@@ -10,7 +10,7 @@ use crate::message::message;
 /// Looks at the vectors of a variant, says what was found and notes it in the store. Weights that no
 /// backend can run here are told, and not called wrong.
 pub(super) fn look_at(store: &Store, model: &str, variant: &str) -> Result<bool, CliError> {
-    let builder = ModelArgs::of(model, variant).builder()?;
+    let builder = Embedder::builder().model(model).variant(variant);
     let report = match prove(&builder, Comparisons::Enough) {
         Ok(report) => report,
         Err(error) => {

@@ -28,8 +28,8 @@ Every setting can stand in three places: in the file that --config names, by its
 underscores (max_connections = 100); in the environment, in capitals after AKIDB_SERVE_ \
 (AKIDB_SERVE_MAX_CONNECTIONS=100); as a flag. Flags go over the environment, and that over the file. \
 Lengths of time are such as 30s, 500ms or 2m, bytes such as 512KiB or 32MiB. How models are run \
-(--variant or AKIDB_SERVE_VARIANT, and so --backend, --precision, --threads) stands in the file in each model's own table \
-([[model]], with model = \"ID\").
+(--variant or AKIDB_SERVE_VARIANT, and so --backend, --precision, --threads) stands in the file in each \
+model's own table ([[model]], with model = \"ID\").
 
 SIGTERM and SIGINT stop the server after it has finished what it accepted, a second one at once. \
 SIGHUP reads API keys and certificate anew.")]
@@ -100,19 +100,14 @@ pub(crate) fn run(args: &ServeArgs, level: Option<LevelFilter>) -> Result<(), Cl
         model.run = run.or(&model.run);
     }
     if args.print_config {
-        let models: toml::Value = models
-            .iter()
-            .map(Served::to_toml)
-            .collect::<Vec<_>>()
-            .into();
+        let models = toml::Value::Array(models.iter().map(Served::to_toml).collect());
         return print(&format!("model = {models}\n\n{}", layers.to_toml()));
     }
 
+    let builder = args.run.onnxruntime_builder()?;
     let mut settings = layers.settings;
-    settings.models = models
-        .iter()
-        .map(|model| model.settings(&args.run))
-        .collect::<Result<_, _>>()?;
+    let models = models.iter().map(|model| model.settings(&builder));
+    settings.models = models.collect();
     if args.verify {
         verify(&settings.models)?;
     }

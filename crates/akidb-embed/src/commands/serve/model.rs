@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use akidb_embedding::{BUILTIN_MODEL, EmbedError, model_store};
+use akidb_embedding::{BUILTIN_MODEL, EmbedError, EmbedderBuilder, model_store};
 use akidb_server::{ModelSettings, VARIABLES};
 
-use crate::args::{Run, RunArgs};
+use crate::args::Run;
 use crate::error::CliError;
 
 /// Environment variables that say how models are run.
@@ -108,11 +108,12 @@ impl Served {
         table.into()
     }
 
-    pub(crate) fn settings(&self, args: &RunArgs) -> Result<ModelSettings, CliError> {
-        Ok(ModelSettings {
+    /// `builder` has what holds for all models.
+    pub(crate) fn settings(&self, builder: &EmbedderBuilder) -> ModelSettings {
+        ModelSettings {
             name: self.name.clone(),
-            builder: args.builder(&self.run)?.model(&self.model),
-        })
+            builder: self.run.apply(builder.clone()).model(&self.model),
+        }
     }
 }
 

@@ -51,6 +51,7 @@ pub(crate) enum Comparisons {
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<(), CliError> {
     let report = prove(&args.model.builder()?, Comparisons::All)?;
+    args.model.tell(&report.provenance.model);
     match args.json {
         true => print_json(&report)?,
         false => print(&render::text(&report))?,
