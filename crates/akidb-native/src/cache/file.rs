@@ -211,8 +211,15 @@ impl CachedPack {
     }
 }
 
+/// The header of a pack and the bytes of its file; `None` of what is no pack, or a damaged one.
+pub(super) fn header_of(pack: &Path) -> Option<(Header, u64)> {
+    let file = map_file(pack).ok()?;
+    let (header, _) = split(&file).ok()?;
+    Some((header, file.len() as u64))
+}
+
 /// The header, and the parts after it.
-pub(super) fn split(file: &Bytes) -> Result<(Header, Bytes), CacheError> {
+fn split(file: &Bytes) -> Result<(Header, Bytes), CacheError> {
     // A copy: a mapped file could change between the check and the use.
     let prefix = file
         .first_chunk::<PREFIX>()
@@ -282,8 +289,7 @@ fn remove_left_behind(directory: &Path) -> io::Result<()> {
 
 /// Whether this is a pack, and one of the files that it is made of doesn't exist.
 fn lacks_a_source(pack: &Path) -> bool {
-    let header = map_file(pack).ok().and_then(|file| split(&file).ok());
-    header.is_some_and(|(header, _)| {
+    header_of(pack).is_some_and(|(header, _)| {
         let mut sources = header.identity.lines().filter_map(source_path);
         sources.any(|path| matches!(path.try_exists(), Ok(false)))
     })

@@ -3,10 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use akidb_onnx::map_file;
-
 use super::EXTENSION;
-use super::file::split;
+use super::file::header_of;
 
 /// The packs in `directory` that are made of one of `files`, with their bytes.
 ///
@@ -23,14 +21,11 @@ pub fn packs_made_of(directory: &Path, files: &[PathBuf]) -> Vec<(PathBuf, u64)>
         if path.extension().is_none_or(|e| e != EXTENSION) {
             continue;
         }
-        let Ok(file) = map_file(&path) else {
-            continue;
-        };
         let of_one = |line: &str| lines.iter().any(|start| line.starts_with(start.as_str()));
-        if let Ok((header, _)) = split(&file)
+        if let Some((header, bytes)) = header_of(&path)
             && header.identity.lines().any(of_one)
         {
-            found.push((path, file.len() as u64));
+            found.push((path, bytes));
         }
     }
     found.sort();
