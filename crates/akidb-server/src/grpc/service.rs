@@ -124,7 +124,7 @@ fn messages(
                 // What comes after a broken message is none either.
                 let rest = message.is_ok().then_some((from, lifecycle));
                 Some((message, rest))
-            },
+            }
         }
     })
 }

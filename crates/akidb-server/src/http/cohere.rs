@@ -138,10 +138,11 @@ impl EmbedRequest {
         }
         let joined = |input: EmbedInput| {
             let parts: Vec<String> = input.content.into_iter().map(|part| part.text).collect();
-            let empty = || Problem::new(Cause::Empty, "`content` of an input cannot be empty");
-            (!parts.is_empty())
-                .then(|| parts.join("\n"))
-                .ok_or_else(empty)
+            if parts.is_empty() {
+                let message = "`content` of an input cannot be empty";
+                return Err(Problem::new(Cause::Empty, message));
+            }
+            Ok(parts.join("\n"))
         };
         let texts = match (self.texts.take(), self.inputs.take()) {
             (Some(_), Some(_)) => {

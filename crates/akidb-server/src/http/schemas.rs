@@ -33,6 +33,14 @@ fn ids() -> Array {
     several(id.build())
 }
 
+fn one_or_several(text: Object, texts: Array) -> RefOr<Schema> {
+    OneOfBuilder::new()
+        .item(text)
+        .item(texts)
+        .description(Some("A text, or several"))
+        .into()
+}
+
 fn several(item: impl Into<Schema>) -> Array {
     let item = RefOr::T(item.into());
     ArrayBuilder::new().items(item).min_items(Some(1)).build()
@@ -58,11 +66,7 @@ impl ToSchema for Texts {}
 
 impl PartialSchema for Texts {
     fn schema() -> RefOr<Schema> {
-        OneOfBuilder::new()
-            .item(text())
-            .item(several(text()))
-            .description(Some("A text, or several"))
-            .into()
+        one_or_several(text(), several(text()))
     }
 }
 
@@ -72,11 +76,7 @@ impl PartialSchema for AnyTexts {
     fn schema() -> RefOr<Schema> {
         let text = Object::with_type(Type::String);
         let several = Array::new(RefOr::T(text.clone().into()));
-        OneOfBuilder::new()
-            .item(text)
-            .item(several)
-            .description(Some("A text, or several"))
-            .into()
+        one_or_several(text, several)
     }
 }
 
