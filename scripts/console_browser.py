@@ -12,10 +12,7 @@ import json
 import os
 import re
 import shutil
-import socket
-import subprocess
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
@@ -23,6 +20,8 @@ from pathlib import Path
 
 import numpy
 from playwright.sync_api import Page, expect, sync_playwright
+
+from serving import Serving
 
 KEY = "sk-console-test-0123456789"
 TEXTS = [
@@ -37,22 +36,9 @@ DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}
 
 
-class Server:
+class Server(Serving):
     def __init__(self, program, *arguments):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}/"
-        command = [program, "serve", "--model", "akidb-mini", "--port", str(port), *arguments]
-        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        for _ in range(200):
-            try:
-                urllib.request.urlopen(self.url + "health").close()
-                return
-            except OSError:
-                assert self.process.poll() is None, f"{command} ended"
-                time.sleep(0.05)
-        raise TimeoutError("the server doesn't answer")
+        super().__init__(program, "--model", "akidb-mini", *arguments)
 
     def get(self, path, headers={}):
         try:
@@ -68,10 +54,6 @@ class Server:
         data = json.load(urllib.request.urlopen(request))["data"]
         vectors = numpy.array([entry["embedding"] for entry in data], dtype=numpy.float64)
         return vectors / numpy.linalg.norm(vectors, axis=1, keepdims=True)
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(20)
 
 
 def number(text):

@@ -32,6 +32,7 @@ import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
+from machine import cpu_name
 from onnxruntime_peer import Peer, file_of, read_config, with_eos
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -235,13 +236,6 @@ def memory(machine):
     ours = machine.bench("int8", "auto", [{"ids": i[:-1]} for i in ids], flags)["rss_mb"]
     theirs = in_new_process(peer_memory, str(a.model), "int8", a.threads, ids)
     return f"| int8: resident after {a.requests} requests of mixed length | {theirs:.0f} MB | {ours:.0f} MB | {theirs / ours:.2f} |"
-
-
-def cpu_name():
-    try:
-        return next(l.split(":", 1)[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def main():

@@ -7,44 +7,19 @@ cohere, grpcio with grpcio-reflection and grpcio-health-checking, and schemathes
 OpenAPI document promises (versions: .ci/run). What isn't installed is skipped, with a line that says so.
 """
 
-import contextlib
 import importlib
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
+
+from serving import Serving
 
 MODEL = "akidb-mini"
 TEXTS = ["how do I resume a download", "naïve café 😀, 日本語", "bake a chocolate cake"]
 LONG = "word " * 3000
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-@contextlib.contextmanager
-def server(program):
-    port = free_port()
-    process = subprocess.Popen([program, "serve", "--model", MODEL, "--port", str(port)])
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(300):
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"{url}/health")
-                break
-            assert process.poll() is None, "the server ended"
-            time.sleep(0.1)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
 
 
 def embed(program, texts, *options):
@@ -223,7 +198,8 @@ def main():
         "int8": embed(program, TEXTS, "--encoding", "int8"),
         "binary": embed(program, TEXTS, "--encoding", "binary"),
     }
-    with server(program) as url:
+    with Serving(program, "--model", MODEL, stderr=None) as server:
+        url = server.url.removesuffix("/")
         for check in [with_openai, with_huggingface_hub, with_ollama, with_cohere, with_grpc]:
             name = check.__name__.removeprefix("with_")
             try:

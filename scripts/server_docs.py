@@ -10,12 +10,11 @@ clock isn't.
 import argparse
 import json
 import re
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
+
+from serving import Serving
 
 DOCUMENT = Path(__file__).parent.parent / "docs/server.md"
 BLOCKS = re.compile(r"```sh\n(curl [^`]+?)```\n\n```(json|text)\n(.*?)```\n", re.S)
@@ -52,9 +51,9 @@ def written(value, indent=0):
     return "{\n" + ",\n".join(lines) + "\n" + " " * indent + "}"
 
 
-def answer_of(command, port):
+def answer_of(command, address):
     run = subprocess.run(
-        ["bash", "-c", command.replace("localhost:8080", f"127.0.0.1:{port}")],
+        ["bash", "-c", command.replace("localhost:8080", address)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -97,26 +96,13 @@ def main():
     parser.add_argument("--write", action="store_true", help="write the answers into the document")
     arguments = parser.parse_args()
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        [arguments.program, "serve", "--model", "akidb-mini", "--port", str(port)],
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(200):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health").close()
-                break
-            except OSError:
-                time.sleep(0.05)
+    with Serving(arguments.program, "--model", "akidb-mini") as server:
         text = DOCUMENT.read_text()
         wrong = []
 
         def run(match):
             command, _, shown = match.groups()
-            kind, found = block_of(answer_of(command, port))
+            kind, found = block_of(answer_of(command, server.address))
             if not arguments.write:
                 if not same(kind, shown, found):
                     wrong.append(f"{command}\nshown:\n{shown}\nfound:\n{found}")
@@ -126,9 +112,6 @@ def main():
             return f"```sh\n{command}```\n\n```{kind}\n{block}```\n"
 
         new, commands = BLOCKS.subn(run, text)
-    finally:
-        server.terminate()
-        server.wait(20)
     if arguments.write:
         DOCUMENT.write_text(new)
     if wrong or commands < 10:

@@ -9,19 +9,20 @@ the machine: nothing else should run. Parts: idle, clients, mixed, bulk, overloa
 """
 
 import argparse
-import contextlib
 import datetime
 import json
 import pathlib
 import platform
 import re
-import socket
 import statistics
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
+
+from machine import cpu_name
+from serving import Serving
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # What `load` sends when nothing else is asked for: a number and two words.
@@ -51,38 +52,23 @@ class Machine:
         done = json.loads(self.run(self.embed, "bench", *self.model, *flags))
         return done["tokens_per_s"], done["median_ms"]
 
-    @contextlib.contextmanager
     def server(self, *flags):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        command = [str(self.embed), "serve", *self.model, "--port", str(port), *flags]
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        try:
-            while True:
-                assert process.poll() is None, "the server ended"
-                with contextlib.suppress(OSError):
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready").close()
-                    break
-                time.sleep(0.05)
-            yield Server(self, f"127.0.0.1:{port}", process.pid)
-        finally:
-            process.terminate()
-            process.wait()
+        return Server(self, *flags)
 
 
-class Server:
-    def __init__(self, machine, address, pid):
-        self.machine, self.address, self.pid = machine, address, pid
+class Server(Serving):
+    def __init__(self, machine, *flags):
+        self.machine = machine
+        super().__init__(str(machine.embed), *machine.model, *flags, path="health/ready")
 
     def load(self, **flags):
         flags = [part for name, value in flags.items() for part in (f"--{name.replace('_', '-')}", value)]
-        program = self.machine.load_program
-        return Load(self.machine.run(program, "--address", self.address, "--pid", self.pid, *flags))
+        to = ["--address", self.address, "--pid", self.process.pid]
+        return Load(self.machine.run(self.machine.load_program, *to, *flags))
 
     def passes(self):
         """Number and seconds of the model's passes so far."""
-        with urllib.request.urlopen(f"http://{self.address}/metrics") as answer:
+        with urllib.request.urlopen(self.url + "metrics") as answer:
             text = answer.read().decode()
         value = lambda kind: sum(
             float(number)
@@ -213,14 +199,6 @@ def soak(machine):
     row(100_000, f"{load.seconds:.0f}", load.count(), load.errors() + first.errors(), *memory)
 
 
-def cpu():
-    with contextlib.suppress(OSError):
-        name = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
-        if name:
-            return name[1]
-    return platform.processor() or platform.machine()
-
-
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -232,7 +210,7 @@ def main():
     arguments = parser.parse_args()
     machine = Machine(arguments)
     name = f"{pathlib.Path(arguments.model).name} {arguments.variant or ''}".strip()
-    print(f"{name} on {cpu()}, {platform.system()} {platform.machine()}, {datetime.date.today()}.")
+    print(f"{name} on {cpu_name()}, {platform.system()} {platform.machine()}, {datetime.date.today()}.")
     for part in arguments.only or PARTS:
         print(f"\n**{part}**", flush=True)
         globals()[part](machine)
