@@ -121,7 +121,7 @@ impl Served {
 pub(crate) fn run_from_environment(
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Run, CliError> {
-    let mut table = toml::Table::new();
+    let mut run = Run::default();
     for name in RUN_VARIABLES {
         let Some(value) = variable(name) else {
             continue;
@@ -131,14 +131,13 @@ pub(crate) fn run_from_environment(
             _ => value.into(),
         };
         let key = name.strip_prefix(VARIABLES).unwrap_or(name);
-        table.insert(key.to_ascii_lowercase(), value);
+        let table = toml::Table::from_iter([(key.to_ascii_lowercase(), value)]);
+        let one: Run = table.try_into().map_err(|error: toml::de::Error| {
+            CliError::Usage(format!("the environment: {name}: {}", error.message()))
+        })?;
+        run = run.or(&one);
     }
-    table.try_into().map_err(|error: toml::de::Error| {
-        CliError::Usage(format!(
-            "the environment: {VARIABLES}…: {}",
-            error.message()
-        ))
-    })
+    Ok(run)
 }
 
 fn name_of(model: &str) -> String {
@@ -242,6 +241,10 @@ mod tests {
         let model = read("model = { model = 'akidb-mini', variant = '4', threads = 4 }");
         assert_eq!(run(&given).unwrap(), model.unwrap()[0].run);
         let wrong = run(&[("AKIDB_SERVE_THREADS", "many")]).unwrap_err();
-        assert!(wrong.to_string().contains("many"), "{wrong}");
+        let wrong = wrong.to_string();
+        assert!(
+            wrong.contains("AKIDB_SERVE_THREADS") && wrong.contains("many"),
+            "{wrong}"
+        );
     }
 }
