@@ -22,8 +22,8 @@ use std::sync::Barrier;
 use std::time::Instant;
 
 use akidb_kernels::{
-    Epilogue, Int8Type, Isa, NBitsCodes, NBitsFormat, NR, PackedInt8, PackedNBits, QuantizedRows,
-    ShapeError, gemm_int8, gemm_nbits,
+    BlockQuantizedRows, Epilogue, Int8Type, Isa, NBitsCodes, NBitsFormat, NR, PackedInt8,
+    PackedNBits, QuantizedRows, ShapeError, gemm_int8, gemm_nbits,
 };
 
 const K: usize = 1024;
@@ -70,7 +70,7 @@ fn main() -> Result<(), ShapeError> {
     for rows in [1, 5, 12, 40, 160] {
         let operations = 2 * rows * K * N;
         let speed = speed(operations, 1 << 31, |range| {
-            work(isa, rows, range, |a, panels, c| {
+            work_int8(isa, rows, range, |a, panels, c| {
                 gemm_int8(a, &int8, panels, c, Epilogue::Store)
             })
         })?;
@@ -81,7 +81,7 @@ fn main() -> Result<(), ShapeError> {
         for rows in [1, 5, 12, 40, 160] {
             let operations = 2 * rows * K * N;
             let speed = speed(operations, 1 << 31, |range| {
-                work(isa, rows, range, |a, panels, c| {
+                work_nbits(isa, rows, format, range, |a, panels, c| {
                     gemm_nbits(a, &b, panels, c, Epilogue::Store)
                 })
             })?;
@@ -117,7 +117,7 @@ fn main() -> Result<(), ShapeError> {
     for rows in [1, 5] {
         println!("  plain read             {}", raw()?);
         let speed = speed(int8s.len() * K * N, 1 << 29, |range| {
-            work(isa, rows, range, |a, panels, c| {
+            work_int8(isa, rows, range, |a, panels, c| {
                 let mut all = int8s.iter();
                 all.try_for_each(|b| gemm_int8(a, b, panels.clone(), c, Epilogue::Store))
             })
@@ -138,7 +138,7 @@ fn main() -> Result<(), ShapeError> {
         for rows in [1, 5] {
             println!("  plain read             {}", raw()?);
             let speed = speed(matrices.len() * bytes, 1 << 29, |range| {
-                work(isa, rows, range, |a, panels, c| {
+                work_nbits(isa, rows, format, range, |a, panels, c| {
                     let mut all = matrices.iter();
                     all.try_for_each(|b| gemm_nbits(a, b, panels.clone(), c, Epilogue::Store))
                 })
@@ -168,21 +168,47 @@ fn nbits(format: NBitsFormat) -> Result<PackedNBits, ShapeError> {
     Ok(b)
 }
 
-/// Packs A and multiplies it with the `panels` of B, again and again.
-fn work(
+/// Packs A as rows of int8 and multiplies it, again and again.
+fn work_int8(
     isa: Isa,
     rows: usize,
     panels: Range<usize>,
     product: impl Fn(&QuantizedRows, Range<usize>, &mut [&mut [f32]]) -> Result<(), ShapeError>,
 ) -> impl FnMut() -> Result<(), ShapeError> {
-    let width = panels.len() * NR;
-    let a = vec![0.5; rows * K];
     let mut packed = QuantizedRows::new(isa);
+    work(rows, panels.len(), move |a, c| {
+        packed.pack(a, K)?;
+        product(&packed, panels.clone(), c)
+    })
+}
+
+/// Packs A for a format and multiplies it, again and again.
+fn work_nbits(
+    isa: Isa,
+    rows: usize,
+    format: NBitsFormat,
+    panels: Range<usize>,
+    product: impl Fn(&BlockQuantizedRows, Range<usize>, &mut [&mut [f32]]) -> Result<(), ShapeError>,
+) -> impl FnMut() -> Result<(), ShapeError> {
+    let mut packed = BlockQuantizedRows::new(isa);
+    work(rows, panels.len(), move |a, c| {
+        packed.pack(a, K, format.block_size)?;
+        product(&packed, panels.clone(), c)
+    })
+}
+
+/// Gives `product` A and as many panels of C, again and again.
+fn work(
+    rows: usize,
+    panels: usize,
+    mut product: impl FnMut(&[f32], &mut [&mut [f32]]) -> Result<(), ShapeError>,
+) -> impl FnMut() -> Result<(), ShapeError> {
+    let width = panels * NR;
+    let a = vec![0.5; rows * K];
     let mut c = vec![0.0; rows * width];
     move || {
         let mut c: Vec<&mut [f32]> = c.chunks_mut(width).collect();
-        packed.pack(black_box(&a), K)?;
-        product(&packed, panels.clone(), &mut c)
+        product(black_box(&a), &mut c)
     }
 }
 

@@ -77,7 +77,7 @@ impl Kernel for Round<'_> {
     fn run<T: Target>(self, _: T) {
         let row = self.0;
         let (full, rest) = row.values.as_chunks();
-        let mut groups = row.groups.iter_mut().step_by(row.stride);
+        let mut groups = row.groups.iter_mut().step_by(row.block.len());
         for (x, out) in full.iter().zip(&mut groups) {
             *out = group(x);
         }

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use crate::arch::{Kernel, Target};
 use crate::gemm::{Epilogue, Product, run};
+use crate::high_digits::{DIGIT, HighDigit};
 use crate::lanes::{Aligned, LANES, Lanes};
-use crate::outliers::{DIGIT, HighDigit};
 use crate::packed::PanelRow;
 use crate::row_blocks::RowBlocks;
 use crate::tile::{Tile, multiply};
@@ -70,7 +70,7 @@ impl Product for Integers<'_> {
                 }
             }
         }
-        if self.a.have_high_digits(rows) {
+        if self.a.high_digits().any(rows) {
             self.a.isa().run(AddHighDigits {
                 a: self.a,
                 rows: rows.clone(),
@@ -121,7 +121,7 @@ impl Kernel for AddHighDigits<'_> {
 
     #[inline(always)]
     fn run<T: Target>(self, target: T) {
-        for (row, digits) in self.a.high_digits(&self.rows) {
+        for (row, digits) in self.a.high_digits().of(&self.rows) {
             let Some(sums) = self.out.get_mut(row) else {
                 return;
             };

@@ -13,26 +13,31 @@ use crate::tile::Tile;
 use crate::tile_nbits::{
     Bytes, Codes, Levels, Nibbles, Panel, TileRows, add_high_digits, multiply_nbits,
 };
-use crate::{PackedNBits, QuantizedRows, ShapeError};
+use crate::{BlockQuantizedRows, PackedNBits, ShapeError};
 
 /// [`gemm`](crate::gemm()) of quantised operands: for each block an exact sum of integers, times
-/// the block's scale in f32, one block after the other along K, then what outliers add, one after
-/// the other; their sum is multiplied with the scale of the row.
+/// the block's scales in f32, one block after the other along K, then what outliers add, one after
+/// the other.
 ///
 /// # Errors
-/// As [`gemm`](crate::gemm()).
+/// As [`gemm`](crate::gemm()), and when the blocks of `a` and `b` differ in size.
 pub fn gemm_nbits(
-    a: &QuantizedRows,
+    a: &BlockQuantizedRows,
     b: &PackedNBits,
     panels: Range<usize>,
     c: &mut [&mut [f32]],
     epilogue: Epilogue,
 ) -> Result<(), ShapeError> {
-    run("gemm_nbits", &NBits { a, b }, panels, c, epilogue)
+    let op = "gemm_nbits";
+    if a.rows() > 0 {
+        let block_size = b.format().block_size;
+        ShapeError::length(op, "a block of a", block_size, a.block_size())?;
+    }
+    run(op, &NBits { a, b }, panels, c, epilogue)
 }
 
 struct NBits<'a> {
-    a: &'a QuantizedRows,
+    a: &'a BlockQuantizedRows,
     b: &'a PackedNBits,
 }
 
@@ -66,7 +71,7 @@ impl Product for NBits<'_> {
     ) {
         let height = rows.len();
         let values = self.a.row_blocks().groups(rows);
-        let offsets = self.a.offsets(rows);
+        let scales = self.a.scales(rows);
         let mut panel = Panel {
             lines: self.b.panel(panel),
             layout: self.b.layout(),
@@ -82,7 +87,7 @@ impl Product for NBits<'_> {
         {
             let a = TileRows {
                 values: values.get(rows.start..).unwrap_or_default(),
-                offsets: offsets.get(rows.start..).unwrap_or_default(),
+                scales: scales.get(rows.start..).unwrap_or_default(),
                 height,
                 rows: rows.len(),
             };
@@ -97,7 +102,7 @@ impl Product for NBits<'_> {
             }
             panel.next = &[];
         }
-        if self.a.have_high_digits(rows) {
+        if self.a.high_digits().any(rows) {
             self.a.isa().run(AddHighDigits {
                 product: self,
                 rows: rows.clone(),
@@ -118,11 +123,11 @@ impl Product for NBits<'_> {
         let Some(factors) = self.b.factors(panel) else {
             return;
         };
-        for (index, (a, totals)) in self.a.scales(rows).iter().zip(totals).enumerate() {
+        for (index, totals) in totals.iter().take(rows.len()).enumerate() {
             let mut elements = Aligned([[0.0; LANES]; 2]);
             for v in 0..2 {
                 for l in 0..LANES {
-                    elements.0[v][l] = totals[v][l] * (a.scale * factors[v][l]);
+                    elements.0[v][l] = totals[v][l] * factors[v][l];
                 }
             }
             row(index, &elements.0);
@@ -142,9 +147,15 @@ struct AddHighDigits<'a> {
 impl AddHighDigits<'_> {
     #[inline(always)]
     fn with<T: Target, C: Codes<T>>(self, target: T, codes: C) {
-        for (row, digits) in self.product.a.high_digits(&self.rows) {
+        let a = self.product.a;
+        let scales = a.scales(&self.rows);
+        for (row, digits) in a.high_digits().of(&self.rows) {
+            let scale = |block: usize| {
+                let scale = scales.get(block * self.rows.len() + row);
+                scale.map_or(0.0, |scale| scale.scale)
+            };
             if let Some(totals) = self.out.get_mut(row) {
-                add_high_digits(target, codes, digits, self.panel, totals);
+                add_high_digits(target, codes, digits, scale, self.panel, totals);
             }
         }
     }
@@ -168,13 +179,13 @@ impl Kernel for AddHighDigits<'_> {
 mod tests {
     use super::*;
     use crate::nbits_format::level_bytes;
-    use crate::outliers::reference::{quantize, rows_with_outliers};
+    use crate::outliers::reference::{quantize_blocks, rows_with_outliers};
     use crate::testing::{LENGTHS, bits, for_each_isa, random, random_bytes};
     use crate::{Isa, NBitsFormat, NR};
 
-    fn pack(isa: Isa, a: &[f32], k: usize) -> QuantizedRows {
-        let mut packed = QuantizedRows::new(isa);
-        packed.pack(a, k).unwrap();
+    fn pack(isa: Isa, a: &[f32], b: &PackedNBits) -> BlockQuantizedRows {
+        let mut packed = BlockQuantizedRows::new(isa);
+        packed.pack(a, b.k(), b.format().block_size).unwrap();
         packed
     }
 
@@ -272,15 +283,17 @@ mod tests {
 
         /// The row of C for a row of A, and how large its terms are together.
         fn reference(&self, a: &[f32]) -> Vec<(f64, f64)> {
-            let (q, scale_of_row) = quantize(a);
+            let (q, scales_of_a) = quantize_blocks(a, self.format.block_size);
             let q: Vec<f64> = q.into_iter().map(|q| q as f64).collect();
             let k = a.len();
             let blocks = k.div_ceil(self.format.block_size);
             let column = |(column, codes): (usize, &[u8])| {
                 let (mut total, mut size) = (0.0, 0.0);
                 for (i, (q, code)) in q.iter().zip(codes).enumerate() {
-                    let block = column * blocks + i / self.format.block_size;
-                    let scale = f64::from(scale_of_row) * f64::from(self.scales[block]);
+                    let block = i / self.format.block_size;
+                    let scale_of_a = f64::from(scales_of_a[block]);
+                    let block = column * blocks + block;
+                    let scale = scale_of_a * f64::from(self.scales[block]);
                     total += q * self.value(*code, block) * scale;
                     size += (q * scale).abs() * f64::from(self.format.codes.middle());
                 }
@@ -291,7 +304,7 @@ mod tests {
     }
 
     /// C of a whole product, starting from `c`.
-    fn whole(a: &QuantizedRows, b: &PackedNBits, mut c: Vec<f32>, to: Epilogue) -> Vec<f32> {
+    fn whole(a: &BlockQuantizedRows, b: &PackedNBits, mut c: Vec<f32>, to: Epilogue) -> Vec<f32> {
         let mut rows: Vec<&mut [f32]> = c.chunks_mut(b.n()).collect();
         gemm_nbits(a, b, 0..b.panels(), &mut rows, to).unwrap();
         c
@@ -313,7 +326,7 @@ mod tests {
                 let b = Weights::new(format, k, n);
                 let expected: Vec<_> = a.chunks(k).flat_map(|a| b.reference(a)).collect();
                 for_each_isa(|isa| {
-                    let rows = pack(isa, &a, k);
+                    let rows = pack(isa, &a, &b.packed);
                     let set = whole(&rows, &b.packed, c0.clone(), Epilogue::Store);
                     let added = whole(&rows, &b.packed, c0.clone(), Epilogue::Add);
                     for ((set, added), (c0, (expected, size))) in
@@ -337,15 +350,15 @@ mod tests {
         for format in formats.filter(|format| [16, 64].contains(&format.block_size)) {
             let b = Weights::new(format, k, n).packed;
             for_each_isa(|isa| {
-                let expected = whole(&pack(isa, &a, k), &b, vec![0.0; m * n], Epilogue::Store);
+                let expected = whole(&pack(isa, &a, &b), &b, vec![0.0; m * n], Epilogue::Store);
                 for count in (1..=14).chain([25, m]) {
-                    let part = pack(isa, &a[(m - count) * k..], k);
+                    let part = pack(isa, &a[(m - count) * k..], &b);
                     let c = whole(&part, &b, vec![0.0; count * n], Epilogue::Store);
                     let whole = &expected[(m - count) * n..];
                     assert_eq!(bits(&c), bits(whole), "{isa} {count} rows {format:?}");
                 }
                 for rows in [1, 5, 40] {
-                    let part = pack(isa, &a[..rows * k], k);
+                    let part = pack(isa, &a[..rows * k], &b);
                     for first in 0..b.panels() {
                         for end in first + 1..=b.panels() {
                             let columns = first * NR..(end * NR).min(n);
@@ -374,7 +387,7 @@ mod tests {
         };
         let b = Weights::new(format, k, 4 * NR).packed;
         for_each_isa(|isa| {
-            let a = pack(isa, &a, k);
+            let a = pack(isa, &a, &b);
             let both = whole(&a, &b, vec![0.0; m * 4 * NR], Epilogue::Store);
             let halves = |first: usize| {
                 let rows = both.chunks(NR).skip(first).step_by(2);
@@ -403,7 +416,7 @@ mod tests {
                     let mut b = PackedNBits::zeros(k, 1, format).unwrap();
                     b.write_column(0, &vec![code; k], &[1.0], Some(&[zero_point]))
                         .unwrap();
-                    let c = whole(&pack(isa, &vec![a; k], k), &b, vec![0.0], Epilogue::Store);
+                    let c = whole(&pack(isa, &vec![a; k], &b), &b, vec![0.0], Epilogue::Store);
                     let expected = a * (f32::from(code) - zero_point) * k as f32;
                     assert!((c[0] - expected).abs() < 8.0, "{isa} {c:?} {expected}");
                 }
@@ -430,7 +443,7 @@ mod tests {
             write(2, f32::INFINITY, 8.0);
             write(3, 1.0, f32::NAN);
             write(4, 0.0, 1e9);
-            let product = |a: &[f32]| whole(&pack(isa, a, 20), &b, vec![9.0; 5], Epilogue::Store);
+            let product = |a: &[f32]| whole(&pack(isa, a, &b), &b, vec![9.0; 5], Epilogue::Store);
             let ones = product(&[1.0; 20]);
             assert!((ones[0] - 20.0).abs() < 1e-5, "{isa} {ones:?}");
             assert!(ones[1..].iter().all(|c| c.is_nan()), "{isa} {ones:?}");
@@ -441,7 +454,7 @@ mod tests {
                 assert!(product(&a).iter().all(|c| c.is_nan()), "{isa}");
             }
             let zeros = PackedNBits::zeros(20, 5, format).unwrap();
-            let rows = pack(isa, &[1.0; 20], 20);
+            let rows = pack(isa, &[1.0; 20], &b);
             assert_eq!(
                 whole(&rows, &zeros, vec![9.0; 5], Epilogue::Store),
                 [0.0; 5]
@@ -456,15 +469,19 @@ mod tests {
             block_size: 32,
             zero_points: false,
         };
-        let a = pack(Isa::detect(), &[1.0; 8], 4);
         let b = PackedNBits::zeros(4, 40, format).unwrap();
+        let a = pack(Isa::detect(), &[1.0; 8], &b);
         let (mut c, mut d) = ([0.0; 40], [0.0; 40]);
         let no = Epilogue::Store;
         assert!(gemm_nbits(&a, &b, 0..2, &mut [&mut c], no).is_err());
         assert!(gemm_nbits(&a, &b, 0..2, &mut [&mut c, &mut d[1..]], no).is_err());
         assert!(gemm_nbits(&a, &b, 0..3, &mut [&mut c, &mut d], no).is_err());
+        assert!(gemm_nbits(&a, &b, 0..2, &mut [&mut c, &mut d], no).is_ok());
+        let mut other = a.clone();
+        other.pack(&[1.0; 8], 4, 16).unwrap();
+        assert!(gemm_nbits(&other, &b, 0..2, &mut [&mut c, &mut d], no).is_err());
         let b = PackedNBits::zeros(5, 40, format).unwrap();
         assert!(gemm_nbits(&a, &b, 0..2, &mut [&mut c, &mut d], no).is_err());
-        assert!(gemm_nbits(&pack(Isa::detect(), &[], 4), &b, 0..2, &mut [], no).is_ok());
+        assert!(gemm_nbits(&pack(Isa::detect(), &[], &b), &b, 0..2, &mut [], no).is_ok());
     }
 }

@@ -6,6 +6,7 @@
 //! digits lie among the i8 of the row; the products add the few high ones, as exact integers.
 
 use crate::arch::Target;
+use crate::high_digits::{DIGIT, RowHighDigits};
 use crate::lanes::{LANES, load_partial};
 
 /// Most outliers of a row.
@@ -14,42 +15,21 @@ pub(crate) const MAX_OUTLIERS: usize = 16;
 /// In a normal distribution 1 of 15 000 values is larger than this many means of the magnitudes.
 const THRESHOLD: f32 = 5.0;
 
-/// What a high digit counts in low ones.
-pub(crate) const DIGIT: i32 = 256;
-
 /// The largest row whose outliers are left alone, 127 · 256 times the smallest normal f32: steps
 /// stay normal numbers.
 const SMALL: f32 = 127.0 * DIGIT as f32 * f32::MIN_POSITIVE;
 
-/// The high digit of an outlier.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct HighDigit {
-    /// Number of the word, four neighbours along K, that the outlier is in.
-    pub(crate) word: usize,
-    /// That word, of i8, with all the others zero.
-    pub(crate) digits: i32,
-}
-
-impl HighDigit {
-    /// That of the value at `index`, -127 to 127.
-    fn new(index: usize, digit: i32) -> Self {
-        let mut bytes = [0; 4];
-        bytes[index % 4] = digit as u8;
-        Self {
-            word: index / 4,
-            digits: i32::from_ne_bytes(bytes),
-        }
-    }
-}
-
 /// Magnitudes order as their bits do, with infinity and NaN on top.
 #[inline(always)]
-fn magnitude(x: f32) -> u32 {
+pub(crate) fn magnitude(x: f32) -> u32 {
     x.to_bits() & 0x7fff_ffff
 }
 
 /// Parts that a row is cut into: of each, every `PARTS`-th value.
 const PARTS: usize = 2 * LANES;
+
+/// Vectors of a row that are compared at a time.
+const MASKS: usize = 16;
 
 /// How large the values of a row are.
 pub(crate) struct Magnitudes {
@@ -129,19 +109,27 @@ impl Outliers {
         }
         outliers.bar = magnitudes.bar();
         let mut rest = [0; LANES];
-        let (full, tail) = row.as_chunks::<LANES>();
-        let tail = load_partial(tail, 0.0);
-        for (part, values) in full.iter().chain([&tail]).enumerate() {
-            let magnitudes = values.map(magnitude);
-            for l in 0..LANES {
-                let small = magnitudes[l] <= outliers.bar;
-                rest[l] = rest[l].max(if small { magnitudes[l] } else { 0 });
+        for (index, values) in row.chunks(MASKS * LANES).enumerate() {
+            // First all comparisons, then what is rare, so that the loop needs no memory.
+            let bar = outliers.bar;
+            let mut above = [0; MASKS];
+            let (full, tail) = values.as_chunks::<LANES>();
+            let tail = load_partial(tail, 0.0);
+            for (above, values) in above.iter_mut().zip(full.iter().chain([&tail])) {
+                let magnitudes = values.map(magnitude);
+                for l in 0..LANES {
+                    let small = magnitudes[l] <= bar;
+                    rest[l] = rest[l].max(if small { magnitudes[l] } else { 0 });
+                }
+                *above = target.above(&magnitudes, bar);
             }
-            let mut above = target.above(&magnitudes, outliers.bar);
-            while above != 0 {
-                let lane = above.trailing_zeros() as usize;
-                outliers.consider(part * LANES + lane, magnitudes[lane % LANES]);
-                above &= above - 1;
+            for (part, mut above) in above.into_iter().enumerate() {
+                while above != 0 {
+                    let at = part * LANES + above.trailing_zeros() as usize;
+                    let magnitude = values.get(at).map_or(0, |x| magnitude(*x));
+                    outliers.consider(index * MASKS * LANES + at, magnitude);
+                    above &= above - 1;
+                }
             }
         }
         outliers.rest = rest.into_iter().fold(outliers.rest, u32::max);
@@ -157,28 +145,17 @@ impl Outliers {
         f32::from_bits(self.rest).max(largest / DIGIT as f32)
     }
 
-    /// Writes the high digits of `row`, whose steps are 1 / `inverse`, to the start of `out`; how
-    /// many there are and their sum.
+    /// The outliers' indices, which rise.
+    pub(crate) fn indices(&self) -> impl Iterator<Item = usize> {
+        let found = self.found.iter().take(self.count);
+        found.map(|(index, _)| *index)
+    }
+
+    /// Writes the high digits of `row`, whose steps are 1 / `inverse`, to `out`; returns their sum.
     #[inline(never)]
-    pub(crate) fn high_digits(
-        &self,
-        row: &[f32],
-        inverse: f32,
-        out: &mut [HighDigit; MAX_OUTLIERS],
-    ) -> (usize, i32) {
-        let (mut count, mut sum) = (0, 0);
-        for (index, _) in self.found.iter().take(self.count) {
-            let steps = row.get(*index).map_or(0.0, |x| x * inverse);
-            let steps = steps.round_ties_even() as i32;
-            // The low digit is -128 to 127.
-            let digit = (steps - i32::from(steps as i8)) / DIGIT;
-            if digit != 0 {
-                out[count] = HighDigit::new(*index, digit);
-                count += 1;
-                sum += digit;
-            }
-        }
-        (count, sum)
+    pub(crate) fn high_digits(&self, row: &[f32], inverse: f32, mut out: RowHighDigits<'_>) -> i32 {
+        let digit = |index| out.add(index, row.get(index).copied().unwrap_or_default(), inverse);
+        self.indices().map(digit).sum()
     }
 
     /// Takes a value if it counts. Has no use for vectors, so that one copy of it serves all tiers.
@@ -245,23 +222,39 @@ pub(crate) mod reference {
 
     /// Whole numbers, up to 127 in magnitude save for outliers, and the step.
     pub(crate) fn quantize(row: &[f32]) -> (Vec<i64>, f32) {
+        let (steps, scales) = quantize_blocks(row, row.len());
+        (steps, scales[0])
+    }
+
+    /// The same with a step for each block.
+    pub(crate) fn quantize_blocks(row: &[f32], block_size: usize) -> (Vec<i64>, Vec<f32>) {
         let sum: f64 = row.iter().map(|x| f64::from(x.abs())).sum();
         let threshold = f64::from(THRESHOLD) * sum / row.len() as f64;
         let mut order: Vec<usize> = (0..row.len()).collect();
         order.sort_by(|i, j| row[*j].abs().total_cmp(&row[*i].abs()).then(i.cmp(j)));
-        let above = order.iter().take(MAX_OUTLIERS);
-        let above = above.take_while(|i| f64::from(row[**i].abs()) > threshold);
-        let count = above.count();
-        let largest = row[order[0]].abs();
-        let rest = order.get(count).map_or(0.0, |i| row[*i].abs());
-        let top = if count == 0 || largest < SMALL {
-            largest
-        } else {
-            rest.max(largest / 256.0)
-        };
-        let inverse = 127.0 / top;
-        let steps = row.iter().map(|x| (x * inverse).round_ties_even() as i64);
-        (steps.collect(), top / 127.0)
+        let all_small = row[order[0]].abs() < SMALL;
+        let above = order.into_iter().take(MAX_OUTLIERS);
+        let above = above.take_while(|i| f64::from(row[*i].abs()) > threshold && !all_small);
+        let outliers: Vec<usize> = above.collect();
+        let (mut steps, mut scales) = (Vec::new(), Vec::new());
+        for (block, values) in row.chunks(block_size).enumerate() {
+            let mut top = 0.0_f32;
+            for (i, x) in values.iter().enumerate() {
+                let outlier = outliers.contains(&(block * block_size + i));
+                top = top.max(x.abs() / if outlier { 256.0 } else { 1.0 });
+            }
+            if top < 127.0 * f32::MIN_POSITIVE {
+                top = 0.0;
+            }
+            let inverse = if top > 0.0 { 127.0 / top } else { 0.0 };
+            steps.extend(
+                values
+                    .iter()
+                    .map(|x| (x * inverse).round_ties_even() as i64),
+            );
+            scales.push(top / 127.0);
+        }
+        (steps, scales)
     }
 }
 
@@ -293,9 +286,10 @@ mod tests {
                 out: &mut outliers,
             });
             let outliers = outliers.unwrap();
-            let found = outliers.found.iter().take(outliers.count);
-            let indices: Vec<usize> = found.map(|(index, _)| *index).collect();
-            all.push((indices, f32::from_bits(outliers.rest)));
+            all.push((
+                outliers.indices().collect::<Vec<_>>(),
+                f32::from_bits(outliers.rest),
+            ));
         });
         assert!(all.iter().all(|found| *found == all[0]), "{all:?}");
         all.swap_remove(0)

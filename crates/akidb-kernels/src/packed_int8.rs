@@ -4,8 +4,9 @@ use bytemuck::{Pod, Zeroable};
 use bytes::Bytes;
 
 use crate::ShapeError;
+use crate::high_digits::DIGIT;
 use crate::lanes::LANES;
-use crate::outliers::{DIGIT, MAX_OUTLIERS};
+use crate::outliers::MAX_OUTLIERS;
 use crate::packed::Panels;
 use crate::storage::Storage;
 use crate::weight_type::{Int8, WeightType};

@@ -30,7 +30,7 @@ pub(crate) const ZERO_POINT_UNIT: f32 = 1.0 / 8192.0;
 ///
 /// ```
 /// use akidb_kernels::{
-///     Epilogue, Isa, NBitsCodes, NBitsFormat, PackedNBits, QuantizedRows, gemm_nbits,
+///     BlockQuantizedRows, Epilogue, Isa, NBitsCodes, NBitsFormat, PackedNBits, gemm_nbits,
 /// };
 ///
 /// // [1 2 -127] · [[1 -4], [2 -5], [3 -6]] / 2
@@ -38,8 +38,8 @@ pub(crate) const ZERO_POINT_UNIT: f32 = 1.0 / 8192.0;
 /// let mut b = PackedNBits::zeros(3, 2, format)?;
 /// b.write_column(0, &[9, 10, 11], &[0.5], None)?;
 /// b.write_column(1, &[4, 3, 2], &[0.5], None)?;
-/// let mut a = QuantizedRows::new(Isa::detect());
-/// a.pack(&[1.0, 2.0, -127.0], 3)?;
+/// let mut a = BlockQuantizedRows::new(Isa::detect());
+/// a.pack(&[1.0, 2.0, -127.0], 3, 32)?;
 /// let mut c = [0.0; 2];
 /// gemm_nbits(&a, &b, 0..b.panels(), &mut [&mut c], Epilogue::Store)?;
 /// assert_eq!(c, [-188.0, 374.0]);

@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use crate::arch::{Kernel, Target};
+use crate::high_digits::{DIGIT, HighDigits, RowHighDigits};
 use crate::lanes::{LANES, Lanes, load_partial};
-use crate::outliers::{DIGIT, HighDigit, MAX_OUTLIERS, Magnitudes, Outliers};
+use crate::outliers::{Magnitudes, Outliers};
 use crate::row_blocks::{Group, Row, RowBlocks, count_rows, grow, row_of};
 use crate::{Isa, ShapeError};
 
@@ -17,8 +18,6 @@ pub(crate) struct RowScale {
     pub(crate) sum: i32,
     /// The same without the high digits.
     pub(crate) low: i32,
-    /// Number of high digits.
-    high: usize,
 }
 
 /// Rows of `A[M, K]`, each quantised to i8 with a scale of its own, cut into blocks as tall as the
@@ -36,12 +35,8 @@ pub(crate) struct RowScale {
 #[derive(Debug, Clone)]
 pub struct QuantizedRows {
     blocks: RowBlocks,
-    /// -128 · the sum of each group, in the order of the groups: what unsigned weights, 128 above
-    /// what they mean, give too much, negated.
-    offsets: Vec<i32>,
     scales: Vec<RowScale>,
-    /// Of each row, at the start.
-    high: Vec<[HighDigit; MAX_OUTLIERS]>,
+    high: HighDigits,
 }
 
 impl QuantizedRows {
@@ -49,9 +44,8 @@ impl QuantizedRows {
     pub fn new(isa: Isa) -> Self {
         Self {
             blocks: RowBlocks::new(isa, isa.max_rows().int8, LANES),
-            offsets: Vec::new(),
             scales: Vec::new(),
-            high: Vec::new(),
+            high: HighDigits::default(),
         }
     }
 
@@ -74,35 +68,16 @@ impl QuantizedRows {
         &self.blocks
     }
 
-    /// -128 · the sum of each group of a block, in the order of the groups.
-    #[inline(always)]
-    pub(crate) fn offsets(&self, block: &Range<usize>) -> &[i32] {
-        &self.offsets[self.blocks.at(block)]
-    }
-
     /// What the values of rows mean.
     #[inline(always)]
     pub(crate) fn scales(&self, rows: &Range<usize>) -> &[RowScale] {
         self.scales.get(rows.clone()).unwrap_or_default()
     }
 
-    /// Whether one of the rows has an outlier.
+    /// The digits that outliers have besides those among the groups.
     #[inline(always)]
-    pub(crate) fn have_high_digits(&self, rows: &Range<usize>) -> bool {
-        self.scales(rows).iter().any(|scale| scale.high > 0)
-    }
-
-    /// The rows among `rows` that have outliers, counted from the first of `rows` on, and the high
-    /// digits of each, in the order of K.
-    #[inline(always)]
-    pub(crate) fn high_digits(
-        &self,
-        rows: &Range<usize>,
-    ) -> impl Iterator<Item = (usize, &[HighDigit])> {
-        let high = self.high.get(rows.clone()).unwrap_or_default();
-        let rows = self.scales(rows).iter().zip(high).enumerate();
-        rows.filter(|(_, (scale, _))| scale.high > 0)
-            .map(|(row, (scale, high))| (row, high.get(..scale.high).unwrap_or_default()))
+    pub(crate) fn high_digits(&self) -> &HighDigits {
+        &self.high
     }
 
     /// Takes the rows of `a`, `[any, k]` row-major.
@@ -130,16 +105,13 @@ impl QuantizedRows {
         let isa = self.isa();
         self.blocks.clear();
         let too_many = ShapeError::size(op, "rows", rows);
-        let groups = rows.checked_mul(k.div_ceil(LANES)).ok_or(too_many)?;
-        grow(&mut self.offsets, groups).map_err(|_| too_many)?;
         grow(&mut self.scales, rows).map_err(|_| too_many)?;
-        grow(&mut self.high, rows).map_err(|_| too_many)?;
-        let (offsets, scales, high) = (&mut self.offsets, &mut self.scales, &mut self.high);
+        self.high.grow(rows).map_err(|_| too_many)?;
+        let (scales, high) = (&mut self.scales, &mut self.high);
         let encode = |row: Row<'_>| {
             isa.run(Quantize {
-                offsets: &mut offsets[row.at.clone()],
                 scale: &mut scales[row.index],
-                high: &mut high[row.index],
+                high: high.row(row.index),
                 row,
             });
         };
@@ -149,10 +121,8 @@ impl QuantizedRows {
 
 struct Quantize<'a> {
     row: Row<'a>,
-    /// Every `stride`-th is of this row.
-    offsets: &'a mut [i32],
     scale: &'a mut RowScale,
-    high: &'a mut [HighDigit; MAX_OUTLIERS],
+    high: RowHighDigits<'a>,
 }
 
 impl Kernel for Quantize<'_> {
@@ -161,67 +131,78 @@ impl Kernel for Quantize<'_> {
         let Row {
             values,
             groups,
-            stride,
+            block,
             ..
         } = self.row;
         let magnitudes = Magnitudes::of(values);
         let largest = magnitudes.largest;
-        let groups = groups.chunks_mut(stride);
-        let out = groups.zip(self.offsets.chunks_mut(stride));
-        let zeros = |scale| RowScale {
-            scale,
-            ..RowScale::default()
-        };
-        if !largest.is_finite() || largest < 127.0 * f32::MIN_POSITIVE {
-            for (groups, offsets) in out {
-                groups[0] = Group::default();
-                offsets[0] = 0;
-            }
-            *self.scale = zeros(if largest.is_finite() { 0.0 } else { f32::NAN });
+        let mut groups = groups.chunks_mut(block.len());
+        if !largest.is_finite() || largest < SMALLEST {
+            groups.for_each(|groups| groups[0] = Group::default());
+            *self.scale = RowScale {
+                scale: if largest.is_finite() { 0.0 } else { f32::NAN },
+                ..RowScale::default()
+            };
             return;
         }
         let outliers = Outliers::find(target, values, &magnitudes);
         let top = outliers.top(largest);
         let inverse = 127.0 / top;
-        let mut low = 0;
+        let mut sums = Sums::default();
         let (full, rest) = values.as_chunks::<LANES>();
-        let mut out = out;
-        for (x, (groups, offsets)) in full.iter().zip(&mut out) {
-            let sum;
-            (groups[0], sum) = quantize(target, x, inverse);
-            offsets[0] = -128 * sum;
-            low += sum;
+        for (x, groups) in full.iter().zip(&mut groups) {
+            groups[0] = sums.add(x, inverse);
         }
         // Without values behind the full groups there is no group.
-        for (groups, offsets) in out {
-            let sum;
-            (groups[0], sum) = quantize(target, &load_partial(rest, 0.0), inverse);
-            offsets[0] = -128 * sum;
-            low += sum;
+        for groups in groups {
+            groups[0] = sums.add(&load_partial(rest, 0.0), inverse);
         }
-        let (high, digits) = outliers.high_digits(values, inverse, self.high);
+        let sum = sums.total();
+        let digits = outliers.high_digits(values, inverse, self.high);
         *self.scale = RowScale {
             scale: top / 127.0,
-            sum: low + DIGIT * digits,
-            low,
-            high,
+            sum,
+            low: sum - DIGIT * digits,
         };
     }
 }
 
-/// The low 8 bits of `x · inverse`, as i8, and their sum.
-#[inline(always)]
-fn quantize<T: Target>(target: T, x: &Lanes, inverse: f32) -> (Group, i32) {
-    // Adding 1.5·2^23 leaves the nearest integer in the low bits of the sum.
-    const ROUND: f32 = 12_582_912.0;
-    let mut bytes = [0_u8; LANES];
-    for l in 0..LANES {
-        bytes[l] = (x[l] * inverse + ROUND).to_bits() as u8;
-    }
-    // Unsigned, each byte is 128 more.
-    let sum = target.sum_bytes(&bytes.map(|byte| byte ^ 0x80));
-    (Group(bytemuck::cast(bytes)), sum - 128 * LANES as i32)
+/// What has less magnitude counts as zero where the largest magnitude is meant: steps stay normal
+/// numbers.
+pub(crate) const SMALLEST: f32 = 127.0 * f32::MIN_POSITIVE;
+
+/// Values in steps, summed up.
+#[derive(Default)]
+pub(crate) struct Sums {
+    lanes: [i32; LANES],
+    groups: i32,
 }
+
+impl Sums {
+    /// The low 8 bits of `x · inverse`, as i8. The sum takes all bits.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, x: &Lanes, inverse: f32) -> Group {
+        let mut bytes = [0_u8; LANES];
+        for l in 0..LANES {
+            let bits = (x[l] * inverse + ROUND).to_bits().cast_signed();
+            bytes[l] = bits as u8;
+            self.lanes[l] = self.lanes[l].wrapping_add(bits);
+        }
+        self.groups += 1;
+        Group(bytemuck::cast(bytes))
+    }
+
+    /// The sum.
+    #[inline(always)]
+    pub(crate) fn total(&self) -> i32 {
+        let total = self.lanes.iter().fold(0_i32, |a, b| a.wrapping_add(*b));
+        let rounds = self.groups.wrapping_mul(LANES as i32);
+        total.wrapping_sub(rounds.wrapping_mul(ROUND.to_bits().cast_signed()))
+    }
+}
+
+/// Added to a number below 2^22 in magnitude, it leaves the nearest integer in the low bits.
+const ROUND: f32 = 12_582_912.0;
 
 #[cfg(test)]
 mod tests {
@@ -236,22 +217,11 @@ mod tests {
         let groups = packed.row_blocks().groups(&block).chunks(block.len());
         let words = groups.flat_map(|groups| groups[index - block.start].0);
         let values = words.flat_map(|word| word.to_ne_bytes().map(|byte| byte as i8));
-        let offsets = packed.offsets(&block).chunks(block.len());
-        let offsets = offsets.map(|offsets| offsets[index - block.start]);
-        let RowScale { scale, sum, .. } = packed.scales(&(index..index + 1))[0];
-        let low: Vec<i8> = values.collect();
-        for (values, offset) in low.chunks(LANES).zip(offsets) {
-            let sum: i32 = values.iter().map(|q| i32::from(*q)).sum();
-            assert_eq!(offset, -128 * sum);
-        }
-        let mut values: Vec<i64> = low.into_iter().map(i64::from).collect();
+        let mut values: Vec<i64> = values.map(i64::from).collect();
         let rows = index..index + 1;
-        for high in packed.high_digits(&rows).flat_map(|(_, digits)| digits) {
-            let digits = high.digits.to_ne_bytes().into_iter();
-            for (value, digit) in values[4 * high.word..].iter_mut().zip(digits) {
-                *value += 256 * i64::from(digit as i8);
-            }
-        }
+        let RowScale { scale, sum, low } = packed.scales(&rows)[0];
+        assert_eq!(values.iter().sum::<i64>(), i64::from(low));
+        packed.high_digits().add_to(index, &mut values);
         (values, scale, sum)
     }
 

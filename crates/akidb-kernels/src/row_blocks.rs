@@ -81,18 +81,15 @@ impl RowBlocks {
         let tallest = self.tallest;
         let staging = &mut self.staging[..k];
         for block in (Blocks { rows, tallest }).iter() {
-            let stride = block.len();
             let data = block.start * groups..block.end * groups;
             for index in block.clone() {
                 let values = source(index, staging)?.unwrap_or(staging);
                 ShapeError::length(op, "a row", k, values.len())?;
-                let at = data.start + index - block.start..data.end;
                 encode(Row {
                     index,
                     values,
-                    groups: &mut self.data[at.clone()],
-                    at,
-                    stride,
+                    groups: &mut self.data[data.start + index - block.start..data.end],
+                    block: block.clone(),
                 });
             }
         }
@@ -110,14 +107,8 @@ impl RowBlocks {
     /// The groups of a block that [`Self::blocks`] gave.
     #[inline(always)]
     pub(crate) fn groups(&self, block: &Range<usize>) -> &[Group] {
-        &self.data[self.at(block)]
-    }
-
-    /// Where the groups of a block lie among those of all blocks.
-    #[inline(always)]
-    pub(crate) fn at(&self, block: &Range<usize>) -> Range<usize> {
         let groups = self.k.div_ceil(self.per_group);
-        block.start * groups..block.end * groups
+        &self.data[block.start * groups..block.end * groups]
     }
 }
 
@@ -125,11 +116,19 @@ impl RowBlocks {
 pub(crate) struct Row<'a> {
     pub(crate) index: usize,
     pub(crate) values: &'a [f32],
-    /// Every `stride`-th is this row's.
+    /// From its first one on: every `block.len()`-th is this row's.
     pub(crate) groups: &'a mut [Group],
-    /// Where `groups` lie among those of all blocks.
-    pub(crate) at: Range<usize>,
-    pub(crate) stride: usize,
+    /// Rows of its block.
+    pub(crate) block: Range<usize>,
+}
+
+impl Row<'_> {
+    /// What a row has `count` of, interleaved with those of its block as groups are, among those of
+    /// all blocks: every so-many-th from the first one on.
+    pub(crate) fn places(&self, count: usize) -> Range<usize> {
+        let Range { start, end } = self.block;
+        start * count + self.index - start..end * count
+    }
 }
 
 /// The number of rows in `a`, `[any, k]` row-major.
@@ -172,16 +171,25 @@ mod tests {
     fn blocks_are_balanced() {
         for tallest in [1, 3, 12] {
             let mut packed = RowBlocks::new(Isa::detect(), tallest, 4);
-            for (rows, k) in [(1, 1), (2, 16), (5, 17), (12, 3), (13, 4), (40, 5), (0, 5)] {
+            for (rows, k) in [
+                (1, 1_usize),
+                (2, 16),
+                (5, 17),
+                (12, 3),
+                (13, 4),
+                (40, 5),
+                (0, 5),
+            ] {
                 let fill = |index, row: &mut [f32]| {
                     row.fill(index as f32);
                     Ok::<_, ShapeError>(None)
                 };
                 let encode = |row: Row<'_>| {
-                    assert_eq!(row.at.len(), row.groups.len());
-                    let groups = row.groups.iter_mut().step_by(row.stride);
+                    let places = row.places(k.div_ceil(4));
+                    assert_eq!(places.len(), row.groups.len());
+                    let groups = row.groups.iter_mut().step_by(row.block.len());
                     for (group, values) in groups.zip(row.values.chunks(4)) {
-                        let place = [row.index, row.at.start, values.len()].map(|x| x as i32);
+                        let place = [row.index, places.start, values.len()].map(|x| x as i32);
                         *group = Group([values[0] as i32, place[0], place[1], place[2]]);
                     }
                 };
@@ -196,7 +204,7 @@ mod tests {
                     assert_eq!(groups.len(), k.div_ceil(4) * block.len());
                     for (i, group) in groups.iter().enumerate() {
                         let row = block.start + i % block.len();
-                        let at = packed.at(&block).start + i % block.len();
+                        let at = block.start * k.div_ceil(4) + i % block.len();
                         let len = (k - 4 * (i / block.len())).min(4);
                         assert_eq!(group.0, [row, row, at, len].map(|x| x as i32));
                     }

@@ -63,7 +63,7 @@ impl PackedRows {
         let op = "PackedRows::pack_from";
         let encode = |row: Row<'_>| {
             let (full, rest) = row.values.as_chunks::<WORDS>();
-            let mut groups = row.groups.iter_mut().step_by(row.stride);
+            let mut groups = row.groups.iter_mut().step_by(row.block.len());
             for (values, out) in full.iter().zip(&mut groups) {
                 *out = group(values);
             }

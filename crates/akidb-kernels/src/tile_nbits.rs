@@ -3,11 +3,12 @@
 //!
 //! The product of a block is an exact sum of integers, codes without their zero point times
 //! activations, which goes to the total in f32 with one rounding of `sum · scale + total`, block
-//! after block.
+//! after block; the scale is that of the weights times that of the activations.
 
 use crate::arch::{NBitsTarget, max_rows_nbits};
+use crate::block_quantized_rows::BlockScale;
+use crate::high_digits::{DIGIT, HighDigit};
 use crate::lanes::{LANES, Lanes};
-use crate::outliers::{DIGIT, HighDigit};
 use crate::packed_nbits::{Layout, Line, ZERO_POINT_UNIT};
 use crate::row_blocks::{Group, WORDS};
 
@@ -109,8 +110,8 @@ impl<T: NBitsTarget> Codes<T> for Bytes {
 pub(crate) struct TileRows<'a> {
     /// `[K / 16][height]`, from the first row on.
     pub(crate) values: &'a [Group],
-    /// -128 · the sum of each group, likewise.
-    pub(crate) offsets: &'a [i32],
+    /// `[blocks][height]`, likewise.
+    pub(crate) scales: &'a [BlockScale],
     /// Rows of the block.
     pub(crate) height: usize,
     /// Rows that count.
@@ -191,19 +192,14 @@ fn tile<T: NBitsTarget, C: Codes<T>, const MR: usize, const V: usize>(
     let mut next = next.chunks(next.len().div_ceil(units).max(1));
     // Not zipped, which would divide by the chunk sizes again and again.
     let mut values = a.values.chunks(2 * height);
-    let mut offsets = a.offsets.chunks(2 * height * layout.units);
+    let mut scales_of_a = a.scales.chunks(layout.blocks * height);
     for lines in lines.chunks(layout.span()) {
-        let parts = (lines.split_at_checked(layout.header), offsets.next());
-        let (Some((header, lines)), Some(offsets)) = parts else {
+        let parts = (lines.split_at_checked(layout.header), scales_of_a.next());
+        let (Some((header, lines)), Some(scales_of_a)) = parts else {
             return;
         };
-        let (first, second) = if two_blocks {
-            offsets.split_at(height.min(offsets.len()))
-        } else {
-            (offsets, &[][..])
-        };
         let (scales, zero_points) = header.split_at(layout.blocks);
-        let mut block = Block::<T, MR, V>::start(target, first, height);
+        let mut block = Block::<T, MR, V>::start(target, scales_of_a);
         if let Some(zero_points) = zero_points.first() {
             block.zero_points(target, &scales[0], zero_points, vector, &mut totals);
         }
@@ -220,7 +216,8 @@ fn tile<T: NBitsTarget, C: Codes<T>, const MR: usize, const V: usize>(
             }
             if two_blocks {
                 block.finish(target, &scales[0], vector, &mut totals);
-                block = Block::start(target, second, height);
+                let second = scales_of_a.get(height..).unwrap_or_default();
+                block = Block::start(target, second);
                 if let Some(zero_points) = zero_points.get(1) {
                     block.zero_points(target, &scales[1], zero_points, vector, &mut totals);
                 }
@@ -246,12 +243,14 @@ fn tile<T: NBitsTarget, C: Codes<T>, const MR: usize, const V: usize>(
     }
 }
 
-/// Adds the products of a row's high digits, one after the other, to its totals.
+/// Adds the products of a row's high digits, one after the other, to its totals. `scale_of_a` gives
+/// the row's scale in a block.
 #[inline(always)]
 pub(crate) fn add_high_digits<T: NBitsTarget, C: Codes<T>>(
     target: T,
     codes: C,
     digits: &[HighDigit],
+    scale_of_a: impl Fn(usize) -> f32,
     panel: Panel<'_>,
     totals: &mut [Lanes; VECTORS],
 ) {
@@ -259,7 +258,8 @@ pub(crate) fn add_high_digits<T: NBitsTarget, C: Codes<T>>(
     // Words of four along K in a unit.
     const UNIT_WORDS: usize = 2 * WORDS;
     let mut sums = [target.load(&totals[0]), target.load(&totals[1])];
-    for HighDigit { word, digits } in digits {
+    for digit in digits {
+        let HighDigit { word, digits } = *digit;
         let (unit, word) = (word / UNIT_WORDS, word % UNIT_WORDS);
         let (span, unit) = (unit / layout.units, unit % layout.units);
         let (step, high) = (word % WORDS, word >= WORDS);
@@ -270,14 +270,10 @@ pub(crate) fn add_high_digits<T: NBitsTarget, C: Codes<T>>(
             return;
         };
         let zero_points = header.get(layout.blocks + block);
-        let digit: i32 = digits
-            .to_ne_bytes()
-            .iter()
-            .map(|d| i32::from(*d as i8))
-            .sum();
         // Takes back the 128 too much in each weight.
-        let offset = target.splat_sums(-128 * digit);
-        let steps = target.splat(DIGIT as f32);
+        let offset = target.splat_sums(-128 * digit.digit());
+        let steps = DIGIT as f32 * scale_of_a(span * layout.blocks + block);
+        let steps = target.splat(steps);
         let zero = target.splat(0.0);
         for (v, sum) in sums.iter_mut().enumerate() {
             let weights = if high {
@@ -285,7 +281,7 @@ pub(crate) fn add_high_digits<T: NBitsTarget, C: Codes<T>>(
             } else {
                 codes.weights::<false>(target, unit, step, v)
             };
-            let product = target.sums_to_f32(target.dot(weights, *digits, offset));
+            let product = target.sums_to_f32(target.dot(weights, digits, offset));
             let scale = target.mul_add(load(target, scales, v), steps, zero);
             if let Some(zero_points) = zero_points {
                 let factor = target.mul_add(scale, target.splat(ZERO_POINT_UNIT), zero);
@@ -300,6 +296,8 @@ pub(crate) fn add_high_digits<T: NBitsTarget, C: Codes<T>>(
 
 /// The sums of one block.
 struct Block<T: NBitsTarget, const MR: usize, const V: usize> {
+    /// Scale of each row.
+    a: [f32; MR],
     sums: [[T::Sums; V]; MR],
 }
 
@@ -308,20 +306,16 @@ struct Block<T: NBitsTarget, const MR: usize, const V: usize> {
     reason = "rows and vectors of a tile index several arrays at once"
 )]
 impl<T: NBitsTarget, const MR: usize, const V: usize> Block<T, MR, V> {
-    /// What takes back the 128 too much in each weight: `offsets` of the block, `[groups][height]`.
+    /// Sums that take back the 128 too much in each weight. Behind the last block of A, scales are
+    /// zeros.
     #[inline(always)]
-    fn start(target: T, offsets: &[i32], height: usize) -> Self {
-        let mut sums = [[target.zero_sums(); V]; MR];
-        for offsets in offsets.chunks(height) {
-            let Some(offsets) = offsets.first_chunk::<MR>() else {
-                break;
-            };
-            for r in 0..MR {
-                let sum = target.add_sums(sums[r][0], target.splat_sums(offsets[r]));
-                sums[r] = [sum; V];
-            }
+    fn start(target: T, scales: &[BlockScale]) -> Self {
+        let a = scales.first_chunk().copied();
+        let a: [BlockScale; MR] = a.unwrap_or([BlockScale::default(); MR]);
+        Self {
+            a: a.map(|a| a.scale),
+            sums: a.map(|a| [target.splat_sums(a.offset); V]),
         }
-        Self { sums }
     }
 
     /// Adds to `totals` what the block's zero points differ from the middle, right after the
@@ -342,6 +336,7 @@ impl<T: NBitsTarget, const MR: usize, const V: usize> Block<T, MR, V> {
             let factor = target.mul_add(factor, load(target, zero_points, vector + v), zero);
             for r in 0..MR {
                 let sum = target.sums_to_f32(self.sums[r][v]);
+                let factor = target.mul_add(factor, target.splat(self.a[r]), zero);
                 totals[r][v] = target.mul_add(sum, factor, totals[r][v]);
             }
         }
@@ -379,10 +374,12 @@ impl<T: NBitsTarget, const MR: usize, const V: usize> Block<T, MR, V> {
     /// Adds the block to `totals`.
     #[inline(always)]
     fn finish(&self, target: T, scales: &Line, vector: usize, totals: &mut [[T::Vector; V]; MR]) {
+        let zero = target.splat(0.0);
         for v in 0..V {
             let scale = load(target, scales, vector + v);
             for r in 0..MR {
                 let sum = target.sums_to_f32(self.sums[r][v]);
+                let scale = target.mul_add(scale, target.splat(self.a[r]), zero);
                 totals[r][v] = target.mul_add(sum, scale, totals[r][v]);
             }
         }

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use akidb_kernels::{
-    Bf16Rows, Epilogue, Isa, NBitsCodes, PackedBf16, PackedF32, PackedInt8, PackedNBits,
-    PackedRows, QuantizedRows, gemm, gemm_bf16, gemm_int8, gemm_nbits,
+    Bf16Rows, BlockQuantizedRows, Epilogue, Isa, NBitsCodes, PackedBf16, PackedF32, PackedInt8,
+    PackedNBits, PackedRows, QuantizedRows, gemm, gemm_bf16, gemm_int8, gemm_nbits,
 };
 
 use crate::error::EngineError;
@@ -17,7 +17,7 @@ pub(crate) enum Weight {
     Bf16(PackedBf16),
     /// One scale an output; multiplied with rows of 8 bits, one scale a row.
     Int8(PackedInt8),
-    /// One scale a block; multiplied with rows of 8 bits, one scale a row.
+    /// One scale a block; multiplied with rows of 8 bits, one scale a block.
     NBits(PackedNBits),
 }
 
@@ -56,6 +56,7 @@ pub(crate) struct Rows {
     f32: PackedRows,
     bf16: Bf16Rows,
     int8: QuantizedRows,
+    nbits: BlockQuantizedRows,
 }
 
 impl Rows {
@@ -64,6 +65,7 @@ impl Rows {
             f32: PackedRows::new(isa),
             bf16: Bf16Rows::new(isa),
             int8: QuantizedRows::new(isa),
+            nbits: BlockQuantizedRows::new(isa),
         }
     }
 
@@ -79,7 +81,10 @@ impl Rows {
             Weight::F32(weight) => self.f32.pack_from(rows, weight.k(), source),
             Weight::Bf16(weight) => self.bf16.pack_from(rows, weight.k(), source),
             Weight::Int8(weight) => self.int8.pack_from(rows, weight.k(), source),
-            Weight::NBits(weight) => self.int8.pack_from(rows, weight.k(), source),
+            Weight::NBits(weight) => {
+                let block_size = weight.format().block_size;
+                self.nbits.pack_from(rows, weight.k(), block_size, source)
+            }
         }
     }
 
@@ -88,7 +93,8 @@ impl Rows {
         match weight {
             Weight::F32(_) => self.f32.rows(),
             Weight::Bf16(_) => self.bf16.rows(),
-            Weight::Int8(_) | Weight::NBits(_) => self.int8.rows(),
+            Weight::Int8(_) => self.int8.rows(),
+            Weight::NBits(_) => self.nbits.rows(),
         }
     }
 
@@ -104,7 +110,7 @@ impl Rows {
             Weight::F32(weight) => gemm(&self.f32, weight, panels, c, epilogue),
             Weight::Bf16(weight) => gemm_bf16(&self.bf16, weight, panels, c, epilogue),
             Weight::Int8(weight) => gemm_int8(&self.int8, weight, panels, c, epilogue),
-            Weight::NBits(weight) => gemm_nbits(&self.int8, weight, panels, c, epilogue),
+            Weight::NBits(weight) => gemm_nbits(&self.nbits, weight, panels, c, epilogue),
         }
         .map_err(EngineError::from)
     }

@@ -5,8 +5,7 @@
 )]
 
 use std::arch::x86_64::{
-    __m512, __m512bh, __m512i, _MM_HINT_T1, _mm_cvtsi128_si32, _mm_extract_epi32, _mm_loadu_si128,
-    _mm_prefetch, _mm_sad_epu8, _mm_setzero_si128, _mm512_add_epi32, _mm512_and_si512,
+    __m512, __m512bh, __m512i, _MM_HINT_T1, _mm_prefetch, _mm512_add_epi32, _mm512_and_si512,
     _mm512_castsi512_ps, _mm512_cmpgt_epu32_mask, _mm512_dpbf16_ps, _mm512_dpbusd_epi32,
     _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_madd_epi16, _mm512_set1_epi16,
     _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512, _mm512_slli_epi16, _mm512_slli_epi32,
@@ -77,16 +76,6 @@ impl<const VNNI: bool, const BF16: bool> F32Target for Avx512<VNNI, BF16> {
             let lanes = _mm512_loadu_si512(lanes.as_ptr().cast());
             let bar = _mm512_set1_epi32(bar.cast_signed());
             u32::from(_mm512_cmpgt_epu32_mask(lanes, bar))
-        }
-    }
-
-    #[inline(always)]
-    fn sum_bytes(self, bytes: &[u8; LANES]) -> i32 {
-        // SAFETY: as above, with SSE4.1 implied; `bytes` is 16 readable bytes, at any alignment.
-        unsafe {
-            let bytes = _mm_loadu_si128(bytes.as_ptr().cast());
-            let halves = _mm_sad_epu8(bytes, _mm_setzero_si128());
-            _mm_cvtsi128_si32(halves) + _mm_extract_epi32::<2>(halves)
         }
     }
 

@@ -80,12 +80,6 @@ pub(crate) trait F32Target: Copy {
         above
     }
 
-    /// The sum of all bytes.
-    #[inline(always)]
-    fn sum_bytes(self, bytes: &[u8; LANES]) -> i32 {
-        bytes.iter().map(|byte| i32::from(*byte)).sum()
-    }
-
     /// Asks for what `weights` points to, whole cache lines, to be in L2 soon.
     fn prefetch<W>(self, weights: &W);
 }
