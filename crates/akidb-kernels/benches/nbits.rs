@@ -10,8 +10,8 @@
 //!
 //! | M         |   1 |   5 |  12 |  40 | 160 |
 //! |-----------|-----|-----|-----|-----|-----|
-//! | int8      | 265 | 778 | 816 | 812 | 769 |
-//! | int4 b32  | 339 | 700 | 740 | 735 | 661 |
+//! | int8      | 258 | 825 | 844 | 845 | 842 |
+//! | int4 b32  | 348 | 636 | 638 | 657 | 632 |
 //!
 //! The rate at which that machine reads memory changes by itself, between 20 and 67 GB/s: compare
 //! GB/s only with the plain read right before it, and over several runs.
