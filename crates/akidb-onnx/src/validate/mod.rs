@@ -131,14 +131,12 @@ fn operators(model: &OnnxModel, findings: &mut Vec<Finding>) {
         };
         *counts.entry((domain, node.op_type())).or_default() += 1;
     }
+    let functions = model.proto().functions.iter();
+    let functions: HashSet<(&str, &str)> = functions.map(|f| (f.domain(), f.name())).collect();
     let mut contrib = Vec::new();
     let mut unknown = Vec::new();
     for ((domain, op_type), nodes) in counts {
-        let functions = &model.proto().functions;
-        if functions
-            .iter()
-            .any(|f| f.domain() == domain && f.name() == op_type)
-        {
+        if functions.contains(&(domain, op_type)) {
             continue;
         }
         let name = match domain {
