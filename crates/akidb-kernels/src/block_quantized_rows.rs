@@ -5,8 +5,8 @@ use std::ops::Range;
 use crate::arch::{Kernel, Target};
 use crate::high_digits::{DIGIT, HighDigits, RowHighDigits};
 use crate::lanes::{LANES, load_partial};
-use crate::outliers::{MAX_OUTLIERS, Magnitudes, Outliers, magnitude};
-use crate::quantized_rows::{SMALLEST, Sums};
+use crate::outliers::{Magnitudes, Outlier, Outliers, magnitude};
+use crate::quantized_rows::{SMALLEST, quantize};
 use crate::row_blocks::{Group, Row, RowBlocks, count_rows, grow, row_of};
 use crate::{Isa, ShapeError};
 
@@ -162,40 +162,27 @@ impl Kernel for Quantize<'_> {
             return;
         }
         let outliers = Outliers::find(target, values, &magnitudes);
-        let mut outliers = outliers.indices().peekable();
+        let mut outliers = outliers.found();
         let blocks = values.chunks(self.block_size).enumerate();
         for ((index, values), scales) in blocks.zip(scales) {
             let first = index * self.block_size;
-            let mut own = [0; MAX_OUTLIERS];
-            let mut count = 0;
-            while let Some(index) = outliers.next_if(|at| *at < first + self.block_size) {
-                own[count] = index - first;
-                count += 1;
-            }
-            let own = &own[..count];
+            let end = first + values.len();
+            let count = outliers.iter().take_while(|(at, _)| *at < end).count();
+            let own;
+            (own, outliers) = outliers.split_at(count);
             let top = if own.is_empty() {
                 largest_of(values)
             } else {
-                top_beside(values, own)
+                top_beside(values, first, own)
             };
             let (top, inverse) = if top < SMALLEST {
                 (0.0, 0.0)
             } else {
                 (top, 127.0 / top)
             };
-            let mut sums = Sums::default();
-            let (full, rest) = values.as_chunks::<LANES>();
-            for (x, groups) in full.iter().zip(&mut groups) {
-                groups[0] = sums.add(x, inverse);
-            }
-            if !rest.is_empty()
-                && let Some(groups) = groups.next()
-            {
-                groups[0] = sums.add(&load_partial(rest, 0.0), inverse);
-            }
-            let mut low = sums.total();
-            for at in own {
-                low -= DIGIT * self.high.add(first + at, values[*at], inverse);
+            let mut low = quantize(values, inverse, &mut groups);
+            for (at, _) in own {
+                low -= DIGIT * self.high.add(*at, values[at - first], inverse);
             }
             scales[0] = BlockScale {
                 scale: top / 127.0,
@@ -218,13 +205,13 @@ fn largest_of(values: &[f32]) -> f32 {
     f32::from_bits(largest.into_iter().fold(0, u32::max))
 }
 
-/// Largest magnitude that steps of 127 need to reach, so that two digits reach the `outliers`,
-/// which are given by their indices.
+/// Largest magnitude that steps of 127 need to reach, so that two digits reach the `outliers`, in
+/// values that start at index `first` of the row.
 #[inline(never)]
-fn top_beside(values: &[f32], outliers: &[usize]) -> f32 {
+fn top_beside(values: &[f32], first: usize, outliers: &[Outlier]) -> f32 {
     let mut top = 0.0_f32;
     for (index, x) in values.iter().enumerate() {
-        let outlier = outliers.contains(&index);
+        let outlier = outliers.iter().any(|(at, _)| *at == first + index);
         top = top.max(x.abs() / if outlier { DIGIT as f32 } else { 1.0 });
     }
     top
@@ -238,12 +225,8 @@ mod tests {
 
     /// The integers of a row and its scales.
     fn row(packed: &BlockQuantizedRows, index: usize) -> (Vec<i64>, Vec<f32>) {
-        let mut blocks = packed.row_blocks().blocks().iter();
-        let block = blocks.find(|block| block.contains(&index)).unwrap();
-        let groups = packed.row_blocks().groups(&block).chunks(block.len());
-        let words = groups.flat_map(|groups| groups[index - block.start].0);
-        let values = words.flat_map(|word| word.to_ne_bytes().map(|byte| byte as i8));
-        let mut values: Vec<i64> = values.map(i64::from).collect();
+        let mut values = packed.row_blocks().bytes(index);
+        let block = packed.row_blocks().block_of(index);
         let scales = packed.scales(&block).chunks(block.len());
         let scales = scales.map(|scales| scales[index - block.start]);
         let sums = values.chunks(packed.block_size());

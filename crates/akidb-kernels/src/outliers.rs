@@ -79,12 +79,15 @@ impl Magnitudes {
     }
 }
 
+/// Index and magnitude of an outlier.
+pub(crate) type Outlier = (usize, u32);
+
 /// The outliers of a row: of the values above the threshold the largest ones, of equal ones the
 /// first.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outliers {
-    /// Index and magnitude of each, the index rising.
-    found: [(usize, u32); MAX_OUTLIERS],
+    /// At the start, the indices rising.
+    found: [Outlier; MAX_OUTLIERS],
     count: usize,
     /// Magnitude that a further one must exceed.
     bar: u32,
@@ -145,17 +148,16 @@ impl Outliers {
         f32::from_bits(self.rest).max(largest / DIGIT as f32)
     }
 
-    /// The outliers' indices, which rise.
-    pub(crate) fn indices(&self) -> impl Iterator<Item = usize> {
-        let found = self.found.iter().take(self.count);
-        found.map(|(index, _)| *index)
+    /// The outliers, their indices rising.
+    pub(crate) fn found(&self) -> &[Outlier] {
+        self.found.get(..self.count).unwrap_or_default()
     }
 
     /// Writes the high digits of `row`, whose steps are 1 / `inverse`, to `out`; returns their sum.
     #[inline(never)]
     pub(crate) fn high_digits(&self, row: &[f32], inverse: f32, mut out: RowHighDigits<'_>) -> i32 {
-        let digit = |index| out.add(index, row.get(index).copied().unwrap_or_default(), inverse);
-        self.indices().map(digit).sum()
+        let mut digit = |at| out.add(at, row.get(at).copied().unwrap_or_default(), inverse);
+        self.found().iter().map(|(at, _)| digit(*at)).sum()
     }
 
     /// Takes a value if it counts. Has no use for vectors, so that one copy of it serves all tiers.
@@ -287,7 +289,7 @@ mod tests {
             });
             let outliers = outliers.unwrap();
             all.push((
-                outliers.indices().collect::<Vec<_>>(),
+                outliers.found().iter().map(|(at, _)| *at).collect(),
                 f32::from_bits(outliers.rest),
             ));
         });

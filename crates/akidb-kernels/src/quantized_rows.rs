@@ -148,16 +148,7 @@ impl Kernel for Quantize<'_> {
         let outliers = Outliers::find(target, values, &magnitudes);
         let top = outliers.top(largest);
         let inverse = 127.0 / top;
-        let mut sums = Sums::default();
-        let (full, rest) = values.as_chunks::<LANES>();
-        for (x, groups) in full.iter().zip(&mut groups) {
-            groups[0] = sums.add(x, inverse);
-        }
-        // Without values behind the full groups there is no group.
-        for groups in groups {
-            groups[0] = sums.add(&load_partial(rest, 0.0), inverse);
-        }
-        let sum = sums.total();
+        let sum = quantize(values, inverse, &mut groups);
         let digits = outliers.high_digits(values, inverse, self.high);
         *self.scale = RowScale {
             scale: top / 127.0,
@@ -171,53 +162,54 @@ impl Kernel for Quantize<'_> {
 /// numbers.
 pub(crate) const SMALLEST: f32 = 127.0 * f32::MIN_POSITIVE;
 
-/// Values in steps, summed up.
-#[derive(Default)]
-pub(crate) struct Sums {
-    lanes: [i32; LANES],
-    groups: i32,
-}
-
-impl Sums {
-    /// The low 8 bits of `x · inverse`, as i8. The sum takes all bits.
-    #[inline(always)]
-    pub(crate) fn add(&mut self, x: &Lanes, inverse: f32) -> Group {
-        let mut bytes = [0_u8; LANES];
-        for l in 0..LANES {
-            let bits = (x[l] * inverse + ROUND).to_bits().cast_signed();
-            bytes[l] = bits as u8;
-            self.lanes[l] = self.lanes[l].wrapping_add(bits);
-        }
-        self.groups += 1;
-        Group(bytemuck::cast(bytes))
+/// Writes values in steps of 1 / `inverse`, the low 8 bits of each as i8, to the first one of each
+/// of `groups`. Returns the sum of the steps, with all their bits.
+#[inline(always)]
+pub(crate) fn quantize<'a>(
+    values: &[f32],
+    inverse: f32,
+    groups: &mut impl Iterator<Item = &'a mut [Group]>,
+) -> i32 {
+    let mut sums = [0; LANES];
+    let (full, rest) = values.as_chunks::<LANES>();
+    for (x, groups) in full.iter().zip(&mut *groups) {
+        groups[0] = quantize_group(x, inverse, &mut sums);
     }
-
-    /// The sum.
-    #[inline(always)]
-    pub(crate) fn total(&self) -> i32 {
-        let total = self.lanes.iter().fold(0_i32, |a, b| a.wrapping_add(*b));
-        let rounds = self.groups.wrapping_mul(LANES as i32);
-        total.wrapping_sub(rounds.wrapping_mul(ROUND.to_bits().cast_signed()))
+    if !rest.is_empty()
+        && let Some(groups) = groups.next()
+    {
+        groups[0] = quantize_group(&load_partial(rest, 0.0), inverse, &mut sums);
     }
+    let count = values.len().next_multiple_of(LANES) as i32;
+    let rounds = ROUND.to_bits().cast_signed().wrapping_mul(count);
+    let sum = sums.into_iter().fold(0, i32::wrapping_add);
+    sum.wrapping_sub(rounds)
 }
 
 /// Added to a number below 2^22 in magnitude, it leaves the nearest integer in the low bits.
 const ROUND: f32 = 12_582_912.0;
 
+/// Adds values in steps, and the bits of [`ROUND`] to each, to `sums`.
+#[inline(always)]
+fn quantize_group(x: &Lanes, inverse: f32, sums: &mut [i32; LANES]) -> Group {
+    let mut bytes = [0_u8; LANES];
+    for l in 0..LANES {
+        let bits = (x[l] * inverse + ROUND).to_bits().cast_signed();
+        bytes[l] = bits as u8;
+        sums[l] = sums[l].wrapping_add(bits);
+    }
+    Group(bytemuck::cast(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outliers::reference::{quantize, rows_with_outliers};
+    use crate::outliers::reference::{self, rows_with_outliers};
     use crate::testing::{LENGTHS, for_each_isa, random};
 
     /// The integers of a row, its scale and sum.
     fn row(packed: &QuantizedRows, index: usize) -> (Vec<i64>, f32, i32) {
-        let mut blocks = packed.row_blocks().blocks().iter();
-        let block = blocks.find(|block| block.contains(&index)).unwrap();
-        let groups = packed.row_blocks().groups(&block).chunks(block.len());
-        let words = groups.flat_map(|groups| groups[index - block.start].0);
-        let values = words.flat_map(|word| word.to_ne_bytes().map(|byte| byte as i8));
-        let mut values: Vec<i64> = values.map(i64::from).collect();
+        let mut values = packed.row_blocks().bytes(index);
         let rows = index..index + 1;
         let RowScale { scale, sum, low } = packed.scales(&rows)[0];
         assert_eq!(values.iter().sum::<i64>(), i64::from(low));
@@ -240,7 +232,7 @@ mod tests {
                 packed.pack(&a, k).unwrap();
                 assert_eq!((packed.rows(), packed.k()), (rows, k));
                 for (index, x) in a.chunks(k).enumerate() {
-                    let (mut expected, scale) = quantize(x);
+                    let (mut expected, scale) = reference::quantize(x);
                     let sum = expected.iter().sum::<i64>() as i32;
                     expected.resize(k.next_multiple_of(LANES), 0);
                     let expected = (expected, scale, sum);

@@ -104,6 +104,23 @@ impl RowBlocks {
         Blocks { rows, tallest }
     }
 
+    /// The block of a row.
+    #[cfg(test)]
+    pub(crate) fn block_of(&self, row: usize) -> Range<usize> {
+        let mut blocks = self.blocks().iter();
+        blocks.find(|block| block.contains(&row)).unwrap()
+    }
+
+    /// The values of a row, which are i8.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self, row: usize) -> Vec<i64> {
+        let block = self.block_of(row);
+        let groups = self.groups(&block).chunks(block.len());
+        let words = groups.flat_map(|groups| groups[row - block.start].0);
+        let bytes = words.flat_map(i32::to_ne_bytes);
+        bytes.map(|byte| i64::from(byte as i8)).collect()
+    }
+
     /// The groups of a block that [`Self::blocks`] gave.
     #[inline(always)]
     pub(crate) fn groups(&self, block: &Range<usize>) -> &[Group] {
@@ -171,21 +188,13 @@ mod tests {
     fn blocks_are_balanced() {
         for tallest in [1, 3, 12] {
             let mut packed = RowBlocks::new(Isa::detect(), tallest, 4);
-            for (rows, k) in [
-                (1, 1_usize),
-                (2, 16),
-                (5, 17),
-                (12, 3),
-                (13, 4),
-                (40, 5),
-                (0, 5),
-            ] {
+            for (rows, k) in [(1, 1), (2, 16), (5, 17), (12, 3), (13, 4), (40, 5), (0, 5)] {
                 let fill = |index, row: &mut [f32]| {
                     row.fill(index as f32);
                     Ok::<_, ShapeError>(None)
                 };
                 let encode = |row: Row<'_>| {
-                    let places = row.places(k.div_ceil(4));
+                    let places = row.places(usize::div_ceil(k, 4));
                     assert_eq!(places.len(), row.groups.len());
                     let groups = row.groups.iter_mut().step_by(row.block.len());
                     for (group, values) in groups.zip(row.values.chunks(4)) {

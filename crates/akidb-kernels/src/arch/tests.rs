@@ -50,7 +50,7 @@ const ACTIVATIONS: [[i8; 4]; 6] = [
 ];
 
 #[test]
-fn lanes_are_compared_and_bytes_added() {
+fn lanes_are_compared() {
     let random = bytes(3);
     let lanes: [u32; LANES] = bytemuck::cast(random);
     on_every_tier!(lanes: [u32; LANES], lanes, |target: T, isa| {
