@@ -2,6 +2,7 @@
 
 use crate::arch::{Kernel, Target};
 use crate::bf16::to_bf16_pair;
+use crate::blocks::Place;
 use crate::row_blocks::{Group, Row, RowBlocks, WORDS, count_rows, row_of};
 use crate::{Isa, ShapeError};
 
@@ -68,6 +69,16 @@ impl Bf16Rows {
         self.blocks
             .pack_from("Bf16Rows::pack_from", rows, k, source, encode)
     }
+
+    /// Takes the rows of all `parts`, one part after another.
+    ///
+    /// # Errors
+    /// When parts differ in K, or memory runs out. There are no rows then.
+    pub fn concat(&mut self, parts: &[&Self]) -> Result<(), ShapeError> {
+        let parts = parts.iter().map(|part| &part.blocks);
+        let nothing_else = |_, _: &Place, _: &Place| {};
+        self.blocks.concat("Bf16Rows::concat", parts, nothing_else)
+    }
 }
 
 struct Round<'a>(Row<'a>);
@@ -77,7 +88,7 @@ impl Kernel for Round<'_> {
     fn run<T: Target>(self, _: T) {
         let row = self.0;
         let (full, rest) = row.values.as_chunks();
-        let mut groups = row.groups.iter_mut().step_by(row.block.len());
+        let mut groups = row.groups.iter_mut().step_by(row.place.block.len());
         for (x, out) in full.iter().zip(&mut groups) {
             *out = group(x);
         }

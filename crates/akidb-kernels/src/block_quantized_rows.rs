@@ -3,11 +3,12 @@
 use std::ops::Range;
 
 use crate::arch::{Kernel, Target};
+use crate::blocks::Place;
 use crate::high_digits::{DIGIT, HighDigits, RowHighDigits};
 use crate::lanes::{LANES, load_partial};
 use crate::outliers::{Magnitudes, Outlier, Outliers, magnitude};
 use crate::quantized_rows::{SMALLEST, quantize};
-use crate::row_blocks::{Group, Row, RowBlocks, count_rows, grow, row_of};
+use crate::row_blocks::{Group, Row, RowBlocks, copy, count_rows, grow, row_of, sum};
 use crate::{Isa, ShapeError};
 
 /// What the values of a row mean in a block along K.
@@ -121,12 +122,42 @@ impl BlockQuantizedRows {
         let encode = |row: Row<'_>| {
             isa.run(Quantize {
                 block_size,
-                scales: &mut scales[row.places(count)],
-                high: high.row(row.index),
+                scales: &mut scales[row.place.among(count)],
+                high: high.row(row.place.index),
                 row,
             });
         };
         self.blocks.pack_from(op, rows, k, source, encode)
+    }
+
+    /// Takes the rows of all `parts`, one part after another.
+    ///
+    /// # Errors
+    /// When parts differ in K or in `block_size`, or memory runs out. There are no rows then.
+    pub fn concat(&mut self, parts: &[&Self]) -> Result<(), ShapeError> {
+        let op = "BlockQuantizedRows::concat";
+        self.blocks.clear();
+        let mut filled = parts.iter().filter(|part| part.rows() > 0);
+        let Some(first) = filled.next() else {
+            return Ok(());
+        };
+        let block_size = first.block_size;
+        for part in filled {
+            ShapeError::length(op, "a block of a part", block_size, part.block_size)?;
+        }
+        let rows = sum(parts.iter().map(|part| part.rows()));
+        let too_many = ShapeError::size(op, "rows", rows);
+        let count = first.k().div_ceil(block_size);
+        grow(&mut self.scales, rows.checked_mul(count).ok_or(too_many)?).map_err(|_| too_many)?;
+        self.high.grow(rows).map_err(|_| too_many)?;
+        self.block_size = block_size;
+        let (scales, high) = (&mut self.scales, &mut self.high);
+        let copied = |part: usize, from: &Place, to: &Place| {
+            copy(&parts[part].scales, from, scales, to, count);
+            high.copy(&parts[part].high, from.index, to.index);
+        };
+        let parts = parts.iter().map(|part| &part.blocks);
+        self.blocks.concat(op, parts, copied)
     }
 }
 
@@ -144,13 +175,12 @@ impl Kernel for Quantize<'_> {
         let Row {
             values,
             groups,
-            block: rows,
-            ..
+            place,
         } = self.row;
         let magnitudes = Magnitudes::of(values);
         let largest = magnitudes.largest;
-        let mut groups = groups.chunks_mut(rows.len());
-        let scales = self.scales.chunks_mut(rows.len());
+        let mut groups = groups.chunks_mut(place.block.len());
+        let scales = self.scales.chunks_mut(place.block.len());
         if !largest.is_finite() {
             groups.for_each(|groups| groups[0] = Group::default());
             for scales in scales {

@@ -25,4 +25,31 @@ impl Blocks {
             start..start + height + usize::from(index < taller)
         })
     }
+
+    /// The place of each row.
+    pub(crate) fn places(self) -> impl Iterator<Item = Place> {
+        self.iter().flat_map(|block| {
+            block.clone().map(move |index| Place {
+                index,
+                block: block.clone(),
+            })
+        })
+    }
+}
+
+/// A row and its block.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) index: usize,
+    /// Rows of its block.
+    pub(crate) block: Range<usize>,
+}
+
+impl Place {
+    /// Where what a row has `count` of is, among those of all rows, which take turns in each block:
+    /// every so-many-th from the first one on.
+    pub(crate) fn among(&self, count: usize) -> Range<usize> {
+        let Range { start, end } = self.block;
+        start * count + self.index - start..end * count
+    }
 }

@@ -61,6 +61,13 @@ impl HighDigits {
         }
     }
 
+    /// Gives row `to` the high digits that row `row` has in `from`.
+    pub(crate) fn copy(&mut self, from: &Self, row: usize, to: usize) {
+        let count = from.counts[row];
+        self.counts[to] = count;
+        self.digits[to][..count].copy_from_slice(&from.digits[row][..count]);
+    }
+
     /// Whether one of the rows has some.
     #[inline(always)]
     pub(crate) fn any(&self, rows: &Range<usize>) -> bool {

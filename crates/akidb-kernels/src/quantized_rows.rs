@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use crate::arch::{Kernel, Target};
+use crate::blocks::Place;
 use crate::high_digits::{DIGIT, HighDigits, RowHighDigits};
 use crate::lanes::{LANES, Lanes, load_partial};
 use crate::outliers::{Magnitudes, Outliers};
-use crate::row_blocks::{Group, Row, RowBlocks, count_rows, grow, row_of};
+use crate::row_blocks::{Group, Row, RowBlocks, count_rows, grow, row_of, sum};
 use crate::{Isa, ShapeError};
 
 /// What the values of a row mean.
@@ -110,12 +111,32 @@ impl QuantizedRows {
         let (scales, high) = (&mut self.scales, &mut self.high);
         let encode = |row: Row<'_>| {
             isa.run(Quantize {
-                scale: &mut scales[row.index],
-                high: high.row(row.index),
+                scale: &mut scales[row.place.index],
+                high: high.row(row.place.index),
                 row,
             });
         };
         self.blocks.pack_from(op, rows, k, source, encode)
+    }
+
+    /// Takes the rows of all `parts`, one part after another.
+    ///
+    /// # Errors
+    /// When parts differ in K, or memory runs out. There are no rows then.
+    pub fn concat(&mut self, parts: &[&Self]) -> Result<(), ShapeError> {
+        let op = "QuantizedRows::concat";
+        self.blocks.clear();
+        let rows = sum(parts.iter().map(|part| part.rows()));
+        let too_many = ShapeError::size(op, "rows", rows);
+        grow(&mut self.scales, rows).map_err(|_| too_many)?;
+        self.high.grow(rows).map_err(|_| too_many)?;
+        let (scales, high) = (&mut self.scales, &mut self.high);
+        let copied = |part: usize, from: &Place, to: &Place| {
+            scales[to.index] = parts[part].scales[from.index];
+            high.copy(&parts[part].high, from.index, to.index);
+        };
+        let parts = parts.iter().map(|part| &part.blocks);
+        self.blocks.concat(op, parts, copied)
     }
 }
 
@@ -131,12 +152,11 @@ impl Kernel for Quantize<'_> {
         let Row {
             values,
             groups,
-            block,
-            ..
+            place,
         } = self.row;
         let magnitudes = Magnitudes::of(values);
         let largest = magnitudes.largest;
-        let mut groups = groups.chunks_mut(block.len());
+        let mut groups = groups.chunks_mut(place.block.len());
         if !largest.is_finite() || largest < SMALLEST {
             groups.for_each(|groups| groups[0] = Group::default());
             *self.scale = RowScale {

@@ -3,7 +3,7 @@
 use std::collections::TryReserveError;
 use std::ops::Range;
 
-use crate::blocks::Blocks;
+use crate::blocks::{Blocks, Place};
 use crate::{Isa, ShapeError};
 
 /// Words in a [`Group`].
@@ -78,23 +78,57 @@ impl RowBlocks {
         let len = rows.checked_mul(groups).ok_or(too_many)?;
         grow(&mut self.staging, k).map_err(|_| ShapeError::size(op, "k", k))?;
         grow(&mut self.data, len).map_err(|_| too_many)?;
-        let tallest = self.tallest;
         let staging = &mut self.staging[..k];
-        for block in (Blocks { rows, tallest }).iter() {
-            let data = block.start * groups..block.end * groups;
-            for index in block.clone() {
-                let values = source(index, staging)?.unwrap_or(staging);
-                ShapeError::length(op, "a row", k, values.len())?;
-                encode(Row {
-                    index,
-                    values,
-                    groups: &mut self.data[data.start + index - block.start..data.end],
-                    block: block.clone(),
-                });
-            }
+        let blocks = Blocks {
+            rows,
+            tallest: self.tallest,
+        };
+        for place in blocks.places() {
+            let values = source(place.index, staging)?.unwrap_or(staging);
+            ShapeError::length(op, "a row", k, values.len())?;
+            encode(Row {
+                values,
+                groups: &mut self.data[place.among(groups)],
+                place,
+            });
         }
         self.rows = rows;
         self.k = k;
+        Ok(())
+    }
+
+    /// Takes the rows of all `parts`, one part after another. `copied` is told the part of each, its
+    /// place there and here.
+    pub(crate) fn concat<'a>(
+        &mut self,
+        op: &'static str,
+        parts: impl Iterator<Item = &'a Self> + Clone,
+        mut copied: impl FnMut(usize, &Place, &Place),
+    ) -> Result<(), ShapeError> {
+        self.clear();
+        let mut filled = parts.clone().filter(|part| part.rows > 0);
+        self.k = filled.next().map_or(self.k, Self::k);
+        for part in filled {
+            ShapeError::length(op, "rows of a part", self.k, part.k)?;
+        }
+        let rows = sum(parts.clone().map(Self::rows));
+        let too_many = ShapeError::size(op, "rows", rows);
+        let groups = self.k.div_ceil(self.per_group);
+        let len = rows.checked_mul(groups).ok_or(too_many)?;
+        grow(&mut self.data, len).map_err(|_| too_many)?;
+        let blocks = Blocks {
+            rows,
+            tallest: self.tallest,
+        };
+        let from = parts.enumerate().flat_map(|(index, part)| {
+            let places = part.blocks().places();
+            places.map(move |place| (index, part, place))
+        });
+        for (to, (index, part, from)) in blocks.places().zip(from) {
+            copy(&part.data, &from, &mut self.data, &to, groups);
+            copied(index, &from, &to);
+        }
+        self.rows = rows;
         Ok(())
     }
 
@@ -131,20 +165,18 @@ impl RowBlocks {
 
 /// A row on its way into a block.
 pub(crate) struct Row<'a> {
-    pub(crate) index: usize,
     pub(crate) values: &'a [f32],
-    /// From its first one on: every `block.len()`-th is this row's.
+    /// From its first one on: every so-many-th, as the block has rows, is this row's.
     pub(crate) groups: &'a mut [Group],
-    /// Rows of its block.
-    pub(crate) block: Range<usize>,
+    pub(crate) place: Place,
 }
 
-impl Row<'_> {
-    /// What a row has `count` of, interleaved with those of its block as groups are, among those of
-    /// all blocks: every so-many-th from the first one on.
-    pub(crate) fn places(&self, count: usize) -> Range<usize> {
-        let Range { start, end } = self.block;
-        start * count + self.index - start..end * count
+/// Copies what a row has `count` of from its place among those of other rows to another one.
+pub(crate) fn copy<T: Copy>(from: &[T], at: &Place, to: &mut [T], new: &Place, count: usize) {
+    let from = from[at.among(count)].iter().step_by(at.block.len());
+    let to = to[new.among(count)].iter_mut().step_by(new.block.len());
+    for (to, from) in to.zip(from) {
+        *to = *from;
     }
 }
 
@@ -166,6 +198,11 @@ pub(crate) fn row_of<'a>(
     move |index, _| Ok(a.get(index * k..(index + 1) * k))
 }
 
+/// The sum of numbers of rows.
+pub(crate) fn sum(rows: impl Iterator<Item = usize>) -> usize {
+    rows.fold(0, usize::saturating_add)
+}
+
 /// Makes `buffer` at least `len` long.
 pub(crate) fn grow<T: Clone + Default>(
     buffer: &mut Vec<T>,
@@ -181,8 +218,9 @@ pub(crate) fn grow<T: Clone + Default>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outliers::reference::rows_with_outliers;
     use crate::testing::for_each_isa;
-    use crate::{Bf16Rows, PackedRows, QuantizedRows};
+    use crate::{Bf16Rows, BlockQuantizedRows, PackedRows, QuantizedRows};
 
     #[test]
     fn blocks_are_balanced() {
@@ -194,11 +232,11 @@ mod tests {
                     Ok::<_, ShapeError>(None)
                 };
                 let encode = |row: Row<'_>| {
-                    let places = row.places(usize::div_ceil(k, 4));
+                    let places = row.place.among(usize::div_ceil(k, 4));
                     assert_eq!(places.len(), row.groups.len());
-                    let groups = row.groups.iter_mut().step_by(row.block.len());
+                    let groups = row.groups.iter_mut().step_by(row.place.block.len());
                     for (group, values) in groups.zip(row.values.chunks(4)) {
-                        let place = [row.index, places.start, values.len()].map(|x| x as i32);
+                        let place = [row.place.index, places.start, values.len()].map(|x| x as i32);
                         *group = Group([values[0] as i32, place[0], place[1], place[2]]);
                     }
                 };
@@ -263,5 +301,92 @@ mod tests {
                 assert!((1..=crate::tile::MAX_MR).contains(&tallest), "{isa}");
             }
         });
+    }
+
+    #[test]
+    fn parts_follow_each_other() {
+        let k = 77;
+        let a = rows_with_outliers(3, 40, k);
+        let counts = [
+            vec![],
+            vec![0],
+            vec![0, 1, 0],
+            vec![3, 2],
+            vec![13, 0, 14, 13],
+        ];
+        for_each_isa(|isa| {
+            for counts in &counts {
+                let rows = counts.iter().sum::<usize>();
+                macro_rules! check {
+                    ($rows:ident, $own:expr, $($block_size:literal)?) => {{
+                        let mut rest = &a[..];
+                        let parts: Vec<$rows> = counts.iter().map(|count| {
+                            let (own, others) = rest.split_at(count * k);
+                            rest = others;
+                            let mut part = $rows::new(isa);
+                            // What an earlier use left behind doesn't matter.
+                            part.pack(&a[..999], 111 $(, 2 * $block_size)?).unwrap();
+                            part.pack(own, k $(, $block_size)?).unwrap();
+                            part
+                        }).collect();
+                        let mut whole = $rows::new(isa);
+                        whole.pack(&a[..rows * k], k $(, $block_size)?).unwrap();
+                        let mut joined = parts.first().cloned().unwrap_or_else(|| $rows::new(isa));
+                        joined.concat(&parts.iter().collect::<Vec<_>>()).unwrap();
+                        assert_eq!(joined.rows(), rows, "{isa}");
+                        let (joined_blocks, blocks) = (joined.row_blocks(), whole.row_blocks());
+                        for block in blocks.blocks().iter() {
+                            let groups = blocks.groups(&block).iter().map(|group| group.0);
+                            let joined_groups = joined_blocks.groups(&block).iter();
+                            assert!(joined_groups.map(|group| group.0).eq(groups), "{isa}");
+                            let own: fn(&$rows, &Range<usize>) -> String = $own;
+                            assert_eq!(own(&joined, &block), own(&whole, &block), "{isa}");
+                        }
+                    }};
+                }
+                check!(PackedRows, |_, _| String::new(),);
+                check!(Bf16Rows, |_, _| String::new(),);
+                check!(QuantizedRows, |rows, block| {
+                    let high: Vec<_> = rows.high_digits().of(block).collect();
+                    format!("{:?} {high:?}", rows.scales(block))
+                },);
+                check!(
+                    BlockQuantizedRows,
+                    |rows, block| {
+                        let high: Vec<_> = rows.high_digits().of(block).collect();
+                        format!("{:?} {high:?}", rows.scales(block))
+                    },
+                    16
+                );
+            }
+        });
+    }
+
+    #[test]
+    fn parts_that_do_not_fit_are_refused() {
+        let isa = Isa::detect();
+        macro_rules! refusals {
+            ($($rows:ident $($block_size:literal)?),*) => {$({
+                let packed = |a: &[f32], k: usize| {
+                    let mut packed = $rows::new(isa);
+                    packed.pack(a, k $(, $block_size)?).unwrap();
+                    packed
+                };
+                let (narrow, wide) = (packed(&[1.0; 4], 2), packed(&[1.0; 4], 4));
+                let (mut joined, none) = (packed(&[1.0; 9], 3), packed(&[], 3));
+                assert!(joined.concat(&[&narrow, &wide]).is_err());
+                assert_eq!(joined.rows(), 0);
+                // Nothing has no width.
+                joined.concat(&[&none, &narrow]).unwrap();
+                assert_eq!((joined.rows(), joined.k()), (2, 2));
+            })*};
+        }
+        refusals!(PackedRows, Bf16Rows, QuantizedRows, BlockQuantizedRows 16);
+        let (mut short, mut long) = (BlockQuantizedRows::new(isa), BlockQuantizedRows::new(isa));
+        short.pack(&[1.0; 4], 2, 16).unwrap();
+        long.pack(&[1.0; 4], 2, 32).unwrap();
+        let mut joined = long.clone();
+        assert!(joined.concat(&[&short, &long]).is_err());
+        assert_eq!(joined.rows(), 0);
     }
 }

@@ -1,5 +1,6 @@
 //! Activations in f32.
 
+use crate::blocks::Place;
 use crate::row_blocks::{Group, Row, RowBlocks, WORDS, count_rows, row_of};
 use crate::{Isa, ShapeError};
 
@@ -63,7 +64,7 @@ impl PackedRows {
         let op = "PackedRows::pack_from";
         let encode = |row: Row<'_>| {
             let (full, rest) = row.values.as_chunks::<WORDS>();
-            let mut groups = row.groups.iter_mut().step_by(row.block.len());
+            let mut groups = row.groups.iter_mut().step_by(row.place.block.len());
             for (values, out) in full.iter().zip(&mut groups) {
                 *out = group(values);
             }
@@ -74,6 +75,17 @@ impl PackedRows {
             }
         };
         self.blocks.pack_from(op, rows, k, source, encode)
+    }
+
+    /// Takes the rows of all `parts`, one part after another.
+    ///
+    /// # Errors
+    /// When parts differ in K, or memory runs out. There are no rows then.
+    pub fn concat(&mut self, parts: &[&Self]) -> Result<(), ShapeError> {
+        let parts = parts.iter().map(|part| &part.blocks);
+        let nothing_else = |_, _: &Place, _: &Place| {};
+        self.blocks
+            .concat("PackedRows::concat", parts, nothing_else)
     }
 }
 

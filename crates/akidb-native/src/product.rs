@@ -88,6 +88,20 @@ impl Rows {
         }
     }
 
+    /// Takes the rows of all `parts`, packed for `weight`, one part after another.
+    pub(crate) fn concat(&mut self, weight: &Weight, parts: &[&Self]) -> Result<(), EngineError> {
+        fn each<'a, R>(parts: &[&'a Rows], rows: impl Fn(&'a Rows) -> &'a R) -> Vec<&'a R> {
+            parts.iter().copied().map(rows).collect()
+        }
+        match weight {
+            Weight::F32(_) => self.f32.concat(&each(parts, |rows| &rows.f32)),
+            Weight::Bf16(_) => self.bf16.concat(&each(parts, |rows| &rows.bf16)),
+            Weight::Int8(_) => self.int8.concat(&each(parts, |rows| &rows.int8)),
+            Weight::NBits(_) => self.nbits.concat(&each(parts, |rows| &rows.nbits)),
+        }
+        .map_err(EngineError::from)
+    }
+
     /// Number of rows, packed for `weight`.
     pub(crate) fn count(&self, weight: &Weight) -> usize {
         match weight {

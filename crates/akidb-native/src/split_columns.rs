@@ -3,6 +3,7 @@
 //! computed.
 
 use std::ops::Range;
+use std::sync::PoisonError;
 
 use akidb_kernels::{Epilogue, NR, rms_norm};
 
@@ -13,7 +14,7 @@ use crate::error::EngineError;
 use crate::forward::{Model, Pass};
 use crate::layout::Segment;
 use crate::pool::Member;
-use crate::product::Weight;
+use crate::product::{Rows, Weight};
 use crate::workspace::{Memory, Scratch, SharedColumns, grow};
 
 impl SharedColumns {
@@ -121,10 +122,9 @@ struct LayerColumns<'a> {
 impl LayerColumns<'_> {
     /// q, k and v of `rows`.
     fn project(&mut self, rows: &[usize]) -> Result<(), EngineError> {
-        let LayerAttention { model, layer, .. } = self.attention;
+        let layer = self.attention.layer;
         let (hidden, qkv) = (&self.columns.hidden, &self.columns.qkv);
-        let norm = &layer.input_layernorm;
-        pack_normalised(model, &layer.qkv, rows, hidden, norm, self.scratch)?;
+        self.pack(&layer.qkv, rows, hidden, Some(&layer.input_layernorm))?;
         self.multiply(&layer.qkv, rows, qkv, Epilogue::Store)
     }
 
@@ -151,23 +151,59 @@ impl LayerColumns<'_> {
 
     /// Output projection and MLP of `rows`, each added to the hidden states.
     fn after_attention(&mut self, rows: &[usize]) -> Result<(), EngineError> {
-        let LayerAttention { model, layer, .. } = self.attention;
+        let layer = self.attention.layer;
         let SharedColumns {
             hidden,
             attended,
             activated,
             ..
         } = self.columns;
-        pack(&layer.o, rows, attended, self.scratch)?;
+        self.pack(&layer.o, rows, attended, None)?;
         self.multiply(&layer.o, rows, hidden, Epilogue::Add)?;
         self.member.wait()?;
-        let norm = &layer.post_attention_layernorm;
-        pack_normalised(model, &layer.gate_up, rows, hidden, norm, self.scratch)?;
+        let norm = Some(&layer.post_attention_layernorm[..]);
+        self.pack(&layer.gate_up, rows, hidden, norm)?;
         self.multiply(&layer.gate_up, rows, activated, Epilogue::SwiGlu)?;
         self.member.wait()?;
-        pack(&layer.down, rows, activated, self.scratch)?;
+        self.pack(&layer.down, rows, activated, None)?;
         self.multiply(&layer.down, rows, hidden, Epilogue::Add)?;
         self.member.wait()
+    }
+
+    /// Packs rows of a matrix for `weight`, normalised if there is a `norm`. Each thread packs some
+    /// of them for all.
+    fn pack(
+        &mut self,
+        weight: &Weight,
+        rows: &[usize],
+        from: &Columns,
+        norm: Option<&[f32]>,
+    ) -> Result<(), EngineError> {
+        let model = self.attention.model;
+        let pack = |packed: &mut Rows, rows: &[usize]| {
+            let from = from.read();
+            packed.pack_from(weight, rows.len(), |i, row| {
+                from.copy(rows[i], 0, row);
+                if let Some(norm) = norm {
+                    rms_norm(model.isa, row, norm, model.dims.rms_norm_eps)?;
+                }
+                Ok(None)
+            })
+        };
+        let (index, threads) = (self.member.index, self.member.team_size());
+        if rows.len() < threads {
+            return pack(&mut self.scratch.rows, rows);
+        }
+        if let Some(own) = self.columns.packed.get(index) {
+            let mut own = own.write().unwrap_or_else(PoisonError::into_inner);
+            pack(&mut own, &rows[share(rows.len(), index, threads)])?;
+        }
+        self.member.wait()?;
+        let packed = self.columns.packed.iter();
+        let packed = packed.map(|part| part.read().unwrap_or_else(PoisonError::into_inner));
+        let packed: Vec<_> = packed.collect();
+        let packed: Vec<&Rows> = packed.iter().map(|part| &**part).collect();
+        self.scratch.rows.concat(weight, &packed)
     }
 
     /// Multiplies the packed rows with the panels whose columns of `out` are the thread's.
@@ -226,36 +262,4 @@ impl Projected for ColumnsView<'_> {
             }
         }
     }
-}
-
-/// Packs rows of a matrix for `weight`.
-fn pack(
-    weight: &Weight,
-    rows: &[usize],
-    from: &Columns,
-    scratch: &mut Scratch,
-) -> Result<(), EngineError> {
-    let from = from.read();
-    scratch.rows.pack_from(weight, rows.len(), |i, row| {
-        from.copy(rows[i], 0, row);
-        Ok(None)
-    })
-}
-
-/// As [`pack`], normalised.
-fn pack_normalised(
-    model: &Model,
-    weight: &Weight,
-    rows: &[usize],
-    from: &Columns,
-    norm: &[f32],
-    scratch: &mut Scratch,
-) -> Result<(), EngineError> {
-    let from = from.read();
-    let eps = model.dims.rms_norm_eps;
-    scratch.rows.pack_from(weight, rows.len(), |i, row| {
-        from.copy(rows[i], 0, row);
-        rms_norm(model.isa, row, norm, eps)?;
-        Ok(None)
-    })
 }

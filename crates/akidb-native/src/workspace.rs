@@ -1,7 +1,7 @@
 //! Memory of one forward pass, kept for the next.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::Mutex;
+use std::sync::{Mutex, RwLock};
 
 use akidb_kernels::Isa;
 
@@ -23,7 +23,7 @@ pub(crate) struct Workspace {
 }
 
 /// Activations of few rows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SharedColumns {
     /// The residual stream, `[rows, hidden_size]`.
     pub(crate) hidden: Columns,
@@ -33,6 +33,8 @@ pub(crate) struct SharedColumns {
     pub(crate) attended: Columns,
     /// SiLU(gate) · up, `[rows, intermediate_size]`.
     pub(crate) activated: Columns,
+    /// Rows that each thread packed for all.
+    pub(crate) packed: Vec<RwLock<Rows>>,
 }
 
 /// Memory of one thread.
@@ -80,7 +82,13 @@ impl Workspace {
         };
         Self {
             key_values: Default::default(),
-            columns: SharedColumns::default(),
+            columns: SharedColumns {
+                hidden: Columns::default(),
+                qkv: Columns::default(),
+                attended: Columns::default(),
+                activated: Columns::default(),
+                packed: (0..threads).map(|_| RwLock::new(Rows::new(isa))).collect(),
+            },
             members: (0..threads).map(|_| Mutex::new(memory())).collect(),
         }
     }
