@@ -171,7 +171,7 @@ impl LayerColumns<'_> {
     }
 
     /// Packs rows of a matrix for `weight`, normalised if there is a `norm`. Each thread packs some
-    /// of them for all.
+    /// for all.
     fn pack(
         &mut self,
         weight: &Weight,
@@ -190,10 +190,10 @@ impl LayerColumns<'_> {
                 Ok(None)
             })
         };
-        let (index, threads) = (self.member.index, self.member.team_size());
-        if rows.len() < threads {
+        if rows.len() < 2 {
             return pack(&mut self.scratch.rows, rows);
         }
+        let (index, threads) = (self.member.index, self.member.team_size());
         if let Some(own) = self.columns.packed.get(index) {
             let mut own = own.write().unwrap_or_else(PoisonError::into_inner);
             pack(&mut own, &rows[share(rows.len(), index, threads)])?;
