@@ -175,15 +175,7 @@ impl Engine {
         let width = self.model.dims.hidden_size;
         for pass in passes(&texts) {
             let out = &mut out[pass.start * width..pass.end * width];
-            let mut workspace = self.workspace();
-            self.model.forward(
-                &texts[pass.clone()],
-                Wanted::Last,
-                prefix,
-                &mut workspace,
-                out,
-            )?;
-            self.shrink(&mut workspace, &texts[pass]);
+            self.pass(&texts[pass], Wanted::Last, prefix, out)?;
         }
         Ok(())
     }
@@ -195,19 +187,27 @@ impl Engine {
         let width = self.model.dims.hidden_size;
         for pass in passes(&texts) {
             let out = &mut out[offsets[pass.start] * width..offsets[pass.end] * width];
-            let mut workspace = self.workspace();
-            self.model
-                .forward(&texts[pass.clone()], Wanted::All, None, &mut workspace, out)?;
-            self.shrink(&mut workspace, &texts[pass]);
+            self.pass(&texts[pass], Wanted::All, None, out)?;
         }
         Ok(())
     }
 
-    /// Gives memory back that only long texts need.
-    fn shrink(&self, workspace: &mut Workspace, texts: &[&[u32]]) {
+    /// One pass, after which no memory is kept that only long texts need.
+    fn pass(
+        &self,
+        texts: &[&[u32]],
+        wanted: Wanted,
+        prefix: Option<&Prefix>,
+        out: &mut [f32],
+    ) -> Result<(), EngineError> {
+        let mut workspace = self.workspace();
+        let done = self
+            .model
+            .forward(texts, wanted, prefix, &mut workspace, out);
         if texts.iter().any(|text| text.len() > MAX_BATCH_TOKENS) {
             *workspace = Workspace::new(self.model.isa, self.model.pool.threads());
         }
+        done
     }
 
     /// The keys and values of the tokens that all texts start with because of their prompt, once

@@ -5,9 +5,9 @@ mod common;
 
 use akidb_backend::{Backend, TokenBatch};
 use akidb_kernels::Isa;
-use akidb_native::Engine;
+use akidb_native::{Engine, Precision};
 use akidb_onnx::decoder::EmbeddingTable;
-use common::{Random, bits, config, decoder, engine, run};
+use common::{Random, bits, config, decoder, engine, engine_of, run};
 
 /// 64 texts of 1 to 700 tokens, most of them short.
 fn texts() -> Vec<Vec<u32>> {
@@ -58,6 +58,36 @@ fn in_any_batch_order_and_number_of_threads() {
             let mut rows = run(engine, &reversed);
             rows.reverse();
             assert_eq!(bits(&rows), bits(&alone), "{isa} all reversed");
+        }
+    }
+}
+
+/// Few rows: threads share out columns, and the packing of rows.
+#[test]
+fn few_rows_in_every_precision() {
+    let decoder = decoder(&config(3, 6, 2, 10), 1);
+    let mut random = Random(7);
+    // 37 rows are few for 5 threads, many for 2; rows of a batch up to there are few for both.
+    let texts: Vec<Vec<u32>> = [1, 2, 3, 5, 11, 15].map(|len| random.text(len, 97)).into();
+    for precision in [
+        Precision::F32,
+        Precision::Bf16,
+        Precision::Int8,
+        Precision::Int4,
+    ] {
+        for isa in Isa::available() {
+            let engine = |threads| engine_of(&decoder, threads, Some(isa), precision);
+            let one = engine(1);
+            let one_by_one = texts.iter().flat_map(|text| run(&one, &[text.clone()]));
+            let alone: Vec<Vec<f32>> = one_by_one.collect();
+            for threads in [2, 5] {
+                let engine = engine(threads);
+                for batch in [0..1, 1..2, 0..3, 2..4, 4..5, 5..6, 0..6] {
+                    let rows = run(&engine, &texts[batch.clone()]);
+                    let what = format!("{precision:?} {isa} {threads} {batch:?}");
+                    assert_eq!(bits(&rows), bits(&alone[batch]), "{what}");
+                }
+            }
         }
     }
 }
