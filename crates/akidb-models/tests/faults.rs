@@ -8,9 +8,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use akidb_models::{Error, Removal, Store};
+use akidb_models::{Error, Event, Hub, Removal, Store};
 use akidb_testing::{Faults, HubFile, skip};
-use common::{COMMIT, ID, LARGE, Setup, model_files, setup};
+use common::{COMMIT, ID, LARGE, Setup, model_files, request, setup};
 
 fn faults() -> Faults {
     Faults::default()
@@ -63,6 +63,19 @@ fn a_connection_that_is_cut_before_anything_arrives() {
         "{error}"
     );
     assert!(error.hint().unwrap().contains("goes on where it stopped"));
+}
+
+#[test]
+fn a_caller_that_panics_ends_the_pull() {
+    let setup = setup();
+    let hub = Hub::new(setup.options.clone()).unwrap();
+    let tell = |event: Event<'_>| assert!(!matches!(event, Event::Arrived { .. }));
+    let pull = || hub.pull(&setup.store, &request("f32"), &tell).map(drop);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(pull));
+    assert!(result.is_err());
+    setup.nothing_is_visible();
+    setup.pull("f32").unwrap();
+    setup.is_whole("f32");
 }
 
 #[test]

@@ -47,6 +47,22 @@ struct Shared {
     stopped: AtomicBool,
 }
 
+/// Tells those who wait that one of the threads has ended, and ends the others unless it ended well.
+struct End<'a> {
+    shared: &'a Shared,
+    well: bool,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        if !self.well {
+            self.shared.stopped.store(true, Ordering::Relaxed);
+        }
+        let _part = lock(&self.shared.part);
+        self.shared.changed.notify_all();
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Each value is set in one step: a thread that ended early leaves none half set.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -106,12 +122,16 @@ impl Download<'_> {
         let hashes = std::thread::scope(|scope| {
             for _ in 0..workers {
                 scope.spawn(|| {
-                    if let Err(error) = self.work(&shared) {
-                        lock(&shared.failed).get_or_insert(error);
-                        shared.stopped.store(true, Ordering::Relaxed);
+                    let mut end = End {
+                        shared: &shared,
+                        well: false,
+                    };
+                    match self.work(&shared) {
+                        Ok(()) => end.well = true,
+                        Err(error) => {
+                            lock(&shared.failed).get_or_insert(error);
+                        }
                     }
-                    let _part = lock(&shared.part);
-                    shared.changed.notify_all();
                 });
             }
             let hashes = self.hash(&shared);
