@@ -206,12 +206,8 @@ impl Model for Bpe {
         self.vocab.get(token)
     }
 
-    /// Looks at all tokens: only decoding needs it.
     fn id_to_token(&self, id: u32) -> Option<String> {
-        self.vocab
-            .iter()
-            .find(|&(_, other)| other == id)
-            .map(|(token, _)| token.to_owned())
+        self.vocab.token(id).map(str::to_owned)
     }
 
     fn get_vocab(&self) -> std::collections::HashMap<String, u32> {

@@ -1,6 +1,7 @@
 //! The tokens of a vocabulary in one allocation.
 
 use std::hash::BuildHasher;
+use std::sync::OnceLock;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
@@ -15,6 +16,9 @@ pub(super) struct Vocab {
     /// Indices into `entries`.
     table: HashTable<u32>,
     hasher: DefaultHashBuilder,
+    /// Indices into `entries` by their ids: made when they are first asked for, which only decoding
+    /// does.
+    by_id: OnceLock<Vec<u32>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +45,7 @@ impl Vocab {
             entries: Vec::with_capacity(tokens.len()),
             table: HashTable::with_capacity(tokens.len()),
             hasher: DefaultHashBuilder::default(),
+            by_id: OnceLock::new(),
         };
         for (token, id) in tokens {
             this.push(token, id)?;
@@ -63,6 +68,7 @@ impl Vocab {
             entries,
             table,
             hasher,
+            by_id: _,
         } = self;
         table.insert_unique(hasher.hash_one(token), index, |&i| {
             hasher.hash_one(entries[i as usize].token(text))
@@ -92,6 +98,20 @@ impl Vocab {
     /// Id of the token at a position.
     pub(super) fn id_at(&self, position: usize) -> Option<u32> {
         self.entries.get(position).map(|entry| entry.id)
+    }
+
+    /// The first token with an id.
+    pub(super) fn token(&self, id: u32) -> Option<&str> {
+        let entry = |index: u32| self.entries.get(index as usize);
+        let id_of = |index: u32| entry(index).map_or(u32::MAX, |entry| entry.id);
+        let by_id = self.by_id.get_or_init(|| {
+            let mut by_id: Vec<u32> = (0..).take(self.entries.len()).collect();
+            by_id.sort_by_key(|&index| id_of(index));
+            by_id
+        });
+        let first = by_id.partition_point(|&index| id_of(index) < id);
+        let entry = entry(*by_id.get(first)?)?;
+        (entry.id == id).then(|| entry.token(&self.text))
     }
 
     /// Whether the token at a position is `left` followed by `right`.
