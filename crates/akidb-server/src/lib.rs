@@ -13,6 +13,7 @@ mod grpc;
 mod http;
 mod lifecycle;
 mod middleware;
+mod room;
 mod server;
 mod service;
 mod settings;

@@ -160,6 +160,7 @@ impl From<ServiceError> for Problem {
         let cause = match &error {
             ServiceError::ModelNotFound { .. } => Cause::ModelNotFound,
             ServiceError::TooManyInputs { .. } => Cause::TooManyInputs,
+            ServiceError::PromptTooLong { .. } => Cause::Invalid,
             ServiceError::Overloaded { .. } => Cause::Overloaded,
             ServiceError::DeadlineExceeded => Cause::Deadline,
             ServiceError::Stopped => Cause::Stopping,
@@ -175,6 +176,7 @@ impl From<ServiceError> for Problem {
         let field = match cause {
             Cause::ModelNotFound => Some("model"),
             Cause::TooManyInputs => Some("input"),
+            Cause::Invalid => Some("instruction"),
             _ => None,
         };
         Self {

@@ -1,4 +1,4 @@
-//! A request's body, which has a time by which it must be here.
+//! A request's body, which has a time by which it must be here, and counts meanwhile.
 
 use std::io;
 use std::pin::Pin;
@@ -11,19 +11,32 @@ use axum::body::{Body, Bytes};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::Sleep;
 
+use crate::room::Reserved;
+
 const COMING: u8 = 0;
 const HERE: u8 = 1;
 const LATE: u8 = 2;
+const NO_ROOM: u8 = 3;
 
-/// How a body's arrival goes.
+/// How a body's arrival goes. Its bytes count until this is dropped.
 #[derive(Debug, Clone)]
-pub(crate) struct Arrival(Arc<AtomicU8>);
+pub(crate) struct Arrival(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    state: AtomicU8,
+    /// What has arrived.
+    bytes: Reserved,
+}
 
 impl Arrival {
-    /// The body with a limit, and what tells of it.
-    pub(crate) fn watch(body: Body, limit: Duration) -> (Body, Self) {
+    /// The body with a limit to its time and `bytes` that it grows by, and what tells of it.
+    pub(crate) fn watch(body: Body, limit: Duration, bytes: Reserved) -> (Body, Self) {
         let state = if body.is_end_stream() { HERE } else { COMING };
-        let arrival = Self(Arc::new(AtomicU8::new(state)));
+        let arrival = Self(Arc::new(State {
+            state: AtomicU8::new(state),
+            bytes,
+        }));
         if state == HERE {
             return (body, arrival);
         }
@@ -37,12 +50,25 @@ impl Arrival {
 
     /// Whether the body is not here, or has not been read.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.0.load(Ordering::Relaxed) != HERE
+        self.state() != HERE
     }
 
     /// Whether its time was over before it was here.
     pub(crate) fn was_late(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == LATE
+        self.state() == LATE
+    }
+
+    /// Whether other requests' bodies left no room for it.
+    pub(crate) fn had_no_room(&self) -> bool {
+        self.state() == NO_ROOM
+    }
+
+    fn state(&self) -> u8 {
+        self.0.state.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, state: u8) {
+        self.0.state.store(state, Ordering::Relaxed);
     }
 }
 
@@ -62,12 +88,20 @@ impl http_body::Body for Timed {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(context);
         if frame.is_pending() && self.limit.as_mut().poll(context).is_ready() {
-            self.arrival.0.store(LATE, Ordering::Relaxed);
+            self.arrival.set(LATE);
             let late = io::Error::from(io::ErrorKind::TimedOut);
             return Poll::Ready(Some(Err(axum::Error::new(late))));
         }
+        if let Poll::Ready(Some(Ok(frame))) = &frame
+            && let Some(data) = frame.data_ref()
+            && !self.arrival.0.bytes.grow(data.len())
+        {
+            self.arrival.set(NO_ROOM);
+            let no_room = io::Error::from(io::ErrorKind::OutOfMemory);
+            return Poll::Ready(Some(Err(axum::Error::new(no_room))));
+        }
         if matches!(frame, Poll::Ready(None)) || self.body.is_end_stream() {
-            self.arrival.0.store(HERE, Ordering::Relaxed);
+            self.arrival.set(HERE);
         }
         frame
     }

@@ -14,17 +14,20 @@ use super::body::Arrival;
 use crate::caller::Caller;
 use crate::grpc;
 use crate::http::problem::{Cause, Problem};
+use crate::room::Room;
 use crate::settings::Settings;
 
 /// How long a client that sends too much is listened to, so that it gets to read the answer.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// What a request may send and take.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Limits {
     request: Duration,
     body: Duration,
     max_body_bytes: u64,
+    /// Of the bodies of all requests that have no answer yet.
+    bodies: Room,
 }
 
 impl Limits {
@@ -33,6 +36,7 @@ impl Limits {
             request: settings.request_timeout,
             body: settings.body_timeout,
             max_body_bytes: settings.max_body_bytes as u64,
+            bodies: Room::new(settings.max_queue_bytes),
         }
     }
 
@@ -68,8 +72,17 @@ pub(crate) async fn limit(
         let message = format!("the body is larger than the {most} bytes that this server takes");
         return Problem::new(Cause::BodyTooLarge, message).into_response();
     }
+    let overloaded = || {
+        let message = "the server has too many requests to read: try again in 1 s";
+        let mut problem = Problem::new(Cause::Overloaded, message);
+        problem.retry_after = Some(Duration::from_secs(1));
+        problem.into_response()
+    };
+    let Some(bytes) = limits.bodies.reserve(0) else {
+        return overloaded();
+    };
     let (parts, body) = request.into_parts();
-    let (body, arrival) = Arrival::watch(body, limits.body);
+    let (body, arrival) = Arrival::watch(body, limits.body, bytes);
     let request = Request::from_parts(parts, body);
     let answer = tokio::time::timeout_at(deadline.into(), next.run(request)).await;
     let slow = || {
@@ -78,6 +91,7 @@ pub(crate) async fn limit(
     };
     match answer {
         Ok(_) if arrival.was_late() => slow(),
+        Ok(_) if arrival.had_no_room() => overloaded(),
         Ok(answer) => answer,
         Err(_) if arrival.is_waiting() => slow(),
         Err(_) => {
@@ -92,7 +106,7 @@ fn length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// Reads and drops what is still being sent: many clients look at the answer only after that.
-async fn swallow(body: Body) {
+pub(super) async fn swallow(body: Body) {
     let mut body = body.into_data_stream();
     let all = async { while let Some(Ok(_)) = body.next().await {} };
     // Whoever sends for longer is cut off.

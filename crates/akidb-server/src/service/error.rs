@@ -45,6 +45,16 @@ pub enum ServiceError {
         /// How many there may be.
         most: usize,
     },
+    /// An instruction that is longer than texts usually are.
+    #[error(
+        "the instruction and what is around it have {bytes} bytes: at most {most} stand before a text"
+    )]
+    PromptTooLong {
+        /// What it has.
+        bytes: usize,
+        /// What it may have.
+        most: usize,
+    },
     /// The queue is longer than callers are made to wait.
     #[error("the server has too much to do: try again in {} s", retry_after.as_secs().max(1))]
     Overloaded {

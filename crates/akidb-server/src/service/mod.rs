@@ -32,6 +32,9 @@ use tokenize::Tokenizing;
 /// What a text's vectors take beside its bytes, while it is answered, for each value of a vector.
 const BYTES_PER_VALUE: usize = 2 * size_of::<f32>();
 
+/// What is put before each text has no more bytes: each text's work grows by it.
+const MAX_PROMPT_BYTES: usize = 16 << 10;
+
 /// Waits are estimates. With this part of `max_wait` kept back, all but one in a hundred end within it.
 const MARGIN: u32 = 6;
 
@@ -122,7 +125,7 @@ impl EmbeddingService {
         Stats::new(
             self.scheduler.stats(),
             &self.models,
-            self.tokenizing.bytes(),
+            self.tokenizing.room.taken(),
         )
     }
 
@@ -184,6 +187,13 @@ impl EmbeddingService {
         self.check_inputs(inputs.len())?;
         let model = self.models.get(model.as_deref()).await?;
         let provenance = Arc::new(model.embedder.provenance(&options)?);
+        let prompt = provenance.instruction.len();
+        if prompt > MAX_PROMPT_BYTES {
+            return Err(ServiceError::PromptTooLong {
+                bytes: prompt,
+                most: MAX_PROMPT_BYTES,
+            });
+        }
 
         let max_wait = self.settings.max_wait;
         let max_wait = max_wait - max_wait / MARGIN;
@@ -195,13 +205,15 @@ impl EmbeddingService {
         }
         let vector = model.embedder.dimension().saturating_mul(BYTES_PER_VALUE);
         let vectors = inputs.len().saturating_mul(vector);
-        let texts: usize = inputs.iter().map(tokenize::bytes).sum();
-        let reserved = self.tokenizing.reserve(texts.saturating_add(vectors));
+        let texts = tokenize::bytes(&inputs, prompt);
+        let reserved = self.tokenizing.room.reserve(texts.saturating_add(vectors));
         let _reserved = reserved.ok_or(ServiceError::Overloaded {
             retry_after: wait.max(Duration::from_secs(1)),
         })?;
 
-        let texts = self.tokenizing.run(&model.embedder, inputs, &options);
+        let texts = self
+            .tokenizing
+            .run(&model.embedder, inputs, &options, prompt);
         let texts: Vec<Tokens> = texts.await?;
         let tokenized = Instant::now();
 
@@ -253,9 +265,7 @@ impl EmbeddingService {
 
 fn record(model: &Model, known: &[Option<State>], seen: &[(usize, bool)]) {
     let count = |name, count: usize| {
-        if count > 0 {
-            counter!(name, "model" => Arc::clone(&model.name)).increment(count as u64);
-        }
+        counter!(name, "model" => Arc::clone(&model.name)).increment(count as u64);
     };
     let truncated = seen.iter().filter(|(_, truncated)| *truncated).count();
     count("akidb_truncated_texts_total", truncated);

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Semaphore;
 
 use akidb_embedding::{EmbedOptions, Embedder, Input, Tokens};
 
 use super::error::ServiceError;
+use crate::room::Room;
 
 /// What is tokenized where the request is: less than a millisecond's work, mostly some µs.
 const INLINE_BYTES: usize = 4 << 10;
@@ -19,88 +19,67 @@ const CHUNK_BYTES: usize = 128 << 10;
 /// The threads and the memory of tokenizing.
 #[derive(Debug)]
 pub(crate) struct Tokenizing {
-    threads: Semaphore,
-    bytes: Arc<AtomicUsize>,
-    max_bytes: usize,
-}
-
-/// Bytes of a request that are given back when it ends.
-#[derive(Debug)]
-pub(crate) struct Reserved {
-    all: Arc<AtomicUsize>,
-    own: usize,
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        self.all.fetch_sub(self.own, Ordering::Relaxed);
-    }
+    threads: Arc<Semaphore>,
+    pub(crate) room: Room,
 }
 
 impl Tokenizing {
     pub(crate) fn new(max_bytes: usize) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            threads: Semaphore::new(threads),
-            bytes: Arc::default(),
-            max_bytes,
+            threads: Arc::new(Semaphore::new(threads)),
+            room: Room::new(max_bytes),
         }
     }
 
-    /// Bytes of all requests.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// Room for a request, `None` when there isn't. One alone has it, however large.
-    pub(crate) fn reserve(&self, bytes: usize) -> Option<Reserved> {
-        let fits = |all: usize| {
-            let sum = all.checked_add(bytes)?;
-            (all == 0 || sum <= self.max_bytes).then_some(sum)
+    /// Does something in one of the threads. Its place is taken until it is done, also when nobody
+    /// waits any more.
+    pub(crate) async fn elsewhere<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ServiceError> {
+        let thread = Arc::clone(&self.threads).acquire_owned().await;
+        let thread = thread.map_err(|_| ServiceError::Stopped)?;
+        let work = move || {
+            let _thread = thread;
+            work()
         };
-        self.bytes
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
-            .ok()?;
-        Some(Reserved {
-            all: Arc::clone(&self.bytes),
-            own: bytes,
-        })
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|_| ServiceError::Stopped)
     }
 
-    /// The tokens of each input.
+    /// The tokens of each input, behind `prompt` bytes of the same for all.
     pub(crate) async fn run(
         &self,
         embedder: &Arc<Embedder>,
         inputs: Vec<Input<'static>>,
         options: &EmbedOptions,
+        prompt: usize,
     ) -> Result<Vec<Tokens>, ServiceError> {
-        if inputs.iter().map(bytes).sum::<usize>() <= INLINE_BYTES {
+        if bytes(&inputs, prompt) <= INLINE_BYTES {
             return tokenize(embedder, &inputs, 0..inputs.len(), options);
         }
         let inputs = Arc::new(inputs);
         let mut texts = Vec::with_capacity(inputs.len());
         while texts.len() < inputs.len() {
-            let chunk = chunk(&inputs, texts.len());
-            let Ok(_thread) = self.threads.acquire().await else {
-                return Err(ServiceError::Stopped);
-            };
+            let chunk = chunk(&inputs, texts.len(), prompt);
             let (embedder, options) = (Arc::clone(embedder), options.clone());
             let inputs = Arc::clone(&inputs);
             let work = move || tokenize(&embedder, &inputs, chunk, &options);
-            let done = tokio::task::spawn_blocking(work).await;
-            texts.extend(done.map_err(|_| ServiceError::Stopped)??);
+            texts.extend(self.elsewhere(work).await??);
         }
         Ok(texts)
     }
 }
 
 /// Inputs from `start` on, at least one and no more than [`CHUNK_BYTES`] else.
-fn chunk(inputs: &[Input<'_>], start: usize) -> Range<usize> {
+fn chunk(inputs: &[Input<'_>], start: usize, prompt: usize) -> Range<usize> {
     let mut room = CHUNK_BYTES;
     let rest = inputs.iter().skip(start);
     let fitting = rest.take_while(|input| {
-        let fits = bytes(input) <= room;
-        room = room.saturating_sub(bytes(input));
+        let bytes = bytes(std::slice::from_ref(*input), prompt);
+        let fits = bytes <= room;
+        room = room.saturating_sub(bytes);
         fits
     });
     start..start + fitting.count().max(1)
@@ -121,12 +100,14 @@ fn tokenize(
         .collect()
 }
 
-/// What an input takes.
-pub(crate) fn bytes(input: &Input<'_>) -> usize {
-    match input {
+/// What inputs take, each behind a prompt.
+pub(crate) fn bytes(inputs: &[Input<'_>], prompt: usize) -> usize {
+    let own = |input: &Input<'_>| match input {
         Input::Text(text) => text.len(),
         Input::Tokens(ids) => size_of_val(&**ids),
-    }
+    };
+    let each = inputs.iter().map(|input| own(input).saturating_add(prompt));
+    each.fold(0, usize::saturating_add)
 }
 
 #[cfg(test)]
@@ -134,21 +115,6 @@ mod tests {
     use akidb_embedding::{EmbedError, OnLong};
 
     use super::*;
-
-    #[test]
-    fn room_is_given_back_and_one_request_always_has_some() {
-        let tokenizing = Tokenizing::new(100);
-        let large = tokenizing.reserve(1000).unwrap();
-        assert!(tokenizing.reserve(1).is_none());
-        drop(large);
-        let small = tokenizing.reserve(60).unwrap();
-        assert!(tokenizing.reserve(41).is_none());
-        assert!(tokenizing.reserve(usize::MAX).is_none());
-        assert_eq!(tokenizing.reserve(40).unwrap().own, 40);
-        assert_eq!(tokenizing.bytes(), 60);
-        drop(small);
-        assert_eq!(tokenizing.bytes(), 0);
-    }
 
     #[test]
     fn chunks_are_bounded_and_cover_all_inputs() {
@@ -163,11 +129,15 @@ mod tests {
         let mut chunks = Vec::new();
         let mut start = 0;
         while start < inputs.len() {
-            let chunk = chunk(&inputs, start);
+            let chunk = chunk(&inputs, start, 0);
             start = chunk.end;
             chunks.push(chunk);
         }
         assert_eq!(chunks, [0..2, 2..3, 3..4, 4..5]);
+        // A prompt stands before each.
+        assert_eq!(chunk(&inputs, 0, 1), 0..1);
+        assert_eq!(bytes(&inputs[2..3], 1000), 1001);
+        assert_eq!(bytes(&inputs, usize::MAX), usize::MAX);
     }
 
     #[tokio::test]
@@ -180,7 +150,7 @@ mod tests {
             .collect();
         let inputs: Vec<Input> = texts.iter().cloned().map(Input::from).collect();
         let options = EmbedOptions::default();
-        let tokens = tokenizing.run(&embedder, inputs.clone(), &options);
+        let tokens = tokenizing.run(&embedder, inputs.clone(), &options, 0);
         let expected = embedder.tokenize(&texts, &options).unwrap();
         let expected: Result<Vec<Tokens>, EmbedError> = expected.into_iter().collect();
         assert_eq!(tokens.await.unwrap(), expected.unwrap());
@@ -191,8 +161,24 @@ mod tests {
             on_long: OnLong::Error,
             ..EmbedOptions::default()
         };
-        let error = tokenizing.run(&embedder, inputs, &options).await;
+        let error = tokenizing.run(&embedder, inputs, &options, 0).await;
         let error = error.unwrap_err().to_string();
         assert!(error.contains("index 150"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_thread_is_taken_until_its_work_is_done() {
+        let tokenizing = Tokenizing::new(usize::MAX);
+        let threads = Arc::clone(&tokenizing.threads);
+        let all = threads.available_permits();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let work = tokenizing.elsewhere(move || wait.recv());
+        let dropped = tokio::time::timeout(std::time::Duration::from_millis(50), work).await;
+        assert!(dropped.is_err());
+        assert_eq!(threads.available_permits(), all - 1);
+        drop(go);
+        while threads.available_permits() < all {
+            tokio::task::yield_now().await;
+        }
     }
 }

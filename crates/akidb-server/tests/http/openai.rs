@@ -113,6 +113,10 @@ fn dimensions_input_type_and_instruction() {
         answer["provenance"]["instruction"],
         "Instruct: Find code\nQuery:"
     );
+    let long = json!({"input": vec!["a"; 30], "instruction": "x".repeat(20_000)});
+    let answer = post(PATH, &long);
+    assert_eq!(answer.status, 400, "{answer:?}");
+    assert_eq!(answer.json()["error"]["param"], "instruction");
 }
 
 #[test]

@@ -96,9 +96,11 @@ pub(crate) async fn embed_all(
     let stopped = |_| Problem::new(Cause::Stopping, "the server is stopping");
     let turn = tokio::time::timeout(service.settings().request_timeout, ONE.acquire());
     let turn = turn.await.map_err(|_| ServiceError::DeadlineExceeded)?;
-    let _turn = turn.map_err(stopped)?;
+    let turn = turn.map_err(stopped)?;
     let (states, answer) = service
         .with_embedder(request.model.as_deref(), move |embedder| {
+            // Until it is done, also when nobody waits any more.
+            let _turn = turn;
             run(embedder, &inputs, &options, start)
         })
         .await??;

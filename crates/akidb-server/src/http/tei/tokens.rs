@@ -21,6 +21,9 @@ use crate::service::EmbeddingService;
 /// A request's texts have no more bytes: a byte can become a token, and a token's JSON has 70.
 const MAX_TEXT_BYTES: usize = 1 << 20;
 
+/// A request has no more ids: an id can stand for some hundred bytes.
+const MAX_IDS: usize = 1 << 17;
+
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = TeiTokenizeRequest)]
 pub(crate) struct TokenizeRequest {
@@ -100,7 +103,7 @@ pub(crate) async fn tokenize(
     };
     let special = request.add_special_tokens.unwrap_or(true);
     let tokens: Vec<Vec<Token>> = service
-        .with_embedder(request.model.as_deref(), move |embedder| {
+        .with_tokenizer(request.model.as_deref(), move |embedder| {
             let tokens = |text: &String| {
                 let pieces = embedder.pieces(text, special, &options)?;
                 Ok(pieces.into_iter().map(Token::from).collect())
@@ -133,7 +136,7 @@ pub(crate) struct DecodeRequest {
         (status = 200, description = "One text a list of ids, in order", body = Vec<String>),
         (status = 400, description = "No JSON, or nothing to decode", body = TeiError),
         (status = 404, description = "There is no such model", body = TeiError),
-        (status = 413, description = "The body is too large, or there are too many lists", body = TeiError),
+        (status = 413, description = "The body is too large, or there are too many lists or ids", body = TeiError),
         (status = 415, description = "The body is not said to be JSON", body = TeiError),
         (status = 422, description = "A field has another type, or the tokenizer fails", body = TeiError),
         (status = 424, description = "The model can't be loaded", body = TeiError),
@@ -149,10 +152,17 @@ pub(crate) async fn decode(
         return Err(Problem::new(Cause::Empty, "`ids` cannot be empty"));
     }
     service.check_inputs(lists.len())?;
+    let ids: usize = lists.iter().map(Vec::len).sum();
+    if ids > MAX_IDS {
+        return Err(Problem::invalid(
+            "ids",
+            format!("`ids` has {ids} ids: at most {MAX_IDS} are decoded at a time"),
+        ));
+    }
     let skip_special = request.skip_special_tokens.unwrap_or(true);
     let numbers = lists.iter().map(Vec::len).sum();
     let texts: Vec<String> = service
-        .with_embedder(request.model.as_deref(), move |embedder| {
+        .with_tokenizer(request.model.as_deref(), move |embedder| {
             let decode = |ids: &Vec<u32>| embedder.decode(ids, skip_special);
             lists.iter().map(decode).collect()
         })
