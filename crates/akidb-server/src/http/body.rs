@@ -2,9 +2,9 @@
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 
 use super::interface::Interface;
@@ -30,6 +30,13 @@ where
             return Err(Problem::new(
                 Cause::MediaType,
                 "the body's content type must be application/json",
+            ));
+        }
+        let encoding = request.headers().get(CONTENT_ENCODING);
+        if encoding.is_some_and(|encoding| encoding != "identity") {
+            return Err(Problem::new(
+                Cause::MediaType,
+                "the body must not be compressed: this server takes no content encoding",
             ));
         }
         let bytes =
@@ -80,13 +87,39 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         let field = error.path().to_string();
         let error = error.into_inner();
         match error.classify() {
-            Category::Data if field == "." => Problem::new(Cause::Type, error.to_string()),
+            Category::Data if field == "." => Problem {
+                field: missing(&error),
+                ..Problem::new(Cause::Type, not_an_object(text, &error))
+            },
             Category::Data => Problem::new(Cause::Type, format!("`{field}`: {error}")).at(&field),
+            // So it says of numbers and the like in the place of a word.
+            _ if error.to_string().starts_with("expected value")
+                && serde_json::from_str::<IgnoredAny>(text).is_ok() =>
+            {
+                let message = format!("`{field}`: the value has another type than the field");
+                Problem::new(Cause::Type, message).at(&field)
+            }
             _ => syntax(&error),
         }
     })?;
     json.end().map_err(|error| syntax(&error))?;
     Ok(value)
+}
+
+/// The field that is missing, if that is what is wrong.
+fn missing(error: &serde_json::Error) -> Option<String> {
+    let error = error.to_string();
+    let (field, _) = error.strip_prefix("missing field `")?.split_once('`')?;
+    Some(field.to_owned())
+}
+
+/// What is wrong with the whole body.
+fn not_an_object(text: &str, error: &serde_json::Error) -> String {
+    if text.trim_start().starts_with('{') {
+        error.to_string()
+    } else {
+        "the body must be a JSON object".to_owned()
+    }
 }
 
 fn syntax(error: &serde_json::Error) -> Problem {
@@ -104,6 +137,14 @@ mod tests {
     struct Point {
         #[serde(rename = "x")]
         _x: Vec<u8>,
+        #[serde(rename = "w")]
+        _w: Option<Word>,
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Word {
+        One,
     }
 
     fn problem(body: &[u8]) -> Problem {
@@ -119,6 +160,22 @@ mod tests {
         let missing = problem(b"{}");
         assert_eq!(missing.cause, Cause::Type);
         assert!(missing.message.starts_with("missing field `x`"));
+        assert_eq!(missing.field.as_deref(), Some("x"));
+        for (body, field) in [
+            (r#"{"x": [], "w": 5}"#, "w"),
+            (r#"{"w": [], "x": []}"#, "w"),
+        ] {
+            let wrong = problem(body.as_bytes());
+            assert_eq!(
+                (wrong.cause, wrong.field.as_deref()),
+                (Cause::Type, Some(field))
+            );
+        }
+        for body in ["[]", " 5", "null", "\"x\""] {
+            let wrong = problem(body.as_bytes());
+            assert_eq!(wrong.cause, Cause::Type);
+            assert_eq!(wrong.message, "the body must be a JSON object");
+        }
     }
 
     #[test]

@@ -28,8 +28,14 @@ fn openais_errors() {
             "",
             "the body is not valid JSON",
         ),
-        ("[]", 400, "", "invalid length 0, expected struct"),
-        ("{}", 400, "", "missing field `input`"),
+        ("[]", 400, "", "the body must be a JSON object"),
+        ("{}", 400, "input", "missing field `input`"),
+        (
+            r#"{"input": "a", "encoding_format": 5}"#,
+            400,
+            "encoding_format",
+            "`encoding_format`: the value has another type",
+        ),
         (
             r#"{"input": 5}"#,
             400,
@@ -138,6 +144,12 @@ fn teis_errors() {
             "`inputs`: invalid type: map",
         ),
         (
+            r#"{"inputs": "a", "truncation_direction": 5}"#,
+            422,
+            "Validation",
+            "`truncation_direction`: the value has another type",
+        ),
+        (
             r#"{"inputs": ""}"#,
             400,
             "Empty",
@@ -198,6 +210,15 @@ fn teis_errors() {
     }
     let ids = json!({"ids": vec![[1]; MAX_INPUTS + 1]}).to_string();
     assert_eq!(wrong("/decode", ids.as_bytes()).0, 413);
+    let ids = json!({"ids": vec![1; (1 << 17) + 1]}).to_string();
+    assert_eq!(wrong("/decode", ids.as_bytes()).0, 413);
+    let empty = r#"{"inputs": {"source_sentence": "a", "sentences": ["b", ""]}}"#;
+    let (status, error) = wrong("/similarity", empty.as_bytes());
+    assert_eq!(status, 400);
+    assert_eq!(
+        error["error"],
+        "`inputs.sentences` cannot be empty: the input at index 1 is"
+    );
     for (path, body) in [
         ("/tokenize", r#"{"inputs": [1]}"#),
         ("/decode", r#"{"ids": "a"}"#),
@@ -243,6 +264,14 @@ fn routes_methods_and_media_types() {
         body.as_bytes(),
     );
     assert_eq!(answer.status, 415);
+    for (encoding, status) in [("identity", 200), ("gzip", 415)] {
+        let headers = [
+            ("content-type", "application/json"),
+            ("content-encoding", encoding),
+        ];
+        let answer = post_raw("/v1/embeddings", &headers, body.as_bytes());
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
     let answer = post_raw("/v1/embeddings", &[], body.as_bytes());
     assert_eq!(answer.status, 200, "{answer:?}");
 }

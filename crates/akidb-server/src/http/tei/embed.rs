@@ -211,8 +211,10 @@ pub(crate) async fn similarity(
             "`inputs.sentences` cannot be empty",
         ));
     }
-    let texts = [source_sentence].into_iter().chain(sentences);
-    let inputs = Inputs(texts.map(Input::from).collect()).not_empty("inputs")?;
+    let inputs = |texts: Vec<String>| Inputs(texts.into_iter().map(Input::from).collect());
+    let mut texts = inputs(vec![source_sentence]).not_empty("inputs.source_sentence")?;
+    texts.extend(inputs(sentences).not_empty("inputs.sentences")?);
+    let inputs = texts;
     let characters = characters(&inputs);
     let parameters = request.parameters.unwrap_or_default();
     let options = EmbedOptions {
