@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -300,7 +301,7 @@ struct Tag {
     modified_at: String,
     /// Bytes of its weights.
     size: u64,
-    /// Its revision, where known.
+    /// Tells it from others: SHA-256 of name and revision.
     digest: String,
     details: Details,
 }
@@ -314,11 +315,11 @@ struct Tag {
 )]
 async fn tags(State(service): State<Arc<EmbeddingService>>) -> Json<Tags> {
     let tag = |model: ModelStatus| Tag {
+        digest: digest(&model),
         name: model.name.clone(),
         model: model.name,
         modified_at: modified_at(),
         size: model.description.weights_bytes,
-        digest: model.description.revision.unwrap_or_default(),
         details: Details::new("", ""),
     };
     Json(Tags {
@@ -326,13 +327,21 @@ async fn tags(State(service): State<Arc<EmbeddingService>>) -> Json<Tags> {
     })
 }
 
+/// 64 hexadecimal digits: Ollama's own program shows the first 12.
+fn digest(model: &ModelStatus) -> String {
+    let revision = model.description.revision.as_deref().unwrap_or_default();
+    let hash = Sha256::digest(format!("{}\0{revision}", model.name));
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = OllamaShowRequest)]
 struct ShowRequest {
     /// Which model; `:latest` may follow.
-    #[serde(alias = "name")]
     #[schema(example = "akidb-mini")]
-    model: String,
+    model: Option<String>,
+    /// The same in older clients; newer ones send it empty.
+    name: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -374,7 +383,9 @@ async fn show(
     State(service): State<Arc<EmbeddingService>>,
     Body(request): Body<ShowRequest>,
 ) -> Result<Json<Show>, Problem> {
-    let model = name(&service, request.model)?;
+    let mut named = [request.model, request.name].into_iter().flatten();
+    let asked = named.find(|name| !name.is_empty());
+    let model = name(&service, asked.unwrap_or_default())?;
     let facts = service.model_facts(Some(&model)).await?;
     let provenance = &facts.provenance;
     let info = [

@@ -155,6 +155,14 @@ fn models_are_listed_and_shown() {
             },
         }]})
     );
+    let digests = tags["models"].as_array().unwrap().iter();
+    let digests: Vec<&str> = digests.map(|m| m["digest"].as_str().unwrap()).collect();
+    assert!(digests[0] != digests[1] && digests.iter().all(|digest| digest.len() == 64));
+    // As Ollama's own programs send it.
+    for both in [["akidb-mini", ""], ["", "akidb-mini"]] {
+        let show = post("/api/show", &json!({"model": both[0], "name": both[1]}));
+        assert_eq!(show.status, 200, "{show:?}");
+    }
     let show = post("/api/show", &json!({"model": "akidb-mini"})).ok();
     assert_eq!(show["capabilities"], json!(["embedding"]));
     assert_eq!(show["model_info"]["akidb.embedding_length"], 256);
