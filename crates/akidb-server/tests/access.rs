@@ -82,7 +82,7 @@ fn pages_of_named_origins_may_ask() {
     let ask = |origin: &str| {
         let headers = format!(
             "origin: {origin}\r\naccess-control-request-method: POST\r\n\
-             access-control-request-headers: authorization,content-type\r\n"
+             access-control-request-headers: authorization,content-type,x-akidb-class\r\n"
         );
         raw(
             server.address(),
@@ -95,6 +95,22 @@ fn pages_of_named_origins_may_ask() {
         "{named}"
     );
     assert!(named.contains("authorization"), "{named}");
+    assert!(named.contains("x-akidb-class"), "{named}");
+    let headers = "origin: https://app.example\r\nx-akidb-class: bulk\r\n";
+    let long = format!(r#"{{"inputs":"{}"}}"#, "a ".repeat(5000));
+    let answer = raw(server.address(), &request("POST /embed", headers, &long));
+    let head = answer.split("\r\n\r\n").next().unwrap();
+    let exposed = head
+        .lines()
+        .find(|line| line.starts_with("access-control-expose-headers: "))
+        .unwrap();
+    let own: Vec<&str> = head
+        .lines()
+        .filter(|line| line.starts_with("x-"))
+        .filter_map(|line| line.split(':').next())
+        .collect();
+    assert!(own.contains(&"x-akidb-truncated-inputs"), "{own:?}");
+    assert!(own.iter().all(|name| exposed.contains(name)), "{exposed}");
     let other = ask("https://other.example");
     assert!(!other.contains("access-control-allow-origin"), "{other}");
 

@@ -235,3 +235,72 @@ fn a_unix_socket_takes_the_place_of_one_that_nobody_listens_on() {
     assert!(runtime.block_on(akidb_server::serve(service)).is_err());
     assert!(path.exists());
 }
+
+#[test]
+fn bodies_that_are_not_answered_yet_have_a_bound() {
+    let server = Running::start(Settings {
+        max_queue_bytes: 10_000,
+        ..settings()
+    })
+    .ready();
+    // One alone has room, however large.
+    let large = request("POST /v1/embeddings", "", &padded(20_000));
+    let (most, end) = large.split_at(large.len() - 10);
+    let mut first = connect(server.address());
+    first.write_all(most.as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let second = raw(server.address(), &request("POST /v1/embeddings", "", EMBED));
+    assert!(second.starts_with("HTTP/1.1 429"), "{second}");
+    assert!(second.contains("retry-after: 1"), "{second}");
+    first.write_all(end.as_bytes()).unwrap();
+    let first = rest(&mut first);
+    assert!(first.starts_with("HTTP/1.1 200"), "{first:.300}");
+    let second = raw(server.address(), &request("POST /v1/embeddings", "", EMBED));
+    assert!(second.starts_with("HTTP/1.1 200"), "{second:.300}");
+}
+
+/// A request's body of so many bytes.
+fn padded(bytes: usize) -> String {
+    let body = EMBED.to_owned();
+    body + &" ".repeat(bytes - EMBED.len())
+}
+
+/// curl before 8 loses an answer that comes with a reset.
+#[test]
+fn a_refusal_over_http2_resets_no_stream() {
+    let server = Running::start(settings()).ready();
+    for path in ["/nowhere", "/health", "/v1/embeddings"] {
+        let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+            let len = u32::try_from(payload.len()).unwrap().to_be_bytes();
+            let head = [len[1], len[2], len[3], kind, flags, 0, 0, 0, stream];
+            [&head[..], payload].concat()
+        };
+        // HPACK (RFC 7541): POST, http, then path and authority as they are.
+        let mut headers = vec![0x83, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
+        headers.extend(path.as_bytes());
+        headers.extend(b"\x01\x04test");
+        let mut stream = connect(server.address());
+        stream
+            .set_read_timeout(Some(Duration::from_millis(500)))
+            .unwrap();
+        stream
+            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            .unwrap();
+        stream.write_all(&frame(4, 0, 0, &[])).unwrap();
+        stream.write_all(&frame(1, 4, 1, &headers)).unwrap();
+        // The body comes late, and is no JSON.
+        std::thread::sleep(Duration::from_millis(200));
+        let _ = stream.write_all(&frame(0, 1, 1, b"{]"));
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let mut kinds = Vec::new();
+        let mut rest = &answer[..];
+        while let [a, b, c, kind, _, _, _, _, _, ..] = *rest {
+            kinds.push(kind);
+            let len = u32::from_be_bytes([0, a, b, c]) as usize;
+            rest = rest.get(9 + len..).unwrap_or_default();
+        }
+        assert!(kinds.contains(&1), "{path}: no answer in {kinds:?}");
+        assert!(!kinds.contains(&3), "{path}: a reset in {kinds:?}");
+    }
+}

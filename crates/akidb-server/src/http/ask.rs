@@ -1,8 +1,8 @@
 //! Who asks, how urgently, and for what.
 
 use axum::extract::FromRequestParts;
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
 
 use akidb_embedding::{EmbedOptions, Input};
 
@@ -11,7 +11,7 @@ use crate::caller::Caller;
 use crate::service::{Class, EmbedAnswer, EmbedRequest, EmbeddingService, ServiceError};
 
 /// Says how urgent a request is: `interactive` or `bulk`.
-const CLASS: &str = "x-akidb-class";
+pub(crate) const CLASS: HeaderName = HeaderName::from_static("x-akidb-class");
 
 /// Who asks, and how urgently.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ impl<S: Sync> FromRequestParts<S> for Ask {
 
 /// What the headers of a request, HTTP's or gRPC's, say of its class.
 pub(crate) fn class(headers: &HeaderMap) -> Result<Option<Class>, Problem> {
-    let Some(value) = headers.get(CLASS) else {
+    let Some(value) = headers.get(&CLASS) else {
         return Ok(None);
     };
     match value.as_bytes() {
@@ -41,7 +41,7 @@ pub(crate) fn class(headers: &HeaderMap) -> Result<Option<Class>, Problem> {
         b"bulk" => Ok(Some(Class::Bulk)),
         _ => {
             let message = format!("the header {CLASS} is interactive or bulk");
-            Err(Problem::new(Cause::Header, message).at(CLASS))
+            Err(Problem::new(Cause::Header, message).at(CLASS.as_str()))
         }
     }
 }
@@ -85,12 +85,15 @@ mod tests {
     #[test]
     fn the_class_is_what_the_header_says() {
         let of = |value: &'static str| {
-            let headers = [(CLASS.parse().unwrap(), value.parse().unwrap())];
+            let headers = [(CLASS, value.parse().unwrap())];
             class(&headers.into_iter().collect())
         };
         assert_eq!(of("bulk").unwrap(), Some(Class::Bulk));
         assert_eq!(of("interactive").unwrap(), Some(Class::Interactive));
-        assert_eq!(of("urgent").unwrap_err().field.as_deref(), Some(CLASS));
+        assert_eq!(
+            of("urgent").unwrap_err().field.as_deref(),
+            Some(CLASS.as_str())
+        );
         assert_eq!(class(&HeaderMap::new()).unwrap(), None);
     }
 }

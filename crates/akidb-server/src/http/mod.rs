@@ -12,7 +12,7 @@ mod ollama;
 mod openai;
 pub(crate) mod problem;
 mod schemas;
-mod tei;
+pub(crate) mod tei;
 mod truncate;
 
 use std::sync::{Arc, LazyLock};

@@ -2,6 +2,7 @@
 
 mod access;
 mod body;
+mod leftover;
 mod limits;
 mod observe;
 
@@ -18,8 +19,10 @@ pub use access::AccessError;
 pub(crate) use access::{Keys, is_open};
 
 use crate::grpc;
+use crate::http::ask::CLASS;
 use crate::http::errors::in_the_interfaces_words;
 use crate::http::problem::{Cause, Problem};
+use crate::http::tei;
 use crate::settings::Settings;
 use limits::Limits;
 
@@ -37,7 +40,9 @@ pub(crate) fn around(routes: Router, settings: &Settings, keys: Option<Keys>) ->
     if !settings.cors_origins.is_empty() {
         routes = routes.layer(cors(&settings.cors_origins));
     }
-    routes.layer(from_fn(observe::observe))
+    routes
+        .layer(from_fn(leftover::read))
+        .layer(from_fn(observe::observe))
 }
 
 /// Gives a [`Problem`] the form that the caller's programs know.
@@ -61,8 +66,13 @@ fn cors(origins: &[String]) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origin)
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([AUTHORIZATION, CONTENT_TYPE, REQUEST_ID])
-        .expose_headers([RETRY_AFTER, REQUEST_ID])
+        .allow_headers([AUTHORIZATION, CONTENT_TYPE, REQUEST_ID, CLASS])
+        .expose_headers(
+            [RETRY_AFTER, REQUEST_ID]
+                .into_iter()
+                .chain(tei::NAMES)
+                .collect::<Vec<_>>(),
+        )
         .max_age(std::time::Duration::from_secs(3600))
 }
 

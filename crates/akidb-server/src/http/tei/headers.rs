@@ -10,6 +10,22 @@ use crate::service::EmbedAnswer;
 /// Longer lists are left out: servers in between and clients take no headers of any length.
 const MAX_BYTES: usize = 4096;
 
+/// The names of all of them.
+pub(crate) const NAMES: [HeaderName; 12] = [
+    HeaderName::from_static("x-compute-type"),
+    HeaderName::from_static("x-compute-characters"),
+    HeaderName::from_static("x-compute-tokens"),
+    HeaderName::from_static("x-tokenization-time"),
+    HeaderName::from_static("x-queue-time"),
+    HeaderName::from_static("x-inference-time"),
+    HeaderName::from_static("x-compute-time"),
+    HeaderName::from_static("x-total-time"),
+    HeaderName::from_static("x-akidb-provenance"),
+    HeaderName::from_static("x-akidb-tokens"),
+    HeaderName::from_static("x-akidb-truncated"),
+    HeaderName::from_static("x-akidb-truncated-inputs"),
+];
+
 pub(super) fn headers(answer: &EmbedAnswer, characters: usize, start: Instant) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let mut put = |name: &'static str, value: String| {

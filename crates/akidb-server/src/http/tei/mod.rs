@@ -6,6 +6,8 @@ mod headers;
 mod info;
 mod tokens;
 
+pub(crate) use headers::NAMES;
+
 use std::sync::Arc;
 
 use serde::Deserialize;
