@@ -64,7 +64,8 @@ pub struct Settings {
     /// How long a request may take; it is given up then, or refused at once where it is clear that
     /// it would take longer.
     pub request_timeout: Duration,
-    /// Most bytes of all accepted requests' texts and vectors. One request alone may have more.
+    /// Most bytes of all accepted requests' texts and vectors, and as many of the bodies of requests
+    /// without an answer. One request alone may have more.
     pub max_queue_bytes: usize,
     /// Bytes for vectors of texts that may come again; 0 for none.
     pub result_cache_bytes: usize,

@@ -232,7 +232,10 @@ fn a_unix_socket_takes_the_place_of_one_that_nobody_listens_on() {
     assert!(!path.exists());
     std::fs::write(&path, "a file of somebody's").unwrap();
     let service = std::sync::Arc::new(akidb_server::EmbeddingService::new(on_socket()).unwrap());
-    assert!(runtime.block_on(akidb_server::serve(service)).is_err());
+    let error = runtime.block_on(akidb_server::serve(service)).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(source, "what is there is no socket");
+    assert!(error.hint().unwrap().contains("--unix-socket"), "{error:?}");
     assert!(path.exists());
 }
 

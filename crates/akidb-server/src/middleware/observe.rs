@@ -75,7 +75,7 @@ impl Drop for Observed {
         let seconds = self.start.elapsed().as_secs_f64();
         let interface = self.interface;
         self.span.in_scope(|| {
-            let milliseconds = seconds * 1e3;
+            let milliseconds = (seconds * 1e6).round() / 1e3;
             if interface == OPERATION {
                 tracing::debug!(method = %self.method, status, milliseconds, "answered");
             } else {

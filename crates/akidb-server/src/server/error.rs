@@ -66,6 +66,7 @@ impl ServeError {
             io::ErrorKind::AddrInUse => {
                 format!("another process listens there: stop it, or name {other}")
             }
+            io::ErrorKind::AlreadyExists => format!("name {other}"),
             io::ErrorKind::PermissionDenied => {
                 format!("this user may not listen there: name {other}")
             }

@@ -66,9 +66,16 @@ impl Listener {
     #[cfg(unix)]
     fn bind_unix(path: &std::path::Path) -> io::Result<Self> {
         use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+        let there = std::fs::symlink_metadata(path);
+        let is_socket = there
+            .as_ref()
+            .is_ok_and(|file| file.file_type().is_socket());
+        if there.is_ok() && !is_socket {
+            let what = "what is there is no socket";
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+        }
         // A killed process leaves its socket behind: nobody answers there.
-        let abandoned = std::fs::symlink_metadata(path)
-            .is_ok_and(|file| file.file_type().is_socket())
+        let abandoned = is_socket
             && std::os::unix::net::UnixStream::connect(path)
                 .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
         if abandoned {
