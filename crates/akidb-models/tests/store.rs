@@ -44,6 +44,24 @@ fn models_are_found_by_id_and_by_short_name() {
 }
 
 #[test]
+fn the_parts_of_a_model_are_no_models() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(Some(home.path().to_owned()), None).unwrap();
+    by_hand(home.path(), "mine");
+    let models = home.path().join("models");
+    for dir in ["mine/1_Pooling", "empty", "owner/empty"] {
+        fs::create_dir_all(models.join(dir)).unwrap();
+        fs::write(models.join(dir).join("config.json"), "{}").unwrap();
+    }
+    let installed = store.installed().unwrap();
+    let ids: Vec<_> = installed.into_iter().map(|m| m.id).collect();
+    assert_eq!(ids, ["mine"]);
+    assert!(store.find("mine/1_Pooling").unwrap().is_none());
+    // Its own error says what it lacks.
+    assert!(store.find("empty").unwrap().is_some());
+}
+
+#[test]
 fn a_store_without_a_home_holds_nothing() {
     let store = Store::open(None, None).unwrap();
     assert!(store.installed().unwrap().is_empty());

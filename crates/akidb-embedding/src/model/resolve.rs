@@ -130,6 +130,7 @@ mod tests {
         let dir = home.join("models").join(id);
         std::fs::create_dir_all(&dir).unwrap();
         std::fs::write(dir.join("config.json"), "{}").unwrap();
+        std::fs::write(dir.join("model.onnx"), "").unwrap();
     }
 
     fn at(home: Option<&Path>, model: Option<&str>) -> Result<ModelFiles, EmbedError> {

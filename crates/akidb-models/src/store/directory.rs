@@ -8,6 +8,10 @@ use super::{Installed, Origin};
 use crate::error::Error;
 use crate::manifest::Manifest;
 use crate::name::{RepoPath, SNAPSHOTS};
+use crate::variants::Layout;
+
+/// What makes a directory a model that somebody put there by hand.
+const CONFIG: &str = "config.json";
 
 /// Most files that are looked at in one model: no model has nearly as many.
 const MAX_FILES: usize = 10_000;
@@ -31,6 +35,19 @@ pub(super) fn candidates(models: &Path) -> Result<Vec<(String, PathBuf)>, Error>
 pub(super) struct Found {
     pub(super) id: String,
     pub(super) model: Result<Installed, Error>,
+}
+
+impl Found {
+    /// Whether it is a model to choose where none is named. Of a directory that can't be read, its
+    /// own error will tell more.
+    pub(super) fn has_weights(&self) -> bool {
+        let model = self.model.as_ref();
+        model.map_or(true, |model| match model.origin {
+            Origin::Directory => files(&model.root)
+                .map_or(true, |files| !Layout::of(files.keys()).variants.is_empty()),
+            Origin::Store(_) | Origin::HubCache => true,
+        })
+    }
 }
 
 /// The models under `models`.
@@ -57,7 +74,9 @@ fn model(id: &str, dir: &Path) -> Result<Option<Installed>, Error> {
         revision: None,
         origin: Origin::Directory,
     };
-    Ok(dir.join("config.json").is_file().then(by_hand))
+    // 1_Pooling and the like are parts of the model above them.
+    let part = id.contains('/') && dir.parent().is_some_and(|above| above.join(CONFIG).is_file());
+    Ok((!part && dir.join(CONFIG).is_file()).then(by_hand))
 }
 
 /// Subdirectories by name, without hidden ones.

@@ -144,12 +144,13 @@ impl Store {
         }
     }
 
-    /// The models under the store's home, by name.
+    /// The models under the store's home that have weights, by name.
     ///
     /// # Errors
     /// When a directory or manifest can't be read, or one has the built-in model's name.
     pub fn installed(&self) -> Result<Vec<Installed>, Error> {
-        self.scan()?.into_iter().map(|found| found.model).collect()
+        let found = self.scan()?.into_iter().filter(Found::has_weights);
+        found.map(|found| found.model).collect()
     }
 
     /// As [`installed`](Self::installed), and apart the models whose manifest can't be read.
@@ -158,7 +159,7 @@ impl Store {
     /// When a directory can't be read, or one has the built-in model's name.
     pub fn installed_and_unreadable(&self) -> Result<(Vec<Installed>, Vec<Unreadable>), Error> {
         let (mut models, mut unreadable) = (Vec::new(), Vec::new());
-        for found in self.scan()? {
+        for found in self.scan()?.into_iter().filter(Found::has_weights) {
             match found.model {
                 Ok(model) => models.push(model),
                 Err(error) => unreadable.push(Unreadable {
