@@ -56,6 +56,14 @@ pub(crate) enum CliError {
     SomeTexts { failed: usize, of: usize },
 }
 
+/// How a damaged model becomes whole.
+pub(crate) fn repair(model: &str) -> String {
+    format!(
+        "akidb-embed models pull {model} fetches what is damaged; akidb-embed models import takes it \
+         from a bundle"
+    )
+}
+
 /// What is wrong with a line of the input.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LineError {
@@ -112,12 +120,7 @@ impl CliError {
         match self {
             Self::Embed(error) => error.hint(),
             Self::Models(error) => error.hint(),
-            Self::DamagedModels(models) => {
-                let name = models.first()?;
-                Some(format!(
-                    "akidb-embed models pull {name} fetches what is damaged"
-                ))
-            }
+            Self::DamagedModels(models) => Some(repair(models.first()?)),
             Self::WrongVectors(_) => Some(
                 "don't use them: try another --variant or --precision, or fetch the model again"
                     .to_owned(),

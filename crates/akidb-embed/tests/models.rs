@@ -200,6 +200,8 @@ fn from_the_hub_to_vectors_and_off_the_disk() {
     );
     let checksums = setup.ok(&["models", "verify", "--checksums-only"]);
     assert_eq!(checksums.stderr, "");
+    let sound = setup.ok(&["validate", MINI]).stdout;
+    assert!(sound.contains("checksums of akidb/mini: ok"), "{sound}");
     let weights = root.join("onnx/model_fp16.onnx");
     let mut bytes = std::fs::read(&weights).unwrap();
     bytes[1_000_000] ^= 1;
@@ -210,9 +212,30 @@ fn from_the_hub_to_vectors_and_off_the_disk() {
         &[
             "damaged: akidb/mini",
             "hint: akidb-embed models pull akidb/mini",
+            "models import",
         ],
     );
+    let row = || {
+        let rows = json(&setup.ok(&["models", "list", "--json"]).stdout);
+        let row = &rows[0];
+        (
+            row["damaged"].as_bool().unwrap(),
+            row["verified"].is_u64(),
+            row["vectors_right"].clone(),
+        )
+    };
+    assert_eq!(row(), (true, false, serde_json::Value::Null));
+    let list = setup.ok(&["models", "list"]).stdout;
+    assert!(list.contains("DAMAGED") && !list.contains("hash"), "{list}");
+    let out = setup.run(&["validate", MINI]);
+    let words = "model_fp16.onnx has another checksum\n  akidb-embed models pull akidb/mini";
+    assert!(
+        out.code == 1 && out.stdout.contains(words),
+        "{}",
+        out.stdout
+    );
     setup.ok(&["models", "pull", MINI]);
+    assert_eq!(row(), (false, true, true.into()));
     setup.ok(&["models", "verify", MINI]);
 
     setup.failed(&["models", "remove", MINI], 2, &["needs --yes", "19 MB"]);

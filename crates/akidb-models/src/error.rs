@@ -273,7 +273,10 @@ impl Error {
                 path.display()
             ),
             Self::Damaged { id, .. } => {
-                format!("akidb-embed models pull {id} fetches what is damaged")
+                format!(
+                    "akidb-embed models pull {id} fetches what is damaged; akidb-embed models import \
+                     takes it from a bundle"
+                )
             }
             Self::NameTaken { .. } => "rename the directory".to_owned(),
             Self::NotInstalled { .. } => "akidb-embed models list shows what is".to_owned(),

@@ -40,6 +40,9 @@ pub struct Manifest {
     pub installed: u64,
     /// When checksums last agreed: seconds since 1970.
     pub verified: u64,
+    /// Files that were missing or had another checksum when they were last looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<RepoPath>,
     /// Files of a replaced revision that are still to be deleted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) leftovers: Vec<Leftover>,
@@ -101,6 +104,7 @@ impl Manifest {
             variants: Vec::new(),
             installed: now(),
             verified: now(),
+            damaged: Vec::new(),
             leftovers: Vec::new(),
         }
     }
@@ -168,6 +172,14 @@ impl Manifest {
     pub fn variant(&self, name: &str) -> Option<&VariantEntry> {
         let name = crate::variants::canonical_variant(name);
         self.variants.iter().find(|v| v.name == name)
+    }
+
+    /// Whether a file that a variant needs was found damaged and has not been replaced since.
+    pub fn is_damaged(&self, variant: &VariantEntry) -> bool {
+        let of_another = |path: &RepoPath| {
+            !variant.files.contains(path) && self.variants.iter().any(|v| v.files.contains(path))
+        };
+        self.damaged.iter().any(|path| !of_another(path))
     }
 
     /// Bytes of a variant's own files.

@@ -273,3 +273,17 @@ fn what_an_import_that_was_killed_has_left_goes() {
     store.import(&file, false, &mut |_| {}).unwrap();
     assert!(!partial.exists());
 }
+
+#[test]
+fn a_bundle_makes_a_damaged_model_whole() {
+    let setup = setup();
+    let root = setup.pull("int8").unwrap().root;
+    let file = setup.home.path().join("m.tar");
+    setup.store.export(ID, &file, &mut |_| {}).unwrap();
+    fs::write(root.join("onnx/model_int8.onnx"), [1; 200_000]).unwrap();
+    let verified = setup.store.verify(ID, &mut |_| {}).unwrap();
+    assert_eq!(verified.damaged.len(), 1);
+    let manifest = setup.store.import(&file, false, &mut |_| {}).unwrap();
+    assert!(manifest.damaged.is_empty());
+    setup.is_whole("int8");
+}

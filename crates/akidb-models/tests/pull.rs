@@ -95,6 +95,28 @@ fn a_damaged_file_is_fetched_again() {
 }
 
 #[test]
+fn damage_is_noted_until_the_file_is_replaced() {
+    let setup = setup();
+    setup.pull("f32").unwrap();
+    let root = setup.pull("int8").unwrap().root;
+    let damaged = || {
+        let model = setup.store.model(ID).unwrap().unwrap();
+        let manifest = model.manifest().unwrap();
+        ["f32", "int8"].map(|name| manifest.is_damaged(manifest.variant(name).unwrap()))
+    };
+    let verify = || setup.store.verify(ID, &mut |_| {}).unwrap().damaged.len();
+    fs::write(root.join("onnx/model_int8.onnx"), [1; 200_000]).unwrap();
+    assert_eq!((verify(), damaged()), (1, [false, true]));
+    // What every variant needs.
+    fs::write(root.join("config.json"), "[]").unwrap();
+    assert_eq!((verify(), damaged()), (2, [true, true]));
+    setup.pull("f32").unwrap();
+    assert_eq!(damaged(), [false, true]);
+    setup.pull("int8").unwrap();
+    assert_eq!((damaged(), verify()), ([false, false], 0));
+}
+
+#[test]
 fn the_machine_chooses_where_the_user_does_not() {
     let setup = setup();
     let (pulled, told) = setup.pull_telling(&Request {

@@ -58,6 +58,14 @@ impl ModelFiles {
         &self.id
     }
 
+    /// The model's directory; `None` when it is built in.
+    pub fn root(&self) -> Option<&Path> {
+        match &self.place {
+            Place::BuiltIn => None,
+            Place::Directory { root, .. } => Some(root),
+        }
+    }
+
     /// True when a weights file was named, not a model or its directory.
     pub fn is_one_file(&self) -> bool {
         let named = |place: &Place| {

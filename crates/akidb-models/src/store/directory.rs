@@ -75,7 +75,10 @@ fn model(id: &str, dir: &Path) -> Result<Option<Installed>, Error> {
         origin: Origin::Directory,
     };
     // 1_Pooling and the like are parts of the model above them.
-    let part = id.contains('/') && dir.parent().is_some_and(|above| above.join(CONFIG).is_file());
+    let part = id.contains('/')
+        && dir
+            .parent()
+            .is_some_and(|above| above.join(CONFIG).is_file());
     Ok((!part && dir.join(CONFIG).is_file()).then(by_hand))
 }
 

@@ -62,6 +62,7 @@ pub(crate) fn publish(
     }
     for file in files {
         manifest.files.retain(|f| f.path != file.entry.path);
+        manifest.damaged.retain(|path| *path != file.entry.path);
         manifest.files.push(file.entry);
     }
     manifest.files.sort_by(|a, b| a.path.cmp(&b.path));

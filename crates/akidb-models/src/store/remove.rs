@@ -164,6 +164,7 @@ impl Store {
         delete_leftovers(&mut manifest, &directory)?;
         if !removed.whole {
             manifest.files.retain(|f| !leaving.contains(&f.path));
+            manifest.damaged.retain(|path| !leaving.contains(path));
             manifest
                 .variants
                 .retain(|v| !removed.variants.contains(&v.name));

@@ -79,6 +79,7 @@ impl Store {
             damaged: Vec::new(),
             unknown: 0,
         };
+        let mut damaged = Vec::new();
         for file in &manifest.files {
             let path = file.path.under(&root);
             match hash_file(&path, false, read) {
@@ -86,22 +87,27 @@ impl Store {
                     result.files += 1;
                     result.bytes = result.bytes.saturating_add(size);
                     if hashes.sha256 != file.sha256 {
+                        damaged.push(file.path.clone());
                         result
                             .damaged
                             .push(format!("{} has another checksum", file.path));
                     }
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                    damaged.push(file.path.clone());
                     result.damaged.push(format!("{} is missing", file.path));
                 }
                 Err(e) => return Err(Error::read(&path)(e)),
             }
         }
-        if result.damaged.is_empty() && lock.is_ok() {
-            manifest.verified = now();
+        if lock.is_ok() {
+            if damaged.is_empty() {
+                manifest.verified = now();
+            }
+            manifest.damaged = damaged;
             // A store that can't be written can still be read and compared.
             if let Err(error) = manifest.write(&directory) {
-                tracing::debug!(model = %id, %error, "time of verification not noted");
+                tracing::debug!(model = %id, %error, "outcome of verification not noted");
             }
         }
         Ok(result)

@@ -44,6 +44,8 @@ struct Row {
     verified: Option<u64>,
     /// Whether its vectors are right; null when nobody has looked.
     vectors_right: Option<bool>,
+    /// Whether a checksum was another one when it was last compared.
+    damaged: bool,
 }
 
 pub(crate) fn run(args: &ListArgs) -> Result<(), CliError> {
@@ -74,26 +76,35 @@ fn rows_of(model: &Installed) -> Result<Vec<Row>, CliError> {
     let seconds = |time: SystemTime| Some(time.duration_since(UNIX_EPOCH).ok()?.as_secs());
     let manifest = model.manifest();
     let dimension = dimension(&model.root);
-    let row = |(variant, size): (String, u64)| Row {
-        model: model.id.clone(),
-        precision: precision(&variant),
-        size: Some(size),
-        dimension,
-        revision: model.revision.clone(),
-        installed: true,
-        r#where: match model.origin {
-            Origin::Store(_) => "store",
-            Origin::Directory => "directory",
-            Origin::HubCache => "hugging face cache",
-        },
-        packed: packed(model, &variant),
-        last_used: model.last_used().and_then(seconds),
-        verified: manifest.map(|m| m.verified),
-        vectors_right: manifest
-            .and_then(|m| m.variant(&variant))
-            .and_then(|v| v.vectors)
-            .map(|vectors| vectors.right),
-        variant: Some(variant),
+    let row = |(variant, size): (String, u64)| {
+        let entry = manifest.and_then(|m| m.variant(&variant));
+        let damaged = manifest
+            .zip(entry)
+            .is_some_and(|(manifest, entry)| manifest.is_damaged(entry));
+        // What was found of other files doesn't hold for these.
+        let sound = manifest.filter(|_| !damaged);
+        Row {
+            model: model.id.clone(),
+            precision: precision(&variant),
+            size: Some(size),
+            dimension,
+            revision: model.revision.clone(),
+            installed: true,
+            r#where: match model.origin {
+                Origin::Store(_) => "store",
+                Origin::Directory => "directory",
+                Origin::HubCache => "hugging face cache",
+            },
+            packed: packed(model, &variant),
+            last_used: model.last_used().and_then(seconds),
+            verified: sound.map(|m| m.verified),
+            vectors_right: sound
+                .and(entry)
+                .and_then(|v| v.vectors)
+                .map(|vectors| vectors.right),
+            damaged,
+            variant: Some(variant),
+        }
     };
     Ok(model.variants()?.into_iter().map(row).collect())
 }
@@ -125,6 +136,7 @@ fn available(entry: &CatalogEntry) -> Vec<Row> {
         last_used: None,
         verified: None,
         vectors_right: None,
+        damaged: false,
     };
     entry.variants.iter().map(row).collect()
 }
@@ -143,6 +155,7 @@ fn unfinished(of: Unfinished) -> Row {
         last_used: None,
         verified: None,
         vectors_right: None,
+        damaged: false,
     }
 }
 
@@ -188,13 +201,15 @@ fn table(rows: &[Row], store: &akidb_models::Store) -> String {
             or_dash(r.dimension.map(|d| d.to_string())),
             or_dash((r.packed > 0).then(|| bytes(r.packed))),
             or_dash(r.last_used.map(ago)),
-            or_dash(r.verified.map(|at| {
-                let vectors = match r.vectors_right {
-                    None => "hash",
-                    Some(true) => "hash + numeric",
-                    Some(false) => "hash, vectors WRONG",
-                };
-                format!("{vectors}, {}", ago(at))
+            or_dash(r.damaged.then(|| "DAMAGED".to_owned()).or_else(|| {
+                r.verified.map(|at| {
+                    let vectors = match r.vectors_right {
+                        None => "hash",
+                        Some(true) => "hash + numeric",
+                        Some(false) => "hash, vectors WRONG",
+                    };
+                    format!("{vectors}, {}", ago(at))
+                })
             })),
         ]
     }));

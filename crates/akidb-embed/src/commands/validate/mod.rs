@@ -9,9 +9,10 @@ use clap::Args;
 use serde::Serialize;
 
 use akidb_embedding::files::ModelFiles;
+use akidb_embedding::model_store;
 use akidb_onnx::validate::{Finding, Severity};
 
-use crate::error::CliError;
+use crate::error::{CliError, repair};
 use crate::output::{print, print_json};
 
 #[derive(Debug, Args)]
@@ -37,6 +38,7 @@ pub(crate) fn run(args: &ValidateArgs) -> Result<(), CliError> {
     let mut files = weights::check(&model)?;
     if !model.is_one_file() {
         files.extend(companions::check(&model));
+        files.extend(checksums(&model)?);
     }
     match args.json {
         true => print_json(&files)?,
@@ -47,6 +49,28 @@ pub(crate) fn run(args: &ValidateArgs) -> Result<(), CliError> {
         0 => Ok(()),
         errors => Err(CliError::Invalid { errors }),
     }
+}
+
+/// Compares the checksums of a model of the store; of another model they aren't known.
+fn checksums(model: &ModelFiles) -> Result<Option<FileFindings>, CliError> {
+    let store = model_store()?;
+    let installed = store.model(model.id())?;
+    let Some(installed) =
+        installed.filter(|installed| model.root() == Some(installed.root.as_path()))
+    else {
+        return Ok(None);
+    };
+    let verified = store.verify(&installed.id, &mut |_| {})?;
+    if verified.files == 0 && verified.damaged.is_empty() {
+        return Ok(None);
+    }
+    let hint = repair(&installed.id);
+    let damaged = verified.damaged.into_iter();
+    let findings = damaged.map(|what| Finding::new(Severity::Error, what, hint.as_str()));
+    Ok(Some(FileFindings {
+        path: format!("checksums of {}", installed.id),
+        findings: findings.collect(),
+    }))
 }
 
 fn text(files: &[FileFindings]) -> String {
