@@ -108,6 +108,9 @@ impl CliError {
         match self {
             Self::Usage(_) => ExitCode::from(2),
             Self::Embed(error) if is_usage(error) => ExitCode::from(2),
+            Self::Optimize(error) if matches!(error.kind(), ErrorKind::Shape(_)) => {
+                ExitCode::from(2)
+            }
             Self::Models(error) if error.is_usage() => ExitCode::from(2),
             Self::Serve(error) if error.is_usage() => ExitCode::from(2),
             Self::Settings(_) | Self::Telemetry(_) => ExitCode::from(2),

@@ -79,13 +79,21 @@ fn errors_say_what_to_do() {
     let out = akidb(&[
         "optimize", &model, "--target", "coreml", "--shapes", "1x9999", "-o", &path,
     ]);
-    assert_eq!(out.code, 1);
+    assert_eq!(out.code, 2);
     assert_eq!(
         out.stderr,
         "error: no files can be made of the model\n\
          caused by: shape 1x9999: a text has at most 2048 tokens\n\
          hint: give other --shapes\n"
     );
+    for shapes in ["0x32", "1x32,1x32"] {
+        let new = format!("{path}/new");
+        let out = akidb(&[
+            "optimize", &model, "--target", "coreml", "--shapes", shapes, "-o", &new,
+        ]);
+        assert_eq!(out.code, 2, "{}", out.stderr);
+        assert!(!std::path::Path::new(&new).exists(), "{shapes}");
+    }
     let out = akidb(&[
         "optimize", &model, "--target", "coreml", "--shapes", "8", "-o", &path,
     ]);

@@ -93,6 +93,8 @@ pub(crate) fn run(args: &OptimizeArgs) -> Result<(), CliError> {
     };
     if let Some(dir) = args.output.as_deref().filter(|_| !args.check) {
         let decoder = decoder(&files, &weights, &graphs)?;
+        // Half a model would be left behind otherwise.
+        coreml::check_shapes(&decoder.config, &args.shapes).map_err(CliError::Optimize)?;
         let manifest = write(args, &files, &weights, &decoder, dir)?;
         let written = coreml::read(&dir.join(coreml::MANIFEST))?;
         let written: Vec<OnnxModel> = written.graphs.into_iter().map(|g| g.model).collect();

@@ -21,4 +21,4 @@ pub use manifest::{
 };
 pub use operators::{MAX_DIMENSION, MAX_RANK, SOURCES};
 pub use read::{StaticFiles, StaticGraph, read};
-pub use write::{Precision, StaticShape, WriteOptions, write};
+pub use write::{Precision, StaticShape, WriteOptions, check_shapes, write};

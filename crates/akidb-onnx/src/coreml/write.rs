@@ -111,6 +111,14 @@ pub fn write(decoder: &Decoder, options: &WriteOptions, dir: &Path) -> Result<Ma
     Ok(manifest)
 }
 
+/// Whether [`write`] can make graphs of these shapes, known without writing anything.
+///
+/// # Errors
+/// When a shape can't be, as with [`write`].
+pub fn check_shapes(config: &DecoderConfig, shapes: &[StaticShape]) -> Result<(), Error> {
+    checked_shapes(config, shapes).map(drop)
+}
+
 /// The shapes from the fewest tokens on.
 fn checked_shapes(
     config: &DecoderConfig,

@@ -81,7 +81,7 @@ fn rows_of(model: &Installed) -> Result<Vec<Row>, CliError> {
         let damaged = manifest
             .zip(entry)
             .is_some_and(|(manifest, entry)| manifest.is_damaged(entry));
-        // What was found of other files doesn't hold for these.
+        // What was found before the damage holds no more.
         let sound = manifest.filter(|_| !damaged);
         Row {
             model: model.id.clone(),
