@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use akidb_embedding::EmbedError;
 pub(crate) use akidb_embedding::diagnostics::chain;
 use akidb_onnx::ErrorKind;
+use akidb_server::ServiceError;
 
 use crate::args::is_usage;
 use crate::message::message;
@@ -39,7 +40,7 @@ pub(crate) enum CliError {
     #[error("{to} can't be written")]
     Write { to: String, source: std::io::Error },
     #[error(transparent)]
-    Service(#[from] akidb_server::ServiceError),
+    Service(#[from] ServiceError),
     #[error(transparent)]
     Serve(#[from] akidb_server::ServeError),
     #[error(transparent)]
@@ -54,6 +55,14 @@ pub(crate) enum CliError {
     Invalid { errors: usize },
     #[error("{failed} of {of} texts could not be embedded")]
     SomeTexts { failed: usize, of: usize },
+}
+
+/// The library's error behind one of the server.
+fn embed_error(error: &ServiceError) -> Option<&EmbedError> {
+    match error {
+        ServiceError::Load { source, .. } | ServiceError::Embed(source) => Some(source),
+        _ => None,
+    }
 }
 
 /// How a damaged model becomes whole.
@@ -114,7 +123,8 @@ impl CliError {
             Self::Models(error) if error.is_usage() => ExitCode::from(2),
             Self::Serve(error) if error.is_usage() => ExitCode::from(2),
             Self::Settings(_) | Self::Telemetry(_) => ExitCode::from(2),
-            Self::Service(akidb_server::ServiceError::Settings(_)) => ExitCode::from(2),
+            Self::Service(ServiceError::Settings(_)) => ExitCode::from(2),
+            Self::Service(error) if embed_error(error).is_some_and(is_usage) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }
@@ -153,8 +163,8 @@ impl CliError {
             Self::Settings(_) => {
                 Some("akidb-embed serve --print-config shows all settings".to_owned())
             }
-            Self::Service(_)
-            | Self::Runtime(_)
+            Self::Service(error) => embed_error(error).and_then(EmbedError::hint),
+            Self::Runtime(_)
             | Self::Telemetry(_)
             | Self::Inspect(_)
             | Self::Read { .. }

@@ -182,6 +182,22 @@ fn a_port_in_use_is_wrong_usage() {
 }
 
 #[test]
+fn a_model_that_is_not_there_is_wrong_usage() {
+    for (args, hint) in [
+        (
+            &["owner/nope"][..],
+            "hint: akidb-embed models pull owner/nope ",
+        ),
+        (&["akidb-mini", "--variant", "int8"], "hint: it has: fp16"),
+    ] {
+        let serve = ["serve", "--port", "0", "--log-format", "human", "--model"];
+        let out = akidb(&[&serve, args].concat());
+        assert_eq!(out.code, 2, "{}", out.stderr);
+        assert!(out.stderr.contains(hint), "{}", out.stderr);
+    }
+}
+
+#[test]
 fn settings_come_from_the_file_the_environment_and_flags() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(

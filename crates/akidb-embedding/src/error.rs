@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use akidb_backend::BackendError;
+use akidb_models::ModelId;
 use akidb_onnxruntime::OnnxRuntimeError;
 
 /// Why a model could not be loaded or a text not embedded.
@@ -230,11 +231,18 @@ impl EmbedError {
                 ..
             } => format!("akidb-embed models pull {model} fetches it"),
             Self::Store(error) => return error.hint(),
-            Self::ModelNotFound { known, .. } => {
-                format!(
+            Self::ModelNotFound { model, known, .. } => {
+                let known = format!(
                     "name a model directory, an .onnx file, or one of: {}",
                     known.join(", ")
-                )
+                );
+                // A path that isn't there may look like it, too.
+                match model.contains('/') && model.parse::<ModelId>().is_ok() {
+                    true => {
+                        format!("akidb-embed models pull {model} asks the hub for it; else {known}")
+                    }
+                    false => known,
+                }
             }
             Self::ModelNotNamed { .. } => "name one with --model".to_owned(),
             Self::NoWeights { .. } => {

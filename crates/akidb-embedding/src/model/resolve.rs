@@ -171,7 +171,18 @@ mod tests {
     fn an_unknown_name_lists_the_known_ones() {
         let error = at(None, Some("bert")).unwrap_err();
         assert_eq!(error.to_string(), "there is no model \"bert\"");
-        assert!(error.hint().unwrap().contains("akidb-mini"));
+        let hint = error.hint().unwrap();
+        assert!(
+            hint.starts_with("name a ") && hint.contains("akidb-mini"),
+            "{hint}"
+        );
+        let hint = at(None, Some("owner/nope")).unwrap_err().hint().unwrap();
+        assert!(
+            hint.starts_with("akidb-embed models pull owner/nope asks"),
+            "{hint}"
+        );
+        let hint = at(None, Some("./owner/nope")).unwrap_err().hint().unwrap();
+        assert!(hint.starts_with("name a "), "{hint}");
         let error = at(None, Some("qwen3-embedding-0.6b")).unwrap_err();
         assert_eq!(
             error.hint().unwrap(),
