@@ -72,7 +72,8 @@ pub(crate) struct Run {
     #[arg(long, value_enum)]
     backend: Option<Backend>,
 
-    /// Arithmetic of the linear layers on the native engine [default: auto]
+    /// Arithmetic of the linear layers on the native engine; the other backends compute as the file
+    /// says [default: auto]
     #[arg(long, value_enum)]
     precision: Option<Arithmetic>,
 
@@ -276,7 +277,16 @@ enum Long {
 }
 
 impl VectorArgs {
-    pub(crate) fn options(&self, embedder: &Embedder, encoding: Encoding) -> EmbedOptions {
+    pub(crate) fn options(
+        &self,
+        embedder: &Embedder,
+        encoding: Encoding,
+    ) -> Result<EmbedOptions, CliError> {
+        if self.role == Some(Role::Document) && self.instruction.is_some() {
+            return Err(CliError::Usage(
+                "--instruction is for queries, and --as document for documents".to_owned(),
+            ));
+        }
         if self.role == Some(Role::Query)
             && self.instruction.is_none()
             && !embedder.has_query_prompt()
@@ -286,7 +296,7 @@ impl VectorArgs {
                 embedder.model()
             ));
         }
-        EmbedOptions {
+        Ok(EmbedOptions {
             prompt: match (&self.instruction, self.role) {
                 (Some(task), _) => Prompt::Instruction(task.clone()),
                 (None, Some(Role::Query)) => Prompt::Query,
@@ -301,7 +311,7 @@ impl VectorArgs {
                 Long::Truncate => OnLong::Truncate,
                 Long::Error => OnLong::Error,
             },
-        }
+        })
     }
 }
 
@@ -330,6 +340,7 @@ pub(crate) fn is_usage(error: &EmbedError) -> bool {
         EmbedError::Dimension { .. }
             | EmbedError::TokenLimit { .. }
             | EmbedError::UnknownPrompt { .. }
+            | EmbedError::Precision { .. }
             | EmbedError::NoInstruction
             | EmbedError::Environment { .. }
             | EmbedError::ModelNotFound { .. }

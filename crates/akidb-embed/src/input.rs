@@ -29,7 +29,13 @@ pub(crate) struct InputArgs {
     jsonl: Option<PathBuf>,
 
     /// Field of the JSON objects that holds the text (or a list of token ids) [default: text]
-    #[arg(long, value_name = "NAME", requires = "jsonl")]
+    // Texts conflict with --jsonl, and clap requires nothing that conflicts with what is given.
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "jsonl",
+        conflicts_with = "texts"
+    )]
     field: Option<String>,
 }
 

@@ -240,6 +240,40 @@ fn environment_variables_that_make_no_sense() {
 }
 
 #[test]
+fn arguments_that_contradict_each_other() {
+    let embed = ["embed", "a", "-m", "akidb-mini"];
+    let as_document = ["--as", "document", "--instruction", "find a song"];
+    let out = akidb(&[&embed[..], &as_document].concat());
+    failed(&out, 2, &["--instruction is for queries"]);
+
+    for precision in ["bf16", "int8", "int4"] {
+        let rten = ["--backend", "rten", "--precision", precision];
+        let out = akidb(&[&embed[..], &rten].concat());
+        let words = format!("rten computes this file in f32, not in {precision}");
+        failed(&out, 2, &[&words, "hint: only the native engine"]);
+    }
+    let rten = ["--backend", "rten", "--precision", "f32"];
+    assert_eq!(akidb(&[&embed[..], &rten].concat()).code, 0);
+
+    for args in [
+        &["embed", "--field", "body"][..],
+        &["embed", "a", "--field", "body"],
+        &["bench", "--text", "a", "--field", "body"],
+    ] {
+        failed(&akidb(args), 2, &["--field"]);
+    }
+}
+
+#[test]
+fn bench_refuses_a_batch_of_more_texts_than_there_are() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "{\"text\": \"a\"}\n{\"text\": \"b\"}\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    let out = akidb(&["bench", "-m", "akidb-mini", "--batch", "3", "--jsonl", path]);
+    failed(&out, 2, &["--batch 3", "has only 2 texts"]);
+}
+
+#[test]
 fn unknown_arguments_are_usage_errors() {
     for args in [
         &["embed", "--frmat", "json"][..],

@@ -99,7 +99,7 @@ pub(crate) fn load(
                 backend: "rten",
                 source,
             })?;
-            Ok(Loaded::preferred(backend))
+            as_wanted(Loaded::preferred(backend), options.precision)
         }
         BackendChoice::Native => {
             let backend = native(files, weights, settings, options, isa)?;
@@ -109,11 +109,35 @@ pub(crate) fn load(
             })?;
             Ok(Loaded::preferred(backend))
         }
-        BackendChoice::OnnxRuntime => onnxruntime::load(weights, settings, options),
+        BackendChoice::OnnxRuntime => {
+            let loaded = onnxruntime::load(weights, settings, options)?;
+            as_wanted(loaded, options.precision)
+        }
         BackendChoice::Auto => match native(files, weights, settings, options, isa)? {
             Ok(backend) => Ok(Loaded::preferred(backend)),
             Err(reason) => graph_engine(weights, settings, options, reason),
         },
+    }
+}
+
+/// Refuses arithmetic that RTen and ONNX Runtime, which compute as the file says, don't do.
+fn as_wanted(loaded: Loaded, precision: Precision) -> Result<Loaded, EmbedError> {
+    let wanted = match precision {
+        Precision::Auto => return Ok(loaded),
+        Precision::F32 => "f32",
+        Precision::Bf16 => "bf16",
+        Precision::Int8 => "int8",
+        Precision::Int4 => "int4",
+    };
+    let info = loaded.backend.info();
+    let (backend, computes) = (info.backend, info.precision);
+    match computes == wanted {
+        true => Ok(loaded),
+        false => Err(EmbedError::Precision {
+            backend,
+            wanted,
+            computes,
+        }),
     }
 }
 

@@ -39,7 +39,8 @@ impl EmbedderBuilder {
         self
     }
 
-    /// Arithmetic of the linear layers on the native engine.
+    /// Arithmetic of the linear layers on the native engine. A chosen other backend computes as the
+    /// model's file says, and anything else that is asked for is an error.
     pub fn precision(mut self, precision: Precision) -> Self {
         self.options.precision = precision;
         self

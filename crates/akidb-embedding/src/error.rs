@@ -138,6 +138,16 @@ pub enum EmbedError {
     /// The wanted precision or backend doesn't exist for this model.
     #[error("{0}")]
     Unsupported(String),
+    /// The backend doesn't compute the model's file in this arithmetic.
+    #[error("{backend} computes this file in {computes}, not in {wanted}")]
+    Precision {
+        /// Which one.
+        backend: &'static str,
+        /// What was asked for.
+        wanted: &'static str,
+        /// What it does.
+        computes: &'static str,
+    },
     /// A vector can't be cut to this length.
     #[error("dimension {requested} is not possible: {allowed}")]
     Dimension {
@@ -278,6 +288,11 @@ impl EmbedError {
             Self::UnknownPrompt { known, .. } => format!("it has: {}", known.join(", ")),
             Self::MissingFile { .. } => {
                 "a model directory needs the files of its Hugging Face repository".to_owned()
+            }
+            Self::Precision { .. } => {
+                "only the native engine has a choice: leave the precision or the backend out, or name \
+                 another variant of the model"
+                    .to_owned()
             }
             Self::NoInstruction => {
                 "leave the instruction out, or use a model that takes one".to_owned()

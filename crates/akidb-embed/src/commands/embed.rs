@@ -60,7 +60,7 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<(), CliError> {
         Type::Int8 => Encoding::I8,
         Type::Binary => Encoding::Binary,
     };
-    let options = args.vectors.options(&embedder, encoding);
+    let options = args.vectors.options(&embedder, encoding)?;
     let provenance = embedder.provenance(&options)?;
     let format = args.format.unwrap_or_else(|| {
         if args.output.is_none() && std::io::stdout().is_terminal() {

@@ -53,7 +53,7 @@ pub(crate) fn run(args: &SimilarityArgs) -> Result<(), CliError> {
         )));
     }
     let embedder = args.model.load()?;
-    let options = args.vectors.options(&embedder, Encoding::F32);
+    let options = args.vectors.options(&embedder, Encoding::F32)?;
     let answer = embedder.embed(&texts, &options)?;
     let vectors: Vec<&[f32]> = answer
         .embeddings

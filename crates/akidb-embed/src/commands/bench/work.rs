@@ -43,7 +43,8 @@ pub(super) struct WorkArgs {
     jsonl: Option<PathBuf>,
 
     /// Field of the JSON objects that holds the text (or a list of token ids) [default: text]
-    #[arg(long, value_name = "NAME", requires = "jsonl")]
+    // As clap requires nothing that conflicts with what is given.
+    #[arg(long, value_name = "NAME", requires = "jsonl", conflicts_with_all = ["text", "tokens"])]
     field: Option<String>,
 
     /// Embed queries for this task
@@ -117,6 +118,13 @@ impl WorkArgs {
         }
         if inputs.is_empty() {
             return Err(CliError::Usage(format!("{} has no text", path.display())));
+        }
+        if let Some(batch) = self.batch.filter(|n| *n as usize > inputs.len()) {
+            return Err(CliError::Usage(format!(
+                "--batch {batch}: {} has only {} texts",
+                path.display(),
+                inputs.len()
+            )));
         }
         Ok(Work {
             name: format!("{} of file", inputs.len()),

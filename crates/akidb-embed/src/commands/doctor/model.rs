@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use akidb_embedding::{BackendChoice, EmbedOptions, Embedder, Provenance};
+use akidb_embedding::{BackendChoice, EmbedOptions, Embedder, Precision, Provenance};
 use akidb_onnx::coreml::Coverage;
 
 use crate::args::ModelArgs;
@@ -82,7 +82,13 @@ fn coreml(args: &ModelArgs) -> Result<BTreeMap<String, Coverage>, CliError> {
 }
 
 fn load(args: &ModelArgs, choice: BackendChoice) -> Result<Embedder, CliError> {
-    args.load_with(|builder| builder.backend(choice))
+    args.load_with(|builder| match choice {
+        // A precision that is named is the native engine's.
+        BackendChoice::Rten | BackendChoice::OnnxRuntime => {
+            builder.backend(choice).precision(Precision::Auto)
+        }
+        _ => builder.backend(choice),
+    })
 }
 
 fn time(args: &ModelArgs, choice: BackendChoice) -> Result<Outcome, CliError> {
