@@ -82,10 +82,12 @@ pub(crate) enum LineError {
     TooLong(usize),
     #[error("it is not valid JSON")]
     Json(#[from] serde_json::Error),
+    #[error("it is {0}, not an object")]
+    NotObject(&'static str),
     #[error("it has no field {0:?}")]
     NoField(String),
-    #[error("its field {0:?} is neither a text nor a list of token ids")]
-    NotText(String),
+    #[error("its field {field:?} is {is}, not a text or a list of token ids")]
+    NotText { field: String, is: &'static str },
 }
 
 impl CliError {
@@ -143,8 +145,13 @@ impl CliError {
                 match source {
                     LineError::Utf8(_) => "convert the input to UTF-8, for example with iconv",
                     LineError::TooLong(_) => "split it into shorter texts",
-                    LineError::Json(_) => "each line must be one JSON object",
-                    LineError::NoField(_) | LineError::NotText(_) => "name the field with --field",
+                    LineError::Json(_) | LineError::NotObject(_) => {
+                        "each line must be one JSON object"
+                    }
+                    LineError::NoField(_) => "name the field with --field",
+                    LineError::NotText { .. } => {
+                        "put a text there, leave the line out, or name another field with --field"
+                    }
                 }
                 .to_owned(),
             ),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use akidb_embedding::Input;
 use clap::Args;
+use serde_json::Value;
 
 use crate::error::{CliError, LineError};
 
@@ -142,15 +143,34 @@ impl Texts {
 }
 
 fn parse(line: &str, field: &str) -> Result<Input<'static>, LineError> {
-    let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line)?;
+    let mut object = match serde_json::from_str(line)? {
+        Value::Object(object) => object,
+        other => return Err(LineError::NotObject(kind(&other))),
+    };
     let value = object
         .remove(field)
         .ok_or_else(|| LineError::NoField(field.to_owned()))?;
     match value {
-        serde_json::Value::String(text) => Ok(Input::from(text)),
-        other => serde_json::from_value::<Vec<u32>>(other)
-            .map(Input::from)
-            .map_err(|_| LineError::NotText(field.to_owned())),
+        Value::String(text) => Ok(Input::from(text)),
+        other => {
+            let is = kind(&other);
+            let ids = serde_json::from_value::<Vec<u32>>(other);
+            ids.map(Input::from).map_err(|_| LineError::NotText {
+                field: field.to_owned(),
+                is,
+            })
+        }
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
     }
 }
 

@@ -161,10 +161,12 @@ fn a_line_of_50_megabytes_is_truncated_and_told() {
 fn json_lines_that_are_not_what_they_should_be() {
     for (line, words) in [
         ("{", "not valid JSON"),
-        ("[1]", "not valid JSON"),
+        ("[1]", "it is a list, not an object"),
         ("{\"body\": \"a\"}", "no field \"text\""),
-        ("{\"text\": 5}", "neither a text nor a list"),
-        ("{\"text\": [-1]}", "neither a text nor a list"),
+        ("{\"text\": 5}", "is a number, not a text or a list"),
+        ("{\"text\": null}", "is null, not a text or a list"),
+        ("{\"text\": null}", "hint: put a text there"),
+        ("{\"text\": [-1]}", "not a text or a list of token ids"),
         ("{\"text\": [16384]}", "outside the vocabulary"),
     ] {
         let out = run_with_stdin(

@@ -30,7 +30,7 @@ pub(crate) enum Format {
     Pretty,
     /// One object in the shape of OpenAI's embeddings API
     Json,
-    /// One object a line
+    /// One object a line; texts that can't be embedded are objects on standard error
     Jsonl,
     /// A numpy array [texts, values]
     Npy,
