@@ -189,7 +189,11 @@ fn a_jsonl_file_that_is_not_there() {
 #[test]
 fn an_output_directory_that_is_not_there() {
     let out = akidb(&["embed", "a", "-m", "akidb-mini", "-o", "nowhere/out.json"]);
-    failed(&out, 1, &["nowhere/out.json can't be written"]);
+    let words = [
+        "nowhere/out.json can't be written",
+        "caused by: there is no directory nowhere\n",
+    ];
+    failed(&out, 1, &words);
 }
 
 #[test]

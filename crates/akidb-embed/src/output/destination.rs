@@ -58,7 +58,16 @@ impl Destination {
             // As any new file: what the umask leaves of it.
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
-        let temporary = builder.tempfile_in(dir).map_err(failed)?;
+        let temporary = builder.tempfile_in(dir).map_err(|error| {
+            failed(match dir.is_dir() {
+                // Without the temporary name, which nobody knows.
+                true => error.kind().into(),
+                false => io::Error::new(
+                    error.kind(),
+                    format!("there is no directory {}", dir.display()),
+                ),
+            })
+        })?;
         if let Ok(existing) = path.metadata() {
             let permissions = existing.permissions();
             temporary
