@@ -369,6 +369,17 @@ fn the_built_in_model_is_shown_as_here() {
 }
 
 #[test]
+fn the_built_in_model_has_no_files() {
+    let setup = setup();
+    let words = ["akidb-mini is built in", "hint: akidb-embed verify"];
+    setup.failed(&["models", "verify", "akidb-mini"], 2, &words);
+    setup.failed(&["models", "export", "akidb-mini", "m.tar"], 2, &words);
+    setup.failed(&["models", "remove", "akidb-mini", "--yes"], 2, &words);
+    let out = setup.ok(&["models", "verify"]);
+    assert_eq!(out.stdout, "no model is installed\n");
+}
+
+#[test]
 fn a_model_goes_to_a_machine_without_a_network() {
     let mut setup = setup();
     let file = setup.dir.path().join("mini.tar");

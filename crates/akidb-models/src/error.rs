@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::bundle::BundleError;
+use crate::bundle::{BundleError, ExportError};
 use crate::name::{ModelId, NameError, RepoPath};
 
 /// Why a model could not be found, fetched, checked or removed.
@@ -66,6 +66,12 @@ pub enum Error {
     /// The model isn't installed.
     #[error("{id} is not installed")]
     NotInstalled {
+        /// The model.
+        id: String,
+    },
+    /// The model is part of the program.
+    #[error("{id} is built in: it has no files of its own")]
+    BuiltIn {
         /// The model.
         id: String,
     },
@@ -218,13 +224,21 @@ pub enum Error {
         /// How often it was fetched.
         attempts: u32,
     },
-    /// A bundle can't be made or used.
+    /// A bundle can't be used.
     #[error("the bundle {} can't be used", path.display())]
     Bundle {
         /// The file.
         path: PathBuf,
         /// Why.
         source: BundleError,
+    },
+    /// A bundle can't be made.
+    #[error("the bundle {} can't be written", path.display())]
+    Export {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ExportError,
     },
 }
 
@@ -255,6 +269,7 @@ impl Error {
             self,
             Self::Name(_)
                 | Self::NotInstalled { .. }
+                | Self::BuiltIn { .. }
                 | Self::NotOurs { .. }
                 | Self::UnknownVariant { .. }
                 | Self::OtherRevision { .. }
@@ -280,6 +295,9 @@ impl Error {
             }
             Self::NameTaken { .. } => "rename the directory".to_owned(),
             Self::NotInstalled { .. } => "akidb-embed models list shows what is".to_owned(),
+            Self::BuiltIn { id } => {
+                format!("akidb-embed verify --model {id} looks at its vectors")
+            }
             Self::NotOurs { path, .. } => format!("it is in {}", path.display()),
             Self::UnknownVariant { known, .. } => format!("it has: {}", known.join(", ")),
             Self::NoModel { .. } => {

@@ -42,7 +42,7 @@ mod pull;
 mod store;
 mod variants;
 
-pub use bundle::{BundleError, Exported};
+pub use bundle::{BundleError, ExportError, Exported};
 pub use catalog::{Catalog, CatalogEntry, CatalogVariant};
 pub use error::Error;
 #[cfg(feature = "hub")]

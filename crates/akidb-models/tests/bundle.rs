@@ -10,7 +10,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use akidb_models::{BundleError, Error, Manifest, Store};
+use akidb_models::{BundleError, Error, ExportError, Manifest, Store};
 use common::{ID, Setup, setup, tree};
 
 fn exported() -> (Setup, PathBuf) {
@@ -272,6 +272,39 @@ fn what_an_import_that_was_killed_has_left_goes() {
     assert_eq!(store.unfinished().unwrap().len(), 1);
     store.import(&file, false, &mut |_| {}).unwrap();
     assert!(!partial.exists());
+}
+
+#[test]
+fn a_bundle_that_cannot_be_written_is_told_so() {
+    let setup = setup();
+    setup.pull("int8").unwrap();
+    let export = |name: &str, to: &Path| {
+        let error = setup.store.export(name, to, &mut |_| {}).unwrap_err();
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        (error.to_string(), source.unwrap_or_default())
+    };
+    let nowhere = setup.home.path().join("nowhere/m.tar");
+    let (error, source) = export(ID, &nowhere);
+    assert_eq!(
+        error,
+        format!("the bundle {} can't be written", nowhere.display())
+    );
+    assert!(source.contains("os error"), "{source}");
+
+    let by_hand = setup.home.path().join("models/mine");
+    fs::create_dir_all(&by_hand).unwrap();
+    fs::write(by_hand.join("config.json"), "{}").unwrap();
+    let to = setup.home.path().join("m.tar");
+    let error = setup.store.export("mine", &to, &mut |_| {}).unwrap_err();
+    let no_revision = matches!(
+        &error,
+        Error::Export {
+            source: ExportError::NoRevision(_),
+            ..
+        }
+    );
+    assert!(no_revision, "{error}");
+    assert!(export("akidb-mini", &to).0.contains("is built in"));
 }
 
 #[test]

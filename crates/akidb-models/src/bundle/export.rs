@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::BundleError;
+use super::ExportError;
 use crate::error::Error;
 use crate::hash::{Hasher, hash_file};
 use crate::manifest::{FileEntry, MANIFEST, Manifest, VariantEntry};
@@ -38,15 +38,16 @@ impl Store {
         done: &mut dyn FnMut(u64),
     ) -> Result<Exported, Error> {
         let model = self.find(name)?;
-        let model = model.ok_or_else(|| Error::NotInstalled {
-            id: name.to_owned(),
-        })?;
+        let model = model.ok_or_else(|| self.not_installed(name))?;
         let manifest = describe(&model, to)?;
         let directory = match to.parent() {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        check_space(directory, manifest.size())?;
+        check_space(directory, manifest.size()).map_err(|error| match error {
+            Error::Read { source, .. } => unwritten(to)(source),
+            other => other,
+        })?;
         let mut temporary = to.as_os_str().to_owned();
         temporary.push(".partial");
         let temporary = PathBuf::from(temporary);
@@ -55,7 +56,7 @@ impl Store {
             let _ = fs::remove_file(&temporary);
         }
         let bytes = result?;
-        fs::rename(&temporary, to).map_err(Error::write(to))?;
+        fs::rename(&temporary, to).map_err(unwritten(to))?;
         Ok(Exported {
             id: manifest.id,
             variants: manifest.variants.into_iter().map(|v| v.name).collect(),
@@ -66,9 +67,9 @@ impl Store {
 
 /// The manifest of a model, also of one that the store didn't install.
 fn describe(model: &Installed, to: &Path) -> Result<Manifest, Error> {
-    let unknown = || Error::Bundle {
+    let unknown = || Error::Export {
         path: to.to_owned(),
-        source: BundleError::NoRevision(model.id.clone()),
+        source: ExportError::NoRevision(model.id.clone()),
     };
     match &model.origin {
         Origin::Store(manifest) => {
@@ -111,6 +112,14 @@ fn describe(model: &Installed, to: &Path) -> Result<Manifest, Error> {
     }
 }
 
+fn unwritten(to: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = to.to_owned();
+    |error| Error::Export {
+        path,
+        source: error.into(),
+    }
+}
+
 fn write(
     manifest: &Manifest,
     root: &Path,
@@ -118,22 +127,20 @@ fn write(
     to: &Path,
     done: &mut dyn FnMut(u64),
 ) -> Result<u64, Error> {
-    let failed = || Error::write(to);
+    let failed = || unwritten(to);
     let file = File::create(temporary).map_err(failed())?;
     let mut archive = tar::Builder::new(BufWriter::with_capacity(1 << 20, file));
     let json = serde_json::to_vec_pretty(manifest).map_err(|e| failed()(e.into()))?;
     let header = header(MANIFEST, json.len() as u64).map_err(failed())?;
     archive.append(&header, json.as_slice()).map_err(failed())?;
     for entry in &manifest.files {
-        let bundle = |source| Error::Bundle {
+        let header = self::header(entry.path.as_str(), entry.size);
+        let header = header.map_err(|source| Error::Export {
             path: to.to_owned(),
-            source,
-        };
-        let header = self::header(entry.path.as_str(), entry.size).map_err(|source| {
-            bundle(BundleError::LongName {
+            source: ExportError::LongName {
                 file: entry.path.to_string(),
                 source,
-            })
+            },
         })?;
         let path = entry.path.under(root);
         let mut reader = Hashing {

@@ -65,6 +65,12 @@ pub enum BundleError {
     /// The installed model has another file of this name at the same revision.
     #[error("its {0} is not that of the installed model, which has the same revision")]
     Differs(String),
+}
+
+/// Why a bundle can't be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExportError {
     /// The model's commit isn't known, so a bundle couldn't say what it holds.
     #[error("{0} was put there by hand, so its revision is not known")]
     NoRevision(String),
@@ -76,4 +82,7 @@ pub enum BundleError {
         /// What the archive library said.
         source: io::Error,
     },
+    /// The file can't be written.
+    #[error(transparent)]
+    Write(#[from] io::Error),
 }

@@ -180,6 +180,15 @@ impl Store {
         at.map(|at| found.swap_remove(at).model).transpose()
     }
 
+    /// The error for a model that is none of the store.
+    pub(crate) fn not_installed(&self, name: &str) -> Error {
+        let id = name.to_owned();
+        match self.catalog.repository(name).unwrap_or(name) {
+            BUILTIN_MODEL => Error::BuiltIn { id },
+            _ => Error::NotInstalled { id },
+        }
+    }
+
     /// The models in the Hugging Face cache that have all that is needed, by name.
     pub fn hub_cached(&self) -> Vec<Installed> {
         let cache = self.hub_cache.as_deref();

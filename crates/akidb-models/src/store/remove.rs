@@ -74,9 +74,7 @@ impl Store {
                 return Ok(removed);
             }
         }
-        Err(Error::NotInstalled {
-            id: name.to_owned(),
-        })
+        Err(self.not_installed(name))
     }
 
     fn parts_of(&self, id: ModelId) -> Result<Removed, Error> {

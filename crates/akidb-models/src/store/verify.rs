@@ -34,10 +34,8 @@ impl Store {
     /// # Errors
     /// When the model isn't installed, or a file can't be read. Damage is no error here.
     pub fn verify(&self, name: &str, read: &mut dyn FnMut(u64)) -> Result<Verified, Error> {
-        let not_installed = || Error::NotInstalled {
-            id: name.to_owned(),
-        };
-        let model = self.model(name)?.ok_or_else(not_installed)?;
+        let model = self.model(name)?;
+        let model = model.ok_or_else(|| self.not_installed(name))?;
         match model.manifest() {
             Some(manifest) => self.verify_installed(&manifest.id, read),
             None => verify_others(model.id, model.root, read),

@@ -37,6 +37,9 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<(), CliError> {
             ids.into_iter().collect()
         }
     };
+    if models.is_empty() && unreadable.is_empty() {
+        return print("no model is installed\n");
+    }
     let (mut damaged, mut wrong) = (unreadable, Vec::new());
     for model in models {
         if !checksums(&store, &model)? {
