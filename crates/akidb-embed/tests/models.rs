@@ -369,6 +369,20 @@ fn the_built_in_model_is_shown_as_here() {
 }
 
 #[test]
+fn the_hub_is_not_asked_for_a_name_that_no_model_has() {
+    let setup = setup();
+    let words = [
+        "no model has the name \"nope\"",
+        "hint: known names: ",
+        "qwen3-embedding-0.6b",
+        "owner/name",
+    ];
+    setup.failed(&["models", "show", "nope"], 2, &words);
+    setup.failed(&["models", "pull", "nope"], 2, &words);
+    assert_eq!(setup.hub.take_log(), []);
+}
+
+#[test]
 fn the_built_in_model_has_no_files() {
     let setup = setup();
     let words = ["akidb-mini is built in", "hint: akidb-embed verify"];

@@ -116,6 +116,12 @@ impl Catalog {
         &self.models
     }
 
+    /// A short name of each model, or its id where it has none.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let name = |entry: &CatalogEntry| entry.aliases.first().unwrap_or(&entry.id).clone();
+        self.models.iter().map(name).collect()
+    }
+
     /// The model of that id or short name.
     pub fn get(&self, name: &str) -> Option<&CatalogEntry> {
         let by_id = self.models.iter().find(|m| m.id == name);

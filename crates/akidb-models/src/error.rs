@@ -69,6 +69,14 @@ pub enum Error {
         /// The model.
         id: String,
     },
+    /// The catalog has no such short name, and it is no repository.
+    #[error("no model has the name {name:?}")]
+    UnknownName {
+        /// What was asked for.
+        name: String,
+        /// Short names that would work.
+        known: Vec<String>,
+    },
     /// The model is part of the program.
     #[error("{id} is built in: it has no files of its own")]
     BuiltIn {
@@ -270,6 +278,7 @@ impl Error {
             Self::Name(_)
                 | Self::NotInstalled { .. }
                 | Self::BuiltIn { .. }
+                | Self::UnknownName { .. }
                 | Self::NotOurs { .. }
                 | Self::UnknownVariant { .. }
                 | Self::OtherRevision { .. }
@@ -295,6 +304,10 @@ impl Error {
             }
             Self::NameTaken { .. } => "rename the directory".to_owned(),
             Self::NotInstalled { .. } => "akidb-embed models list shows what is".to_owned(),
+            Self::UnknownName { known, .. } => format!(
+                "known names: {}; any other model is owner/name, as on the hub",
+                known.join(", ")
+            ),
             Self::BuiltIn { id } => {
                 format!("akidb-embed verify --model {id} looks at its vectors")
             }

@@ -227,7 +227,13 @@ impl Hub {
 /// The repository and revision that a user's words mean.
 fn meaning(store: &Store, model: &str, revision: Option<&str>) -> Result<(ModelId, String), Error> {
     let known = store.catalog().get(model);
-    let id = known.map_or(model, |entry| entry.id.as_str()).parse()?;
+    let id: ModelId = known.map_or(model, |entry| entry.id.as_str()).parse()?;
+    if known.is_none() && !model.contains('/') && store.manifest(&id)?.is_none() {
+        return Err(Error::UnknownName {
+            name: model.to_owned(),
+            known: store.catalog().names(),
+        });
+    }
     let pinned = known.and_then(|entry| entry.revision);
     let default = || pinned.map_or_else(|| MAIN.to_owned(), |commit| commit.to_string());
     Ok((id, revision.map_or_else(default, str::to_owned)))
