@@ -245,7 +245,8 @@ pub(crate) struct VectorArgs {
     #[arg(long, value_name = "TASK")]
     instruction: Option<String>,
 
-    /// Keep only the first N values of each vector, then normalise again
+    /// Keep only the first N values of each vector, then normalise again; `models show` says which N a
+    /// model was trained for
     #[arg(long, value_name = "N")]
     dim: Option<usize>,
 

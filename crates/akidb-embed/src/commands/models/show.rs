@@ -141,7 +141,7 @@ fn text(shown: &Shown) -> String {
     line("path", shown.path.clone());
     line("revision", shown.revision.clone());
     line("licence", shown.license.clone());
-    let cut = |least| format!(", can be cut to {least}");
+    let cut = |least| format!(", trained to be cut down to {least}");
     let cut = shown.least_dimension.map(cut).unwrap_or_default();
     line("dimension", shown.dimension.map(|d| format!("{d}{cut}")));
     line(
