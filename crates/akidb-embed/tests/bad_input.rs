@@ -207,7 +207,11 @@ fn one_text_has_no_similarity() {
 
 #[test]
 fn inspecting_what_is_not_a_model() {
-    failed(&akidb(&["inspect", "nowhere"]), 1, &["nowhere"]);
+    failed(
+        &akidb(&["inspect", "nowhere"]),
+        2,
+        &["no model \"nowhere\""],
+    );
     failed(
         &akidb(&["inspect", &builtin("tokenizer.json")]),
         1,

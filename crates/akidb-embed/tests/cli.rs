@@ -282,6 +282,36 @@ fn inspect_tells_what_the_model_is() {
 }
 
 #[test]
+fn inspect_takes_ids_and_says_what_runs_a_file() {
+    let out = akidb(&["inspect", "akidb-mini"]);
+    assert_eq!((out.code, out.stderr.as_str()), (0, ""));
+    let words = "akidb-mini fp16 runs on the native engine\nthis machine\n";
+    assert!(out.stdout.contains(words), "{}", out.stdout);
+
+    // Another pooling than the last token's, which alone the native engine takes.
+    let home = tempfile::tempdir().unwrap();
+    let model = home.path().join("models/me/mini");
+    for name in ["config.json", "tokenizer.json", "onnx/model_fp16.onnx"] {
+        let to = model.join(name);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(common::builtin(name), to).unwrap();
+    }
+    std::fs::create_dir(model.join("1_Pooling")).unwrap();
+    let pooling = "{\"pooling_mode_mean_tokens\": true}";
+    std::fs::write(model.join("1_Pooling/config.json"), pooling).unwrap();
+    let variables = [("AKIDB_HOME", home.path().to_str().unwrap())];
+    let inspect = |args: &[&str]| run_with(args, b"", &variables).stdout;
+    let text = inspect(&["inspect", "me/mini"]);
+    let words = "runs on ONNX Runtime or RTen: the native engine can't (it takes the last token's";
+    assert!(text.contains(words), "{text}");
+    let report = json(&inspect(&["inspect", "me/mini", "--json"]));
+    assert_eq!(
+        report["runs_on"][0]["backends"],
+        serde_json::json!(["onnxruntime", "rten"])
+    );
+}
+
+#[test]
 fn an_output_file_appears_only_when_complete() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("out.npy");

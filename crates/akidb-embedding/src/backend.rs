@@ -211,11 +211,8 @@ fn native(
         }
         Err(e) => return Err(e),
     };
-    if settings.pooling != Pooling::LastToken {
-        return Ok(Err(format!(
-            "it takes the last token's state, the model wants {} pooling",
-            settings.pooling
-        )));
+    if let Some(reason) = other_pooling(settings) {
+        return Ok(Err(reason));
     }
     let directory = options.packed_cache.clone();
     let directory = directory.unwrap_or_else(env::packed_weights_directory);
@@ -236,6 +233,16 @@ fn native(
             source,
         }),
     }
+}
+
+/// Why the native engine can't pool as the model wants.
+pub(crate) fn other_pooling(settings: &Settings) -> Option<String> {
+    (settings.pooling != Pooling::LastToken).then(|| {
+        format!(
+            "it takes the last token's state, the model wants {} pooling",
+            settings.pooling
+        )
+    })
 }
 
 /// A decoder, and the files that it comes from, unless a change of these couldn't be seen.

@@ -1,19 +1,23 @@
 //! `inspect`: what is inside a model file or directory.
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::fmt::{self, Display, Formatter, Write};
+use std::path::{Path, PathBuf};
 
 use akidb_embedding::diagnostics;
-use akidb_onnx::inspect::{Inspection, inspect};
+use akidb_embedding::files::{ModelFiles, Source};
+use akidb_onnx::inspect::{
+    Architecture, ConfigFile, Content, Inspection, ModelFile, TensorFile, inspect, inspect_onnx,
+};
 use clap::Args;
 use serde::Serialize;
 
 use crate::error::CliError;
+use crate::output::{print, print_json};
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// An .onnx or .safetensors file, or a model directory
-    path: PathBuf,
+    /// Model id, model directory, or .onnx or .safetensors file
+    model: String,
 
     /// Print JSON
     #[arg(long)]
@@ -25,24 +29,113 @@ pub(crate) struct InspectArgs {
 struct Report<'a> {
     #[serde(flatten)]
     inspection: &'a Inspection,
+    runs_on: &'a [RunsOn],
     /// Of this machine, for the native engine.
     cpu_tier: &'static str,
 }
 
+/// Who can run a file, as far as it tells.
+#[derive(Serialize)]
+struct RunsOn {
+    path: PathBuf,
+    /// The one that is taken first is first.
+    backends: &'static [&'static str],
+    /// Why the native engine isn't among them.
+    not_native: Option<String>,
+}
+
 pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
-    let inspection = inspect(&args.path)?;
-    let cpu_tier = diagnostics::cpu_tier()?;
-    let mut out = std::io::stdout().lock();
-    let written = if args.json {
-        let report = Report {
-            inspection: &inspection,
-            cpu_tier,
-        };
-        serde_json::to_writer_pretty(&mut out, &report)
-            .map_err(std::io::Error::from)
-            .and_then(|()| writeln!(out))
-    } else {
-        writeln!(out, "{inspection}this machine\n  cpu tier: {cpu_tier}")
+    let files = ModelFiles::find(Some(&args.model))?;
+    let inspection = match files.root() {
+        None => built_in(&files)?,
+        Some(root) => {
+            // A file that was named, and not all that are beside it.
+            let named = Path::new(&args.model);
+            inspect(if named.exists() { named } else { root })?
+        }
     };
-    written.map_err(CliError::stdout)
+    let runs_on: Vec<_> = inspection
+        .files
+        .iter()
+        .filter_map(|file| runs_on(file, &files))
+        .collect();
+    let cpu_tier = diagnostics::cpu_tier()?;
+    if args.json {
+        return print_json(&Report {
+            inspection: &inspection,
+            runs_on: &runs_on,
+            cpu_tier,
+        });
+    }
+    let mut text = inspection.to_string();
+    for file in &runs_on {
+        // Writing to a string can't fail.
+        let _ = writeln!(text, "{file}");
+    }
+    print(&format!("{text}this machine\n  cpu tier: {cpu_tier}\n"))
+}
+
+/// The files that are part of the program.
+fn built_in(files: &ModelFiles) -> Result<Inspection, CliError> {
+    let config = files.decoder_config()?;
+    let mut found = Vec::new();
+    for weights in files.variants()? {
+        for graph in weights.source.graphs()? {
+            found.push(ModelFile {
+                path: format!("{} {}", files.id(), weights.variant).into(),
+                bytes: match weights.source {
+                    Source::OnnxBytes(bytes) => bytes.len() as u64,
+                    _ => 0,
+                },
+                content: Content::Onnx(Box::new(inspect_onnx(&graph, config.as_ref()))),
+            });
+        }
+    }
+    let config = ConfigFile {
+        path: files.label("config.json").into(),
+        config,
+        error: None,
+    };
+    Ok(Inspection {
+        config: Some(config),
+        files: found,
+    })
+}
+
+/// `None` for a file that is broken, which is told with it.
+fn runs_on(file: &ModelFile, model: &ModelFiles) -> Option<RunsOn> {
+    let (tensors, others): (&TensorFile, &[_]) = match &file.content {
+        Content::Onnx(onnx) => (&onnx.tensors, &["onnxruntime", "rten"]),
+        Content::Safetensors(tensors) => (tensors, &[]),
+        Content::Error(_) => return None,
+    };
+    let not_native = match &tensors.architecture {
+        Architecture::Decoder(_) if !tensors.disagreements.is_empty() => return None,
+        Architecture::Decoder(_) => diagnostics::other_pooling(model),
+        Architecture::NotRecognised(why) => Some(why.clone()),
+        Architecture::Broken(_) => return None,
+    };
+    Some(RunsOn {
+        path: file.path.clone(),
+        backends: match not_native {
+            None => &["native"],
+            Some(_) => others,
+        },
+        not_native,
+    })
+}
+
+impl Display for RunsOn {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let backends = match self.backends {
+            ["native"] => "the native engine",
+            [] => "no backend",
+            _ => "ONNX Runtime or RTen",
+        };
+        write!(f, "{} runs on {backends}", self.path.display())?;
+        match &self.not_native {
+            None => Ok(()),
+            Some(why) => write!(f, ": the native engine can't ({why})"),
+        }
+    }
 }
