@@ -78,7 +78,9 @@ fn few_rows_in_every_precision() {
         for isa in Isa::available() {
             let engine = |threads| engine_of(&decoder, threads, Some(isa), precision);
             let one = engine(1);
-            let one_by_one = texts.iter().flat_map(|text| run(&one, &[text.clone()]));
+            let one_by_one = texts
+                .iter()
+                .flat_map(|text| run(&one, std::slice::from_ref(text)));
             let alone: Vec<Vec<f32>> = one_by_one.collect();
             for threads in [2, 5] {
                 let engine = engine(threads);
