@@ -111,10 +111,10 @@ pub fn write(decoder: &Decoder, options: &WriteOptions, dir: &Path) -> Result<Ma
     Ok(manifest)
 }
 
-/// Whether [`write`] can make graphs of these shapes, known without writing anything.
+/// Whether [`write`](write()) can make graphs of these shapes, known without writing anything.
 ///
 /// # Errors
-/// When a shape can't be, as with [`write`].
+/// When a shape can't be, as with [`write`](write()).
 pub fn check_shapes(config: &DecoderConfig, shapes: &[StaticShape]) -> Result<(), Error> {
     checked_shapes(config, shapes).map(drop)
 }
