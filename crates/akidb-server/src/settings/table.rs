@@ -180,7 +180,7 @@ pub static SETTINGS: &[Setting] = &[
         max_queue_bytes,
         Bytes,
         QUEUE,
-        "Most bytes of all accepted requests' texts and vectors"
+        "Most bytes of all accepted requests' texts and vectors, and as many of their bodies"
     ),
     setting!(
         result_cache_bytes,
