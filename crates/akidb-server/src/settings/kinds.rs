@@ -1,6 +1,6 @@
 //! How the values of settings are written.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -198,6 +198,9 @@ impl Kind<IpAddr> for Address {
     const VALUE: &'static str = "ADDRESS";
 
     fn read(text: &str) -> Result<IpAddr, String> {
+        if text == "localhost" {
+            return Ok(Ipv4Addr::LOCALHOST.into());
+        }
         text.parse()
             .map_err(|_| format!("{text:?} is not an IP address, such as 0.0.0.0"))
     }

@@ -21,6 +21,13 @@ fn named(name: &str) -> &'static Setting {
 }
 
 #[test]
+fn localhost_is_an_address() {
+    let mut layers = Layers::default();
+    layers.flag(named("host"), "localhost").unwrap();
+    assert!(layers.settings.address.ip().is_loopback());
+}
+
+#[test]
 fn flags_go_over_the_environment_and_that_over_the_file() {
     let file = file(
         "port = 1\nhost = \"0.0.0.0\"\nmax_connections = 7\nkeep_alive = \"2m\"\ncors_origins = [\"http://a\", \"http://b\"]\n",
@@ -101,7 +108,7 @@ fn wrong_values_are_told_with_their_place() {
         ("port = \"x\"", "port"),
         ("port = 65536", "65535"),
         ("port = [1]", "array"),
-        ("host = \"localhost\"", "0.0.0.0"),
+        ("host = \"example.org\"", "0.0.0.0"),
         ("keep_alive = \"long\"", "30s"),
         ("max_connections = -1", "whole number"),
         ("log_format = \"xml\"", "json"),
