@@ -117,6 +117,7 @@ impl Catalog {
     }
 
     /// A short name of each model, or its id where it has none.
+    #[cfg(feature = "hub")]
     pub(crate) fn names(&self) -> Vec<String> {
         let name = |entry: &CatalogEntry| entry.aliases.first().unwrap_or(&entry.id).clone();
         self.models.iter().map(name).collect()

@@ -15,7 +15,11 @@ fn the_generated_code_is_current() {
     let files =
         protox::compile(["akidb/embedding/v1/embedding.proto"], [root.join("proto")]).unwrap();
     let code = |server: bool, name: &str| {
-        tonic_prost_build::configure()
+        let mut generator = tonic_prost_build::configure();
+        if server {
+            generator = generator.codec_path("crate::grpc::codec::Bounded");
+        }
+        generator
             .build_server(server)
             .build_client(!server)
             .build_transport(false)

@@ -1,5 +1,6 @@
 //! gRPC: AkiDB's `akidb.embedding.v1.EmbeddingService`, health and reflection.
 
+mod codec;
 mod health;
 mod request;
 mod service;

@@ -9,7 +9,7 @@ use akidb_embedding::Input;
 use super::problem::{Cause, Problem};
 
 /// No request has more inputs, whatever the settings: each takes memory before it is looked at.
-const MOST: usize = 1 << 16;
+pub(crate) const MOST_INPUTS: usize = 1 << 16;
 
 /// What a request wants embedded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,9 +90,9 @@ impl<'de> Deserialize<'de> for Inputs {
                         }
                         return Ok(Inputs(vec![ids.into()]));
                     }
-                    if inputs.len() == MOST {
+                    if inputs.len() == MOST_INPUTS {
                         return Err(A::Error::custom(format!(
-                            "there are more than {MOST} inputs"
+                            "there are more than {MOST_INPUTS} inputs"
                         )));
                     }
                     inputs.push(match element {
@@ -200,7 +200,7 @@ mod tests {
         ] {
             assert!(parse(json).is_err(), "{json}");
         }
-        let many = format!("[{}\"\"]", "\"\",".repeat(MOST));
+        let many = format!("[{}\"\"]", "\"\",".repeat(MOST_INPUTS));
         assert!(
             parse(&many)
                 .unwrap_err()

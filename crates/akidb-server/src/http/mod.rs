@@ -15,6 +15,8 @@ mod schemas;
 pub(crate) mod tei;
 mod truncate;
 
+pub(crate) use inputs::MOST_INPUTS;
+
 use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 

@@ -137,6 +137,7 @@ async fn what_is_wrong_has_its_status() {
     let cases = [
         (texts(&[]), Code::InvalidArgument, "no text"),
         (texts(&["a"; 4]), Code::InvalidArgument, "4 inputs"),
+        (texts(&[""; 70_000]), Code::InvalidArgument, "70000 texts"),
         (
             EmbedRequest {
                 model: Some("other".to_owned()),

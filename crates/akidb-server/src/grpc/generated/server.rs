@@ -324,7 +324,7 @@ pub mod embedding_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = EmbedSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::grpc::codec::Bounded::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -372,7 +372,7 @@ pub mod embedding_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = EmbedStreamSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::grpc::codec::Bounded::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -418,7 +418,7 @@ pub mod embedding_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetModelInfoSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::grpc::codec::Bounded::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
