@@ -1,6 +1,6 @@
 //! A forward pass of few rows: each thread has its own columns of every product, so that each
-//! weight is read once, by one thread. Threads meet where one goes on with what others have
-//! computed.
+//! weight is read once, by one thread. Rows are normalised and packed by one thread each, for all.
+//! Threads meet where one goes on with what others have computed.
 
 use std::ops::Range;
 use std::sync::PoisonError;
