@@ -119,8 +119,7 @@ mod tests {
 
     /// The bf16 of a row.
     fn row(packed: &Bf16Rows, index: usize) -> Vec<u16> {
-        let mut blocks = packed.row_blocks().blocks().iter();
-        let block = blocks.find(|block| block.contains(&index)).unwrap();
+        let block = packed.row_blocks().block_of(index);
         let groups = packed.row_blocks().groups(&block).chunks(block.len());
         let words = groups.flat_map(|groups| groups[index - block.start].0);
         words

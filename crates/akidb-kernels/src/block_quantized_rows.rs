@@ -113,11 +113,7 @@ impl BlockQuantizedRows {
         if block_size == 0 || !block_size.is_multiple_of(LANES) {
             return Err(ShapeError::size(op, "block_size", block_size).into());
         }
-        let too_many = ShapeError::size(op, "rows", rows);
-        let count = k.div_ceil(block_size);
-        grow(&mut self.scales, rows.checked_mul(count).ok_or(too_many)?).map_err(|_| too_many)?;
-        self.high.grow(rows).map_err(|_| too_many)?;
-        self.block_size = block_size;
+        let count = self.reserve(op, rows, k, block_size)?;
         let (scales, high) = (&mut self.scales, &mut self.high);
         let encode = |row: Row<'_>| {
             isa.run(Quantize {
@@ -146,11 +142,7 @@ impl BlockQuantizedRows {
             ShapeError::length(op, "a block of a part", block_size, part.block_size)?;
         }
         let rows = sum(parts.iter().map(|part| part.rows()));
-        let too_many = ShapeError::size(op, "rows", rows);
-        let count = first.k().div_ceil(block_size);
-        grow(&mut self.scales, rows.checked_mul(count).ok_or(too_many)?).map_err(|_| too_many)?;
-        self.high.grow(rows).map_err(|_| too_many)?;
-        self.block_size = block_size;
+        let count = self.reserve(op, rows, first.k(), block_size)?;
         let (scales, high) = (&mut self.scales, &mut self.high);
         let copied = |part: usize, from: &Place, to: &Place| {
             copy(&parts[part].scales, from, scales, to, count);
@@ -158,6 +150,22 @@ impl BlockQuantizedRows {
         };
         let parts = parts.iter().map(|part| &part.blocks);
         self.blocks.concat(op, parts, copied)
+    }
+
+    /// Room for what goes with `rows` rows. Returns the number of blocks of each.
+    fn reserve(
+        &mut self,
+        op: &'static str,
+        rows: usize,
+        k: usize,
+        block_size: usize,
+    ) -> Result<usize, ShapeError> {
+        let too_many = ShapeError::size(op, "rows", rows);
+        let count = k.div_ceil(block_size);
+        grow(&mut self.scales, rows.checked_mul(count).ok_or(too_many)?).map_err(|_| too_many)?;
+        self.high.grow(rows).map_err(|_| too_many)?;
+        self.block_size = block_size;
+        Ok(count)
     }
 }
 

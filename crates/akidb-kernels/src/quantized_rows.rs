@@ -104,10 +104,7 @@ impl QuantizedRows {
     ) -> Result<(), E> {
         let op = "QuantizedRows::pack_from";
         let isa = self.isa();
-        self.blocks.clear();
-        let too_many = ShapeError::size(op, "rows", rows);
-        grow(&mut self.scales, rows).map_err(|_| too_many)?;
-        self.high.grow(rows).map_err(|_| too_many)?;
+        self.reserve(op, rows)?;
         let (scales, high) = (&mut self.scales, &mut self.high);
         let encode = |row: Row<'_>| {
             isa.run(Quantize {
@@ -125,11 +122,7 @@ impl QuantizedRows {
     /// When parts differ in K, or memory runs out. There are no rows then.
     pub fn concat(&mut self, parts: &[&Self]) -> Result<(), ShapeError> {
         let op = "QuantizedRows::concat";
-        self.blocks.clear();
-        let rows = sum(parts.iter().map(|part| part.rows()));
-        let too_many = ShapeError::size(op, "rows", rows);
-        grow(&mut self.scales, rows).map_err(|_| too_many)?;
-        self.high.grow(rows).map_err(|_| too_many)?;
+        self.reserve(op, sum(parts.iter().map(|part| part.rows())))?;
         let (scales, high) = (&mut self.scales, &mut self.high);
         let copied = |part: usize, from: &Place, to: &Place| {
             scales[to.index] = parts[part].scales[from.index];
@@ -137,6 +130,14 @@ impl QuantizedRows {
         };
         let parts = parts.iter().map(|part| &part.blocks);
         self.blocks.concat(op, parts, copied)
+    }
+
+    /// No rows, and room for what goes with `rows` of them.
+    fn reserve(&mut self, op: &'static str, rows: usize) -> Result<(), ShapeError> {
+        self.blocks.clear();
+        let too_many = ShapeError::size(op, "rows", rows);
+        grow(&mut self.scales, rows).map_err(|_| too_many)?;
+        self.high.grow(rows).map_err(|_| too_many)
     }
 }
 

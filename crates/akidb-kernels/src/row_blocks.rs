@@ -78,11 +78,8 @@ impl RowBlocks {
         let len = rows.checked_mul(groups).ok_or(too_many)?;
         grow(&mut self.staging, k).map_err(|_| ShapeError::size(op, "k", k))?;
         grow(&mut self.data, len).map_err(|_| too_many)?;
+        let blocks = self.cut(rows);
         let staging = &mut self.staging[..k];
-        let blocks = Blocks {
-            rows,
-            tallest: self.tallest,
-        };
         for place in blocks.places() {
             let values = source(place.index, staging)?.unwrap_or(staging);
             ShapeError::length(op, "a row", k, values.len())?;
@@ -116,15 +113,11 @@ impl RowBlocks {
         let groups = self.k.div_ceil(self.per_group);
         let len = rows.checked_mul(groups).ok_or(too_many)?;
         grow(&mut self.data, len).map_err(|_| too_many)?;
-        let blocks = Blocks {
-            rows,
-            tallest: self.tallest,
-        };
         let from = parts.enumerate().flat_map(|(index, part)| {
             let places = part.blocks().places();
             places.map(move |place| (index, part, place))
         });
-        for (to, (index, part, from)) in blocks.places().zip(from) {
+        for (to, (index, part, from)) in self.cut(rows).places().zip(from) {
             copy(&part.data, &from, &mut self.data, &to, groups);
             copied(index, &from, &to);
         }
@@ -134,7 +127,12 @@ impl RowBlocks {
 
     /// The rows of each block.
     pub(crate) fn blocks(&self) -> Blocks {
-        let Self { rows, tallest, .. } = *self;
+        self.cut(self.rows)
+    }
+
+    /// So many rows in blocks as tall as a tile.
+    fn cut(&self, rows: usize) -> Blocks {
+        let tallest = self.tallest;
         Blocks { rows, tallest }
     }
 
