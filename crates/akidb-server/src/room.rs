@@ -30,12 +30,17 @@ impl Room {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Room for a request, `None` when there isn't. One alone has it, however large.
-    pub(crate) fn reserve(&self, bytes: usize) -> Option<Reserved> {
-        let reserved = Reserved {
+    /// Nothing yet, for a request that may take more.
+    pub(crate) fn start(&self) -> Reserved {
+        Reserved {
             room: self.clone(),
             own: AtomicUsize::new(0),
-        };
+        }
+    }
+
+    /// Room for a request, `None` when there isn't. One alone has it, however large.
+    pub(crate) fn reserve(&self, bytes: usize) -> Option<Reserved> {
+        let reserved = self.start();
         reserved.grow(bytes).then_some(reserved)
     }
 }

@@ -255,6 +255,9 @@ fn bodies_that_are_not_answered_yet_have_a_bound() {
     let second = raw(server.address(), &request("POST /v1/embeddings", "", EMBED));
     assert!(second.starts_with("HTTP/1.1 429"), "{second}");
     assert!(second.contains("retry-after: 1"), "{second}");
+    // What has no body needs no room.
+    let health = raw(server.address(), &request("GET /health", "", ""));
+    assert!(health.starts_with("HTTP/1.1 200"), "{health}");
     first.write_all(end.as_bytes()).unwrap();
     let first = rest(&mut first);
     assert!(first.starts_with("HTTP/1.1 200"), "{first:.300}");

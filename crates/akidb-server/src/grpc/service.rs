@@ -45,7 +45,6 @@ impl Grpc {
         caller: Caller,
         class: Class,
     ) -> Result<service::EmbedRequest, Problem> {
-        self.service.check_inputs(request.texts.len())?;
         let options = options(&request)?;
         if request.pooling.is_some() {
             let facts = self.service.model_facts(request.model.as_deref()).await?;

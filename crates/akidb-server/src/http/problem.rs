@@ -173,10 +173,10 @@ impl From<ServiceError> for Problem {
             ServiceError::Overloaded { retry_after } => Some(retry_after),
             _ => None,
         };
-        let field = match cause {
-            Cause::ModelNotFound => Some("model"),
-            Cause::TooManyInputs => Some("input"),
-            Cause::Invalid => Some("instruction"),
+        let field = match error {
+            ServiceError::ModelNotFound { .. } => Some("model"),
+            ServiceError::TooManyInputs { .. } => Some("input"),
+            ServiceError::PromptTooLong { .. } => Some("instruction"),
             _ => None,
         };
         Self {

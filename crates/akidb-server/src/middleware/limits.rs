@@ -72,17 +72,8 @@ pub(crate) async fn limit(
         let message = format!("the body is larger than the {most} bytes that this server takes");
         return Problem::new(Cause::BodyTooLarge, message).into_response();
     }
-    let overloaded = || {
-        let message = "the server has too many requests to read: try again in 1 s";
-        let mut problem = Problem::new(Cause::Overloaded, message);
-        problem.retry_after = Some(Duration::from_secs(1));
-        problem.into_response()
-    };
-    let Some(bytes) = limits.bodies.reserve(0) else {
-        return overloaded();
-    };
     let (parts, body) = request.into_parts();
-    let (body, arrival) = Arrival::watch(body, limits.body, bytes);
+    let (body, arrival) = Arrival::watch(body, limits.body, limits.bodies.start());
     let request = Request::from_parts(parts, body);
     let answer = tokio::time::timeout_at(deadline.into(), next.run(request)).await;
     let slow = || {
@@ -91,7 +82,12 @@ pub(crate) async fn limit(
     };
     match answer {
         Ok(_) if arrival.was_late() => slow(),
-        Ok(_) if arrival.had_no_room() => overloaded(),
+        Ok(_) if arrival.had_no_room() => {
+            let message = "the server has too many requests to read: try again in 1 s";
+            let mut problem = Problem::new(Cause::Overloaded, message);
+            problem.retry_after = Some(Duration::from_secs(1));
+            problem.into_response()
+        }
         Ok(answer) => answer,
         Err(_) if arrival.is_waiting() => slow(),
         Err(_) => {
