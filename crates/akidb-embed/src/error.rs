@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use akidb_embedding::EmbedError;
 pub(crate) use akidb_embedding::diagnostics::chain;
+use akidb_models::repair;
 use akidb_onnx::ErrorKind;
 use akidb_server::ServiceError;
 
@@ -63,14 +64,6 @@ fn embed_error(error: &ServiceError) -> Option<&EmbedError> {
         ServiceError::Load { source, .. } | ServiceError::Embed(source) => Some(source),
         _ => None,
     }
-}
-
-/// How a damaged model becomes whole.
-pub(crate) fn repair(model: &str) -> String {
-    format!(
-        "akidb-embed models pull {model} fetches what is damaged; akidb-embed models import takes it \
-         from a bundle"
-    )
 }
 
 /// What is wrong with a line of the input.

@@ -250,6 +250,14 @@ pub enum Error {
     },
 }
 
+/// How a damaged model becomes whole: a hint for whoever finds the damage.
+pub fn repair(model: &str) -> String {
+    format!(
+        "akidb-embed models pull {model} fetches what is damaged; akidb-embed models import takes it \
+         from a bundle"
+    )
+}
+
 /// The first few, and how many more there are.
 fn list(files: &[String]) -> String {
     const SHOWN: usize = 3;
@@ -296,12 +304,7 @@ impl Error {
                 "delete {} and pull the model again: files that are whole are not fetched again",
                 path.display()
             ),
-            Self::Damaged { id, .. } => {
-                format!(
-                    "akidb-embed models pull {id} fetches what is damaged; akidb-embed models import \
-                     takes it from a bundle"
-                )
-            }
+            Self::Damaged { id, .. } => repair(id),
             Self::NameTaken { .. } => "rename the directory".to_owned(),
             Self::NotInstalled { .. } => "akidb-embed models list shows what is".to_owned(),
             Self::UnknownName { known, .. } => format!(

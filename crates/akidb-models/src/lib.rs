@@ -44,7 +44,7 @@ mod variants;
 
 pub use bundle::{BundleError, ExportError, Exported};
 pub use catalog::{Catalog, CatalogEntry, CatalogVariant};
-pub use error::Error;
+pub use error::{Error, repair};
 #[cfg(feature = "hub")]
 pub use event::Event;
 pub use goldens::{GoldenSimilarity, GoldenVector, Goldens};

@@ -10,9 +10,10 @@ use serde::Serialize;
 
 use akidb_embedding::files::ModelFiles;
 use akidb_embedding::model_store;
+use akidb_models::repair;
 use akidb_onnx::validate::{Finding, Severity};
 
-use crate::error::{CliError, repair};
+use crate::error::CliError;
 use crate::output::{print, print_json};
 
 #[derive(Debug, Args)]
