@@ -29,6 +29,17 @@ pub enum ErrorKind {
     /// No bytes at all.
     #[error("is empty")]
     EmptyFile,
+    /// Somebody wrote to the file while it was in use.
+    #[error(
+        "was changed while it was in use (it had {mapped} bytes, it has {now}): put new files in the \
+         place of old ones by renaming, and load the model again"
+    )]
+    Changed {
+        /// Its length when it was mapped.
+        mapped: u64,
+        /// Its length now.
+        now: u64,
+    },
     /// A directory without any.
     #[error("has no .onnx or .safetensors file")]
     NoModelFile,

@@ -31,4 +31,4 @@ pub mod tensor;
 pub mod validate;
 
 pub use error::{Disagreement, Error, ErrorKind};
-pub use mmap::{map_file, release_pages};
+pub use mmap::{MappedFiles, map_file, map_open_file, release_pages};
