@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use akidb_backend::{Backend, BackendError, BackendInfo, Pooling, TokenBatch};
 use akidb_kernels::{Isa, KEY_TILE, KeyValueType};
+use akidb_onnx::MappedFiles;
 use akidb_onnx::decoder::Decoder;
 
 use crate::cache::PackedCache;
@@ -70,6 +71,8 @@ pub struct EngineOptions {
 #[derive(Debug)]
 pub struct Engine {
     model: Model,
+    /// Looked at before each pass.
+    files: MappedFiles,
     info: BackendInfo,
     /// Passes of several calls take turns.
     workspace: Mutex<Workspace>,
@@ -120,6 +123,7 @@ impl Engine {
             },
             workspace: Mutex::new(Workspace::new(isa, pool.threads())),
             prefixes: (!options.no_prefix_cache).then(Mutex::default),
+            files: weights.files(),
             model: Model {
                 key_value_type: if isa.has_bf16() && weights.precision() != "f32" {
                     KeyValueType::Bf16
@@ -200,6 +204,7 @@ impl Engine {
         prefix: Option<&Prefix>,
         out: &mut [f32],
     ) -> Result<(), EngineError> {
+        self.files.check_unchanged().map_err(EngineError::Changed)?;
         let mut workspace = self.workspace();
         let done = self
             .model
@@ -227,6 +232,7 @@ impl Engine {
         if !prefixes.admits(ids, batch.len()) {
             return Ok(None);
         }
+        self.files.check_unchanged().map_err(EngineError::Changed)?;
         let prefix = Arc::new(self.model.prefix(ids, &mut self.workspace())?);
         prefixes.insert(Arc::clone(&prefix));
         Ok(Some(prefix))

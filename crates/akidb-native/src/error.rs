@@ -56,6 +56,8 @@ pub(crate) enum EngineError {
         hidden_size: usize,
     },
 
+    #[error("the weights can't be read any more")]
+    Changed(#[source] akidb_onnx::Error),
     #[error("another thread failed")]
     Stopped,
     #[error("sizes inside the engine contradict each other")]
@@ -74,11 +76,15 @@ impl From<EngineError> for BackendError {
             E::EmptyText { .. } | E::TooLong { .. } | E::TokenId { .. } | E::Output { .. } => {
                 BackendErrorKind::InvalidInput
             }
-            E::Threads { .. } | E::Stopped | E::Shape(_) => BackendErrorKind::Failed,
+            E::Changed(_) | E::Threads { .. } | E::Stopped | E::Shape(_) => {
+                BackendErrorKind::Failed
+            }
         };
         let message = error.to_string();
         match error {
-            E::Tensor(source) => BackendError::new(kind, message).with_source(source),
+            E::Tensor(source) | E::Changed(source) => {
+                BackendError::new(kind, message).with_source(source)
+            }
             E::Threads { source, .. } => BackendError::new(kind, message).with_source(source),
             E::Shape(source) => BackendError::new(kind, message).with_source(source),
             _ => BackendError::new(kind, message),

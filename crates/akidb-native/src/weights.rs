@@ -1,10 +1,11 @@
 //! From the tensors of a file to packed weights.
 
 use akidb_kernels::{Isa, NR};
+use akidb_onnx::MappedFiles;
 use akidb_onnx::decoder::{Decoder, DecoderLayer, EmbeddingTable};
 use akidb_onnx::tensor::Tensor;
 
-use crate::cache::PackedCache;
+use crate::cache::{PackedCache, parts};
 use crate::dims::Dims;
 use crate::engine::Precision;
 use crate::error::EngineError;
@@ -91,6 +92,13 @@ impl Weights {
             norm: vector(&decoder.norm, dims.hidden_size)?,
             from_cache,
         })
+    }
+
+    /// The files that a pass reads.
+    pub(crate) fn files(&self) -> MappedFiles {
+        let products = self.layers.iter().flat_map(Layer::products).flat_map(parts);
+        let table: &[u8] = self.embed_tokens.tensor().data();
+        MappedFiles::holding(products.chain([table]))
     }
 }
 

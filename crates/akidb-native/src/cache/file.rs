@@ -11,14 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use akidb_kernels::ShapeError;
-use akidb_onnx::{ErrorKind, map_file};
+use akidb_onnx::{map_file, map_open_file};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_128;
 
 use super::kind::{Kind, parts};
 use super::source::source_path;
-use super::{CachedPack, EXTENSION};
+use super::{CachedPack, EXTENSION, trust};
 use crate::error::EngineError;
 use crate::pool::Pool;
 use crate::product::Weight;
@@ -51,6 +51,8 @@ const ABANDONED: Duration = Duration::from_hours(24);
 pub(super) enum CacheError {
     #[error("there is none")]
     Missing,
+    #[error("{0}")]
+    NotTrusted(String),
     #[error("{0}")]
     Map(akidb_onnx::Error),
     #[error("it is cut off")]
@@ -91,10 +93,7 @@ struct PartEntry {
 
 impl CachedPack {
     pub(super) fn try_read(&self, pool: &Pool) -> Result<Vec<[Weight; 4]>, CacheError> {
-        let file = map_file(&self.path).map_err(|error| match error.kind() {
-            ErrorKind::Io(e) if e.kind() == io::ErrorKind::NotFound => CacheError::Missing,
-            _ => CacheError::Map(error),
-        })?;
+        let file = map_open_file(trust::open(&self.path)?, &self.path).map_err(CacheError::Map)?;
         let (header, data) = split(&file)?;
         if header.identity != self.identity {
             return Err(CacheError::Identity);
@@ -182,10 +181,11 @@ impl CachedPack {
 
     /// Writes a file of another name, which then takes the place of what is there: a process that
     /// reads the old one, or writes one too, isn't disturbed.
-    fn replace(&self, header: &[u8], data: &[&[u8]]) -> io::Result<()> {
+    fn replace(&self, header: &[u8], data: &[&[u8]]) -> Result<(), CacheError> {
         let directory = self.path.parent().unwrap_or(Path::new("."));
         let name = self.path.file_stem().unwrap_or_default().to_string_lossy();
-        fs::create_dir_all(directory)?;
+        make_private(directory)?;
+        trust::check_directory(directory)?;
         remove_left_behind(directory)?;
         // Deleted when it goes out of scope without a new name.
         let mut file = tempfile::Builder::new()
@@ -206,9 +206,17 @@ impl CachedPack {
         }
         out.flush()?;
         drop(out);
-        file.persist(&self.path)?;
+        file.persist(&self.path).map_err(io::Error::from)?;
         Ok(())
     }
+}
+
+/// Makes a directory, and those above it, that only this user can look into.
+fn make_private(directory: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(directory)
 }
 
 /// The header of a pack and the bytes of its file; `None` of what is no pack, or a damaged one.

@@ -87,7 +87,7 @@ impl Kind {
 }
 
 /// The bytes of a weight.
-pub(super) fn parts(weight: &Weight) -> Vec<&[u8]> {
+pub(crate) fn parts(weight: &Weight) -> Vec<&[u8]> {
     match weight {
         Weight::F32(weight) => vec![weight.as_bytes()],
         Weight::Bf16(weight) => vec![weight.as_bytes()],

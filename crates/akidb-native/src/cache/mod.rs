@@ -6,6 +6,7 @@ mod packs;
 mod source;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 use std::path::PathBuf;
 
@@ -18,6 +19,7 @@ use crate::engine::Precision;
 use crate::pool::Pool;
 use crate::product::Weight;
 
+pub(crate) use kind::parts;
 pub use packs::packs_made_of;
 pub use source::SourceFile;
 
@@ -129,6 +131,13 @@ impl CachedPack {
                 Some(layers)
             }
             Err(CacheError::Missing) => None,
+            Err(CacheError::NotTrusted(reason)) => {
+                tracing::warn!(
+                    path = %self.path.display(),
+                    "packed weights are not used, as another user may have written them: {reason}"
+                );
+                None
+            }
             Err(error) => {
                 tracing::debug!(path = %self.path.display(), %error, "packed weights not used");
                 None

@@ -14,7 +14,7 @@ use super::*;
 use crate::weights::Weights;
 
 /// A decoder in each form that weights have.
-fn decoders() -> Vec<(Decoder, Precision)> {
+pub(super) fn decoders() -> Vec<(Decoder, Precision)> {
     let onnx = |dir: &str, name: &str| {
         let config = DecoderConfig::open(&fixture(dir).join("config.json")).unwrap();
         let model = OnnxModel::open(&fixture(dir).join("onnx").join(name)).unwrap();
@@ -39,7 +39,11 @@ fn pool() -> Pool {
 }
 
 /// Packed weights, from the cache or to it.
-fn pack(decoder: &Decoder, precision: Precision, cache: Option<&PackedCache>) -> Weights {
+pub(super) fn pack(
+    decoder: &Decoder,
+    precision: Precision,
+    cache: Option<&PackedCache>,
+) -> Weights {
     pack_for(Isa::detect(), decoder, precision, cache)
 }
 
@@ -61,18 +65,18 @@ fn bytes(weights: &Weights) -> Vec<(Kind, Vec<&[u8]>)> {
 }
 
 /// A cache of a source file that is in the same directory.
-struct Cache {
-    dir: TempDir,
+pub(super) struct Cache {
+    pub(super) dir: TempDir,
 }
 
 impl Cache {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("source"), "source").unwrap();
         Self { dir }
     }
 
-    fn get(&self) -> PackedCache {
+    pub(super) fn get(&self) -> PackedCache {
         let source = SourceFile::new(&self.dir.path().join("source")).unwrap();
         PackedCache::new(self.dir.path().join("packed"), vec![source]).min_bytes(0)
     }
@@ -85,13 +89,13 @@ impl Cache {
     }
 
     /// The pack itself.
-    fn file(&self) -> PathBuf {
+    pub(super) fn file(&self) -> PathBuf {
         let [file] = self.files().try_into().unwrap();
         file
     }
 
     /// Why the pack in it can't be read.
-    fn error(&self, decoder: &Decoder, precision: Precision) -> CacheError {
+    pub(super) fn error(&self, decoder: &Decoder, precision: Precision) -> CacheError {
         let dims = Dims::new(&decoder.config).unwrap();
         let pack = self
             .get()
