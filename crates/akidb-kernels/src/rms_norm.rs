@@ -40,11 +40,12 @@ impl Kernel for RmsNorm<'_> {
     }
 }
 
-/// 1 / √(mean(x²) + ε).
+/// 1 / √(mean(x²) + ε); NaN where the squares overflow, as 1 / ∞ would make zeros of the row.
 #[inline(always)]
 pub(crate) fn inverse_rms<T: Target>(x: &[f32], eps: f32) -> f32 {
     let mean = sum_of_squares::<T>(x) / x.len() as f32;
-    1.0 / (mean + eps).sqrt()
+    let inverse = 1.0 / (mean + eps).sqrt();
+    if inverse == 0.0 { f32::NAN } else { inverse }
 }
 
 #[inline(always)]
@@ -111,6 +112,20 @@ mod tests {
                 assert!(x[64].is_nan(), "{isa}");
             }
         });
+    }
+
+    #[test]
+    fn squares_that_overflow_make_no_zeros() {
+        for len in [1, 65, 200] {
+            for_each_isa(|isa| {
+                let mut x = vec![1.0; 2 * len];
+                x[len - 1] = 1e20;
+                rms_norm(isa, &mut x, &vec![1.0; len], 1e-6).unwrap();
+                let (overflows, sound) = x.split_at(len);
+                assert!(overflows.iter().all(|x| x.is_nan()), "{isa}");
+                assert!(sound.iter().all(|x| (x - 1.0).abs() < 1e-5), "{isa}");
+            });
+        }
     }
 
     #[test]

@@ -125,6 +125,16 @@ mod tests {
     }
 
     #[test]
+    fn squares_that_overflow_make_no_zeros() {
+        for_each_isa(|isa| {
+            let mut out = [0.0; 6];
+            let x = [1.0, 2.0, -1e20, 3.0, 4.0, 5.0];
+            norm_rotary(isa, &x, &[1.0; 6], 1e-6, [&[1.0; 3], &[0.0; 3]], &mut out).unwrap();
+            assert!(out.iter().all(|x| x.is_nan()), "{isa}");
+        });
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused() {
         let run = |x: usize, weight: usize, cos: usize, sin: usize, out: usize| {
             let (cos, sin) = (vec![1.0; cos], vec![0.0; sin]);
