@@ -160,7 +160,8 @@ impl Embedder {
     /// One hidden state cut, normalised and encoded as the options say.
     ///
     /// # Errors
-    /// [`EmbedError::NotFinite`], index 0, where a value isn't finite, and
+    /// [`EmbedError::NotFinite`], index 0, where a value isn't finite, or would not be once
+    /// normalised: a vector of zeros, which models make whose norms overflow, has no direction.
     /// [`EmbedError::Dimension`] where the state has fewer values than are asked for.
     pub fn finish(&self, state: &[f32], options: &EmbedOptions) -> Result<Values, EmbedError> {
         let dimension = self.check_dimension(options.dimension)?;
@@ -172,8 +173,8 @@ impl Embedder {
                 allowed: format!("the state has {} values", state.len()),
             })?
             .to_vec();
-        if options.normalize {
-            l2_normalize(&mut vector);
+        if options.normalize && !l2_normalize(&mut vector) {
+            return Err(not_finite(None));
         }
         // Looked at after the scaling too: nothing that isn't finite may leave.
         if !state.iter().chain(&vector).all(|x| x.is_finite()) {

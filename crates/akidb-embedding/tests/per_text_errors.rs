@@ -4,7 +4,7 @@
 mod common;
 
 use akidb_embedding::{BackendChoice, EmbedError, EmbedOptions, Embedder, Input, OnLong};
-use common::{OVERFLOWS, overflowing_model};
+use common::{OVERFLOWS, model_of_overflowing_squares, overflowing_model};
 
 #[test]
 fn an_overflow_is_the_error_of_its_text_alone() {
@@ -35,6 +35,52 @@ fn an_overflow_is_the_error_of_its_text_alone() {
         embedder.embed(&texts, &options),
         Err(EmbedError::NotFinite { index: 1, .. })
     ));
+}
+
+#[test]
+fn squares_that_overflow_are_an_error_and_no_zeros() {
+    let dir = tempfile::tempdir().unwrap();
+    model_of_overflowing_squares(dir.path());
+    let embedder = Embedder::builder()
+        .model(dir.path().to_str().unwrap())
+        .backend(BackendChoice::Native)
+        .build()
+        .unwrap();
+    for normalize in [true, false] {
+        let options = EmbedOptions {
+            normalize,
+            ..EmbedOptions::default()
+        };
+        let answers = embedder.embed_each(&["a", OVERFLOWS], &options).unwrap();
+        assert!(answers[0].is_ok(), "{:?}", answers[0]);
+        assert!(
+            matches!(
+                answers[1],
+                Err(EmbedError::NotFinite {
+                    index: 1,
+                    encoding: None
+                })
+            ),
+            "{:?}",
+            answers[1]
+        );
+    }
+}
+
+#[test]
+fn zeros_are_not_normalised() {
+    let embedder = Embedder::builder().model("akidb-mini").build().unwrap();
+    let zeros = vec![0.0; embedder.dimension()];
+    let mut options = EmbedOptions::default();
+    assert!(matches!(
+        embedder.finish(&zeros, &options),
+        Err(EmbedError::NotFinite { .. })
+    ));
+    options.normalize = false;
+    assert_eq!(
+        embedder.finish(&zeros, &options).unwrap().into_f32(),
+        Some(zeros)
+    );
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! A model that overflows on one token.
-#![allow(clippy::unwrap_used, reason = "a test helper fails by panicking")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "every test file uses a part of this; a test helper fails by panicking"
+)]
 
 use std::path::Path;
 
@@ -14,6 +18,16 @@ pub(crate) const OVERFLOWS: &str = "Z";
 /// Only this token's embedding is not 0 in column 0, which the first layer's `v_proj` multiplies by
 /// nearly the largest f32.
 pub(crate) fn overflowing_model(to: &Path) {
+    overflowing(to, 10.0, 3e38);
+}
+
+/// Makes `to` a copy of the `tiny` model in which the state of [`OVERFLOWS`] is finite, and its
+/// square isn't.
+pub(crate) fn model_of_overflowing_squares(to: &Path) {
+    overflowing(to, 1e20, 0.0);
+}
+
+fn overflowing(to: &Path, embedding: f32, v_proj: f32) {
     let from = akidb_testing::fixture("tiny");
     std::fs::create_dir_all(to.join("1_Pooling")).unwrap();
     for file in ["config.json", "tokenizer.json", "1_Pooling/config.json"] {
@@ -38,8 +52,8 @@ pub(crate) fn overflowing_model(to: &Path) {
         }
     };
     first_column("model.embed_tokens.weight", &|row| {
-        if row == token { 10.0 } else { 0.0 }
+        if row == token { embedding } else { 0.0 }
     });
-    first_column("model.layers.0.self_attn.v_proj.weight", &|_| 3e38);
+    first_column("model.layers.0.self_attn.v_proj.weight", &|_| v_proj);
     std::fs::write(to.join("model.safetensors"), bytes).unwrap();
 }
