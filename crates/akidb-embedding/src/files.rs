@@ -10,4 +10,6 @@
 //! # Ok::<(), akidb_embedding::EmbedError>(())
 //! ```
 
+pub use akidb_onnx::{open_regular_file, read_regular_file};
+
 pub use crate::model::{ModelFiles, Source, Weights};

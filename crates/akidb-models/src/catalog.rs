@@ -1,9 +1,9 @@
 //! Models that are known by name.
 
-use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use akidb_onnx::open_regular_file;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -87,7 +87,7 @@ impl Catalog {
             return Ok(catalog);
         };
         let mut bytes = Vec::new();
-        let read = File::open(&path).and_then(|f| f.take(MAX_BYTES).read_to_end(&mut bytes));
+        let read = open_regular_file(&path).and_then(|f| f.take(MAX_BYTES).read_to_end(&mut bytes));
         match read {
             Ok(_) => {}
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {

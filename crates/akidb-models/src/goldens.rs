@@ -1,9 +1,9 @@
 //! What is known of a model's vectors.
 
-use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
+use akidb_onnx::open_regular_file;
 use serde::Deserialize;
 
 use crate::error::Error;
@@ -71,7 +71,7 @@ impl Goldens {
     pub(crate) fn open(path: &RepoPath, home: Option<&Path>) -> Result<Self, Error> {
         let what = |home: &Path| path.under(home);
         if let Some(own) = home.map(what) {
-            match File::open(&own) {
+            match open_regular_file(&own) {
                 Ok(file) => {
                     let mut text = String::new();
                     let read = file.take(MAX_BYTES).read_to_string(&mut text);

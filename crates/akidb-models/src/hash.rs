@@ -1,9 +1,9 @@
 //! Checksums of files, computed while their bytes pass by.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use akidb_onnx::open_regular_file;
 use sha2::Digest;
 
 use crate::hex::{GitBlob, Hex, Sha256};
@@ -59,7 +59,7 @@ pub(crate) fn hash_file(
     with_git: bool,
     read: &mut dyn FnMut(u64),
 ) -> io::Result<(Hashes, u64)> {
-    let mut file = File::open(path)?;
+    let mut file = open_regular_file(path)?;
     let size = file.metadata()?.len();
     let mut hasher = Hasher::new(size, with_git);
     let mut buffer = vec![0; BUFFER_BYTES];

@@ -26,9 +26,11 @@ pub mod inspect;
 mod mmap;
 pub mod model;
 pub mod proto;
+mod regular_file;
 mod stated;
 pub mod tensor;
 pub mod validate;
 
 pub use error::{Disagreement, Error, ErrorKind};
 pub use mmap::{MappedFiles, map_file, map_open_file, release_pages};
+pub use regular_file::{open_regular_file, read_regular_file};

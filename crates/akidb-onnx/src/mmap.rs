@@ -1,6 +1,6 @@
 //! The one place where files are mapped into memory.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{File, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
@@ -9,6 +9,7 @@ use bytes::Bytes;
 use memmap2::Mmap;
 
 use crate::error::{Error, ErrorKind};
+use crate::regular_file::open_if_regular;
 
 /// Maps a whole file for reading. Pages are read when first touched.
 ///
@@ -19,11 +20,8 @@ use crate::error::{Error, ErrorKind};
 /// When the file can't be opened or mapped, is empty, or is no regular file.
 pub fn map_file(path: &Path) -> Result<Bytes, Error> {
     let open = || {
-        // Opening a pipe waits for a writer, so look before opening.
-        if !fs::metadata(path).map_err(ErrorKind::Io)?.is_file() {
-            return Err(ErrorKind::NotAFile);
-        }
-        File::open(path).map_err(ErrorKind::Io)
+        let file = open_if_regular(path).map_err(ErrorKind::Io)?;
+        file.ok_or(ErrorKind::NotAFile)
     };
     map_open_file(open().map_err(|kind| Error::from(kind).at(path))?, path)
 }
@@ -183,6 +181,8 @@ pub(crate) fn read_small(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -1,11 +1,12 @@
 //! The files of one model, wherever they are.
 
 use std::borrow::Cow;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use akidb_models::{Layout, RepoPath};
 use akidb_onnx::decoder::DecoderConfig;
+use akidb_onnx::read_regular_file;
 use serde::de::DeserializeOwned;
 
 use super::builtin;
@@ -181,32 +182,20 @@ fn names(root: &Path) -> std::io::Result<Vec<String>> {
 }
 
 fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>, EmbedError> {
-    let failed = |source| EmbedError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let metadata = match std::fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
-        Err(e) => return Err(failed(e)),
-    };
-    if !metadata.is_file() {
-        return Err(failed(std::io::Error::other("it is not a regular file")));
+    match read_regular_file(path, MAX_FILE_BYTES) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) => match e.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory => Ok(None),
+            ErrorKind::FileTooLarge => Err(EmbedError::FileTooLarge {
+                file: path.display().to_string(),
+                limit: MAX_FILE_BYTES,
+            }),
+            _ => Err(EmbedError::Read {
+                path: path.to_owned(),
+                source: e,
+            }),
+        },
     }
-    let size = metadata.len().min(MAX_FILE_BYTES + 1);
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-    let file = std::fs::File::open(path).map_err(failed)?;
-    let mut limited = file.take(MAX_FILE_BYTES + 1);
-    limited.read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(EmbedError::FileTooLarge {
-            file: path.display().to_string(),
-            limit: MAX_FILE_BYTES,
-        });
-    }
-    Ok(Some(bytes))
 }
 
 /// The Hugging Face cache keeps a revision's files under `snapshots/<revision>`.

@@ -1,9 +1,9 @@
 //! A file of settings for ONNX Runtime.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use akidb_onnx::open_regular_file;
 use akidb_onnxruntime::{OnnxRuntimeError, Provider, ProviderChoice, SessionOptions};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -54,7 +54,8 @@ impl OnnxRuntimeConfig {
             source: Box::new(source),
         };
         let mut text = String::new();
-        let read = File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
+        let read =
+            open_regular_file(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
         read.map_err(|source| EmbedError::Read {
             path: path.to_owned(),
             source,

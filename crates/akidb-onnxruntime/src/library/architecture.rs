@@ -1,13 +1,14 @@
 //! Which processors a library file was built for, by its header: the system's loader says of a
 //! library for others only that it can't be opened, or that it isn't there.
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
+use akidb_onnx::open_regular_file;
+
 /// The processors, by [`std::env::consts::ARCH`]'s names; `None` where the header doesn't tell.
 pub(crate) fn built_for(path: &Path) -> Option<&'static str> {
-    let mut file = File::open(path).ok()?;
+    let mut file = open_regular_file(path).ok()?;
     let mut header = [0; 64];
     file.read_exact(&mut header).ok()?;
     match header {

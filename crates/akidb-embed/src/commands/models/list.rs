@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use akidb_embedding::files::read_regular_file;
 use akidb_embedding::{BUILTIN_MODEL, model_store, packed_weights_of};
 use akidb_models::{CatalogEntry, Installed, Origin, Unfinished};
 use clap::Args;
@@ -162,10 +163,8 @@ fn unfinished(of: Unfinished) -> Row {
 /// The model's own word on the length of its vectors.
 fn dimension(root: &Path) -> Option<u64> {
     let path = root.join("config.json");
-    if std::fs::metadata(&path).ok()?.len() > MAX_CONFIG {
-        return None;
-    }
-    let config: serde_json::Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+    let config = read_regular_file(&path, MAX_CONFIG).ok()?;
+    let config: serde_json::Value = serde_json::from_slice(&config).ok()?;
     config.get("hidden_size")?.as_u64()
 }
 

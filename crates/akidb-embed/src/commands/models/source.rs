@@ -1,15 +1,20 @@
 //! The hub and the machine, as the environment describes them.
 
 use akidb_embedding::env;
+use akidb_embedding::files::read_regular_file;
 use akidb_models::{Hub, HubOptions, Machine, PUBLIC_ENDPOINT, Token};
 
 use crate::error::CliError;
+
+/// Most bytes of the file with a token.
+const MAX_TOKEN: u64 = 64 << 10;
 
 /// The hub that models come from.
 pub(super) fn hub() -> Result<Hub, CliError> {
     let saved = || {
         let path = env::token_file()?;
-        std::fs::read_to_string(path).ok()
+        let token = read_regular_file(&path, MAX_TOKEN).ok()?;
+        String::from_utf8(token).ok()
     };
     let token = env::HF_TOKEN.get().or_else(saved);
     let token = token.filter(|token| !token.trim().is_empty());
