@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+/// How long an answer may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 struct Server {
     process: Child,
     address: SocketAddr,
@@ -18,9 +21,15 @@ struct Server {
 
 impl Server {
     fn start(address: SocketAddr) -> Self {
-        let process = Command::new(env!("CARGO_BIN_EXE_akidb-embed"))
+        let program = Command::new(env!("CARGO_BIN_EXE_akidb-embed"));
+        Self::start_with(program, address, &[])
+    }
+
+    fn start_with(mut program: Command, address: SocketAddr, flags: &[&str]) -> Self {
+        let process = program
             .args(["serve", "--model", "akidb-mini", "--host", "127.0.0.1"])
             .args(["--port", &address.port().to_string()])
+            .args(flags)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -59,6 +68,7 @@ fn free_address() -> SocketAddr {
 /// Nothing where no connection was made.
 fn exchange(address: SocketAddr, line: &str, body: &str) -> Option<(Instant, String)> {
     let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
     let connected = Instant::now();
     let request = format!(
         "{line} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: application/json\r\n\
@@ -167,4 +177,90 @@ fn killed_under_load_it_starts_again_at_the_same_place_with_the_same_bits() {
         }
         ended.store(true, Ordering::Relaxed);
     });
+}
+
+/// The status of an answer to who has this key.
+fn status(stream: &mut TcpStream, key: &str) -> Option<String> {
+    let request =
+        format!("GET /info HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {key}\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = [0; 16_384];
+    let n = stream.read(&mut answer).ok()?;
+    let answer = String::from_utf8_lossy(&answer[..n]);
+    answer.split(' ').nth(1).map(str::to_owned)
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+#[test]
+fn keys_that_become_a_pipe_stop_neither_connections_nor_signals() {
+    let directory = tempfile::tempdir().unwrap();
+    let keys = directory.path().join("keys");
+    std::fs::write(&keys, "first").unwrap();
+    let program = Command::new(env!("CARGO_BIN_EXE_akidb-embed"));
+    let flags = ["--api-keys", keys.to_str().unwrap()];
+    let mut server = Server::start_with(program, free_address(), &flags);
+    std::fs::remove_file(&keys).unwrap();
+    let made = Command::new("mkfifo").arg(&keys).status();
+    if !made.is_ok_and(|status| status.success()) {
+        akidb_testing::skip("there is no mkfifo");
+        return;
+    }
+    server.signal("HUP");
+    // Longer than the keys stay unlooked at.
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(5) {
+        let answer = status(&mut connect(server.address), "first");
+        assert_eq!(answer.as_deref(), Some("200"));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    server.signal("TERM");
+    let start = Instant::now();
+    let ended = loop {
+        if let Some(status) = server.process.try_wait().unwrap() {
+            break status;
+        }
+        assert!(start.elapsed() < PATIENCE, "it doesn't stop");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(ended.success(), "{ended}");
+}
+
+#[test]
+fn a_key_is_revoked_while_clients_hold_all_descriptors() {
+    let directory = tempfile::tempdir().unwrap();
+    let keys = directory.path().join("keys");
+    std::fs::write(&keys, "first").unwrap();
+    let mut program = Command::new("sh");
+    program.args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""]);
+    program.arg(env!("CARGO_BIN_EXE_akidb-embed"));
+    let flags = [
+        "--api-keys",
+        keys.to_str().unwrap(),
+        "--header-timeout",
+        "10m",
+    ];
+    let server = Server::start_with(program, free_address(), &flags);
+    let mut client = connect(server.address);
+    assert_eq!(status(&mut client, "first").as_deref(), Some("200"));
+    let silent: Vec<_> = (0..100).map(|_| connect(server.address)).collect();
+    // Nobody more is answered: all descriptors are taken.
+    let mut late = connect(server.address);
+    late.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    assert_eq!(status(&mut late, "first"), None);
+
+    let new = directory.path().join("new");
+    std::fs::write(&new, "other").unwrap();
+    std::fs::rename(&new, &keys).unwrap();
+    let start = Instant::now();
+    while status(&mut client, "first").as_deref() != Some("401") {
+        assert!(start.elapsed() < PATIENCE, "the key stays valid");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(status(&mut client, "other").as_deref(), Some("200"));
+    drop(silent);
 }

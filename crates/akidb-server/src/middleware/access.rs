@@ -1,9 +1,10 @@
 //! API keys.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
-use std::time::SystemTime;
 
+use akidb_embedding::files::read_regular_file;
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, Method};
@@ -52,7 +53,8 @@ pub(crate) struct Keys {
 #[derive(Debug)]
 struct Current {
     keys: Vec<Key>,
-    seen: Option<(SystemTime, u64)>,
+    /// Of the file that they come from: its times and its length can stay when it changes.
+    file: [u8; 32],
 }
 
 #[derive(Debug)]
@@ -63,10 +65,10 @@ struct Key {
 
 impl Keys {
     pub(crate) fn read(path: PathBuf) -> Result<Self, AccessError> {
-        let seen = seen(&path);
+        let text = read(&path)?;
         let current = Current {
-            keys: read(&path)?,
-            seen,
+            keys: parse(&text)?,
+            file: Sha256::digest(&text).into(),
         };
         Ok(Self {
             path: path.into(),
@@ -74,26 +76,20 @@ impl Keys {
         })
     }
 
-    /// Reads the file anew, where it has changed; keeps the keys where it can't be used.
-    pub(crate) fn refresh(&self) {
-        let seen = seen(&self.path);
-        if self.lock_read(|current| current.seen == seen) {
-            return;
+    /// Reads the file anew; keeps the keys where it can't be used. Says whether it has changed.
+    pub(crate) fn refresh(&self) -> Result<bool, AccessError> {
+        let text = read(&self.path)?;
+        let file = Sha256::digest(&text).into();
+        if self.lock_read(|current| current.file == file) {
+            return Ok(false);
         }
-        let keys = read(&self.path)
-            .inspect(|keys| tracing::info!(keys = keys.len(), "the API keys were read anew"))
-            .inspect_err(|error| {
-                let error = error as &dyn std::error::Error;
-                tracing::error!(error, path = %self.path.display(), "the API keys stay as they were");
-            });
+        let keys = parse(&text)?;
         let mut current = match self.current.write() {
             Ok(current) => current,
             Err(poisoned) => poisoned.into_inner(),
         };
-        current.seen = seen;
-        if let Ok(keys) = keys {
-            current.keys = keys;
-        }
+        *current = Current { keys, file };
+        Ok(true)
     }
 
     fn lock_read<T>(&self, look: impl FnOnce(&Current) -> T) -> T {
@@ -119,16 +115,12 @@ impl Keys {
     }
 }
 
-fn seen(path: &Path) -> Option<(SystemTime, u64)> {
-    let file = std::fs::metadata(path).ok()?;
-    Some((file.modified().ok()?, file.len()))
-}
-
-fn read(path: &Path) -> Result<Vec<Key>, AccessError> {
-    if std::fs::metadata(path)?.len() > MAX_FILE {
-        return Err(AccessError::TooLarge);
-    }
-    parse(&std::fs::read_to_string(path)?)
+fn read(path: &Path) -> Result<String, AccessError> {
+    let bytes = read_regular_file(path, MAX_FILE).map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge => AccessError::TooLarge,
+        _ => AccessError::Read(error),
+    })?;
+    String::from_utf8(bytes).map_err(|e| std::io::Error::new(ErrorKind::InvalidData, e).into())
 }
 
 /// One key a line, as `name:key` or `key`; empty lines and those that start with # are passed over.
@@ -257,13 +249,34 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "one").unwrap();
         let keys = Keys::read(file.path().to_owned()).unwrap();
+        assert!(!keys.refresh().unwrap());
         std::fs::write(file.path(), "second").unwrap();
-        keys.refresh();
+        assert!(keys.refresh().unwrap());
         assert!(keys.name_of(&headers("Bearer second")).is_some());
         assert!(keys.name_of(&headers("Bearer one")).is_none());
-        std::fs::write(file.path(), "ann:").unwrap();
-        keys.refresh();
-        assert!(keys.name_of(&headers("Bearer second")).is_some());
+        for broken in [&b"ann:"[..], &[0xff], &[b'x'; (1 << 20) + 1]] {
+            std::fs::write(file.path(), broken).unwrap();
+            // Each time, until it can be used.
+            assert!(keys.refresh().is_err() && keys.refresh().is_err());
+            assert!(keys.name_of(&headers("Bearer second")).is_some());
+        }
+        std::fs::remove_file(file.path()).unwrap();
+        assert!(keys.refresh().is_err());
+        std::fs::write(file.path(), "third").unwrap();
+        assert!(keys.refresh().unwrap());
+        assert!(keys.name_of(&headers("Bearer second")).is_none());
+    }
+
+    #[test]
+    fn a_revoked_key_goes_where_length_and_times_stay() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "first").unwrap();
+        let keys = Keys::read(file.path().to_owned()).unwrap();
+        let time = file.as_file().metadata().unwrap().modified().unwrap();
+        std::fs::write(file.path(), "other").unwrap();
+        file.as_file().set_modified(time).unwrap();
+        assert!(keys.refresh().unwrap());
+        assert!(keys.name_of(&headers("Bearer first")).is_none());
     }
 
     #[test]

@@ -93,10 +93,12 @@ impl Listener {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Reads the certificate anew, where there is one.
-    pub(crate) fn refresh(&self) {
-        if let Self::Tcp { tls: Some(tls), .. } = self {
-            tls.refresh();
+    /// What the server proves itself with, where it does.
+    pub(crate) fn tls(&self) -> Option<Arc<Tls>> {
+        match self {
+            Self::Tcp { tls, .. } => tls.clone(),
+            #[cfg(unix)]
+            Self::Unix { .. } => None,
         }
     }
 

@@ -4,6 +4,7 @@ mod activity;
 mod connection;
 mod error;
 mod listener;
+mod refresh;
 mod signals;
 mod tls;
 
@@ -29,9 +30,6 @@ use listener::Listener;
 
 /// How long the accept loop rests when the system has no file descriptors left.
 const NO_DESCRIPTORS: Duration = Duration::from_millis(200);
-
-/// How often the file of API keys is looked at.
-const REFRESH: Duration = Duration::from_secs(2);
 
 /// A server that listens: connections wait until it runs.
 #[derive(Debug)]
@@ -139,7 +137,7 @@ impl Server {
         tokio::select! {
             () = accepting => {}
             loaded = load(&self.service, &lifecycle) => loaded?,
-            () = self.refresh() => {}
+            () = refresh::keep_fresh(self.keys.clone(), self.listener.tls()) => {}
             () = exporter::upkeep() => {}
             () = drain => {}
             () = &mut now => return Ok(()),
@@ -181,20 +179,6 @@ impl Server {
                     });
                 }
                 Err(error) => self.accept_failed(&error).await,
-            }
-        }
-    }
-
-    /// Reads anew what may change while the server runs; doesn't end.
-    async fn refresh(&self) {
-        let mut signal = signals::Refresh::listen();
-        loop {
-            tokio::select! {
-                () = signal.next() => self.listener.refresh(),
-                () = tokio::time::sleep(REFRESH) => {}
-            }
-            if let Some(keys) = &self.keys {
-                keys.refresh();
             }
         }
     }

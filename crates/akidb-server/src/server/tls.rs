@@ -3,11 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
+use akidb_embedding::files::read_regular_file;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
+
+/// Most bytes of a PEM file.
+const MAX_FILE: u64 = 1 << 20;
 
 /// Why a certificate or its key can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -53,21 +57,14 @@ impl Tls {
     }
 
     /// Reads the files anew; keeps what it has where they can't be used.
-    pub(crate) fn refresh(&self) {
-        match config(&self.cert, &self.key) {
-            Ok(config) => {
-                let mut current = match self.current.write() {
-                    Ok(current) => current,
-                    Err(poisoned) => poisoned.into_inner(),
-                };
-                *current = Arc::new(config);
-                tracing::info!(cert = %self.cert.display(), "the certificate was read anew");
-            }
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(error, "the certificate stays as it was");
-            }
-        }
+    pub(crate) fn refresh(&self) -> Result<(), TlsError> {
+        let config = config(&self.cert, &self.key)?;
+        let mut current = match self.current.write() {
+            Ok(current) => current,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        *current = Arc::new(config);
+        Ok(())
     }
 
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
@@ -85,13 +82,16 @@ fn config(cert: &Path, key: &Path) -> Result<ServerConfig, TlsError> {
         move |source| TlsError::Pem { path, what, source }
     };
     let certificate = "certificate";
-    let chain = CertificateDer::pem_file_iter(cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+    let read = |path| read_regular_file(path, MAX_FILE).map_err(pem::Error::Io);
+    let chain = read(cert)
+        .and_then(|text| CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>())
         .map_err(pem(cert, certificate))?;
     if chain.is_empty() {
         return Err(pem(cert, certificate)(pem::Error::NoItemsFound));
     }
-    let private = PrivateKeyDer::from_pem_file(key).map_err(pem(key, "private key"))?;
+    let private = read(key)
+        .and_then(|text| PrivateKeyDer::from_pem_slice(&text))
+        .map_err(pem(key, "private key"))?;
     let identity = |source| TlsError::Identity {
         cert: cert.to_owned(),
         key: key.to_owned(),
