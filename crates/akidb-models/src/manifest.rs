@@ -1,11 +1,12 @@
 //! What the store writes down about a model that it installed.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use akidb_onnx::{open_regular_file, read_regular_file};
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,12 @@ use crate::name::{ModelId, RepoPath, SNAPSHOTS};
 
 /// Name of a manifest, in the model's directory.
 pub(crate) const MANIFEST: &str = "akidb-model.json";
+
+/// Name of a manifest that is being written.
+pub(crate) const NEW: &str = ".akidb-model.json.new";
+
+/// Name of a manifest whose files are being put into their places.
+const PENDING: &str = ".akidb-model.json.pending";
 
 /// Longest manifest that is read, in bytes.
 const MAX_BYTES: u64 = 4 << 20;
@@ -30,9 +37,12 @@ pub struct Manifest {
     pub id: ModelId,
     /// Its commit.
     pub revision: Commit,
+    #[serde(default, skip_serializing_if = "Slot::is_first")]
+    pub(crate) slot: Slot,
     /// As the hub names it, such as `apache-2.0`.
     pub license: Option<String>,
-    /// All files, under `snapshots/{revision}`.
+    /// All files, under `snapshots/{revision}`, or `snapshots/{revision}.2` where others of the same
+    /// revision were replaced.
     pub files: Vec<FileEntry>,
     /// The weights that are here.
     pub variants: Vec<VariantEntry>,
@@ -43,7 +53,7 @@ pub struct Manifest {
     /// Files that were missing or had another checksum when they were last looked at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damaged: Vec<RepoPath>,
-    /// Files of a replaced revision that are still to be deleted.
+    /// Files that were replaced as a whole and are still to be deleted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) leftovers: Vec<Leftover>,
 }
@@ -80,10 +90,70 @@ pub struct VectorCheck {
     pub right: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Leftover {
-    pub(crate) revision: Commit,
+    #[serde(flatten)]
+    pub(crate) snapshot: Snapshot,
     pub(crate) path: RepoPath,
+}
+
+/// Files of one revision in a model's directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Snapshot {
+    pub(crate) revision: Commit,
+    #[serde(default, skip_serializing_if = "Slot::is_first")]
+    pub(crate) slot: Slot,
+}
+
+/// A revision has two directories: where other files take the place of the installed ones, they fill
+/// the one that isn't used, and the manifest then names that one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Slot {
+    #[default]
+    First,
+    Second,
+}
+
+impl Slot {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_first(&self) -> bool {
+        *self == Self::First
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+}
+
+impl Snapshot {
+    /// Of a revision that nothing was replaced in.
+    pub(crate) fn first(revision: Commit) -> Self {
+        Self {
+            revision,
+            slot: Slot::First,
+        }
+    }
+
+    /// The other directory of the same revision.
+    pub(crate) fn other(self) -> Self {
+        Self {
+            slot: self.slot.other(),
+            ..self
+        }
+    }
+
+    /// Where its files are in the model's directory.
+    pub(crate) fn root(self, directory: &Path) -> PathBuf {
+        let name = match self.slot {
+            Slot::First => self.revision.to_string(),
+            Slot::Second => format!("{}.2", self.revision),
+        };
+        directory.join(SNAPSHOTS).join(name)
+    }
 }
 
 /// Seconds since 1970; 0 when the clock is before that.
@@ -94,11 +164,12 @@ pub(crate) fn now() -> u64 {
 }
 
 impl Manifest {
-    pub(crate) fn new(id: ModelId, revision: Commit, license: Option<String>) -> Self {
+    pub(crate) fn new(id: ModelId, snapshot: Snapshot, license: Option<String>) -> Self {
         Self {
             format: FORMAT,
             id,
-            revision,
+            revision: snapshot.revision,
+            slot: snapshot.slot,
             license,
             files: Vec::new(),
             variants: Vec::new(),
@@ -128,7 +199,7 @@ impl Manifest {
     /// The manifest in the directory of the model `id`; `None` when there is none.
     pub(crate) fn read(directory: &Path, id: &str) -> Result<Option<Self>, Error> {
         let path = directory.join(MANIFEST);
-        let file = match File::open(&path) {
+        let file = match open_regular_file(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(Error::read(&path)(e)),
@@ -146,21 +217,73 @@ impl Manifest {
         Ok(Some(manifest))
     }
 
+    /// The manifest whose files are being put into their places, or were when a process was killed;
+    /// `None` when there is none. Before it is whole, no file is in its place.
+    pub(crate) fn pending(directory: &Path, id: &str) -> Option<Self> {
+        let bytes = read_regular_file(&directory.join(PENDING), MAX_BYTES).ok()?;
+        let manifest = Self::parse(&bytes).ok()?;
+        (manifest.id.as_str() == id).then_some(manifest)
+    }
+
+    /// Says which files are about to be put into their places, before the first is.
+    pub(crate) fn announce(&self, directory: &Path) -> Result<(), Error> {
+        self.write_to(directory, PENDING)?;
+        sync_directory(directory);
+        Ok(())
+    }
+
+    /// Makes the announced manifest the model's, in one step.
+    pub(crate) fn install_announced(directory: &Path) -> Result<(), Error> {
+        rename(PENDING, directory)
+    }
+
+    /// Withdraws what was announced, after its files are deleted.
+    pub(crate) fn withdraw(directory: &Path) -> Result<(), Error> {
+        let path = directory.join(PENDING);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::write(&path)(e)),
+            _ => Ok(()),
+        }
+    }
+
     /// Puts it into the model's directory in one step.
     pub(crate) fn write(&self, directory: &Path) -> Result<(), Error> {
-        let path = directory.join(MANIFEST);
-        // Whoever writes it holds the model's lock.
-        let new = directory.join(format!(".{MANIFEST}.new"));
+        self.write_to(directory, NEW)?;
+        rename(NEW, directory)
+    }
+
+    /// Whoever writes it holds the model's lock.
+    fn write_to(&self, directory: &Path, name: &str) -> Result<(), Error> {
+        let path = directory.join(name);
         let write = || {
-            let mut file = File::create(&new)?;
+            let mut file = File::create(&path)?;
             serde_json::to_writer_pretty(&mut file, self)?;
             file.write_all(b"\n")?;
-            file.sync_all()?;
-            fs::rename(&new, &path)?;
-            sync_directory(directory);
-            Ok(())
+            file.sync_all()
         };
         write().map_err(Error::write(&path))
+    }
+
+    /// The first of these files that can't be put beside those of this manifest: another file has its
+    /// name, or a directory.
+    pub(crate) fn clash<'f>(
+        &self,
+        mut files: impl Iterator<Item = &'f FileEntry>,
+    ) -> Option<&'f RepoPath> {
+        let names: HashMap<&str, &FileEntry> =
+            self.files.iter().map(|f| (f.path.as_str(), f)).collect();
+        let directories: HashSet<&str> = self
+            .files
+            .iter()
+            .flat_map(|f| f.path.directories())
+            .collect();
+        let clashes = |file: &&FileEntry| {
+            let same_name = names.get(file.path.as_str());
+            same_name.is_some_and(|here| here.sha256 != file.sha256)
+                || directories.contains(file.path.as_str())
+                || file.path.directories().any(|d| names.contains_key(d))
+        };
+        files.find(clashes).map(|file| &file.path)
     }
 
     /// The entry of a file.
@@ -196,7 +319,15 @@ impl Manifest {
 
     /// Where its files are in the model's directory.
     pub(crate) fn root(&self, directory: &Path) -> PathBuf {
-        snapshot(directory, self.revision)
+        self.snapshot().root(directory)
+    }
+
+    /// Which directory its files are in.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            revision: self.revision,
+            slot: self.slot,
+        }
     }
 
     /// What is wrong with its files, going by their sizes.
@@ -217,9 +348,12 @@ impl Manifest {
     }
 }
 
-/// Where a revision's files are in a model's directory.
-pub(crate) fn snapshot(directory: &Path, revision: Commit) -> PathBuf {
-    directory.join(SNAPSHOTS).join(revision.to_string())
+/// Makes the file of that name the manifest.
+fn rename(from: &str, directory: &Path) -> Result<(), Error> {
+    let path = directory.join(MANIFEST);
+    fs::rename(directory.join(from), &path).map_err(Error::write(&path))?;
+    sync_directory(directory);
+    Ok(())
 }
 
 /// Makes a rename last where the system can. Where it can't, a power cut may undo it, and the model

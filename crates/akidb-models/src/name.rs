@@ -120,6 +120,12 @@ impl RepoPath {
         self.0.rsplit_once('/').unwrap_or(("", &self.0))
     }
 
+    /// The directories that it is in, under the model's root.
+    pub(crate) fn directories(&self) -> impl Iterator<Item = &str> {
+        let ends = self.0.match_indices('/');
+        ends.filter_map(|(end, _)| self.0.get(..end))
+    }
+
     /// Where it is under the model's root.
     pub(crate) fn under(&self, root: &Path) -> PathBuf {
         self.0.split('/').fold(root.to_owned(), |p, s| p.join(s))

@@ -228,6 +228,24 @@ fn other_files_are_no_bundles() {
     assert!(matches!(result, Err(Error::Read { .. })));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_no_bundle() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("x.tar");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    if !made.is_ok_and(|status| status.success()) {
+        akidb_testing::skip("there is no mkfifo");
+        return;
+    }
+    for other in [&*pipe, dir.path(), Path::new("/dev/zero")] {
+        let (_home, _store, result) = import(other);
+        let error = result.unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(source, "it is not a regular file", "{}", other.display());
+    }
+}
+
 #[test]
 fn a_bundle_that_gives_a_known_revision_other_files() {
     let (_setup, file) = exported();
@@ -254,10 +272,10 @@ fn a_bundle_that_gives_a_known_revision_other_files() {
     write(&file, &entries);
     let error = store.import(&file, false, &mut |_| {}).unwrap_err();
     assert!(matches!(why(error), BundleError::Differs(_)));
-    let config = store.find(ID).unwrap().unwrap().root.join("config.json");
-    assert_eq!(fs::read(&config).unwrap(), b"{}");
+    let config = || fs::read(store.find(ID).unwrap().unwrap().root.join("config.json"));
+    assert_eq!(config().unwrap(), b"{}");
     store.import(&file, true, &mut |_| {}).unwrap();
-    assert_eq!(fs::read(&config).unwrap(), b"[]");
+    assert_eq!(config().unwrap(), b"[]");
     drop(home);
 }
 

@@ -4,10 +4,12 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
+use akidb_onnx::open_regular_file;
+
 use super::ExportError;
 use crate::error::Error;
 use crate::hash::{Hasher, hash_file};
-use crate::manifest::{FileEntry, MANIFEST, Manifest, VariantEntry};
+use crate::manifest::{FileEntry, MANIFEST, Manifest, Slot, Snapshot, VariantEntry};
 use crate::name::ModelId;
 use crate::store::{Installed, Origin, Store, check_space, files};
 use crate::variants::Layout;
@@ -74,6 +76,8 @@ fn describe(model: &Installed, to: &Path) -> Result<Manifest, Error> {
     match &model.origin {
         Origin::Store(manifest) => {
             let mut manifest = (**manifest).clone();
+            // Where they lie here is of no use elsewhere.
+            manifest.slot = Slot::First;
             manifest.leftovers.clear();
             // The bundle is only finished when all checksums agree.
             manifest.damaged.clear();
@@ -83,7 +87,7 @@ fn describe(model: &Installed, to: &Path) -> Result<Manifest, Error> {
         Origin::HubCache => {
             let revision = model.revision.as_ref().and_then(|r| r.parse().ok());
             let revision = revision.ok_or_else(unknown)?;
-            let mut manifest = Manifest::new(model.id.parse()?, revision, None);
+            let mut manifest = Manifest::new(model.id.parse()?, Snapshot::first(revision), None);
             let there = files(&model.root)?;
             let layout = Layout::of(there.keys());
             let of_variants = layout.variants.iter().flat_map(|v| &v.files);
@@ -144,7 +148,7 @@ fn write(
         })?;
         let path = entry.path.under(root);
         let mut reader = Hashing {
-            file: File::open(&path).map_err(Error::read(&path))?,
+            file: open_regular_file(&path).map_err(Error::read(&path))?,
             hasher: Hasher::new(entry.size, false),
             done,
         };

@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use akidb_onnx::open_regular_file;
+
 use super::{BundleError, MAX_FILES, MAX_MANIFEST};
 use crate::error::Error;
 use crate::hash::{BUFFER_BYTES, Hasher};
@@ -34,7 +36,7 @@ impl Store {
             path: from.to_owned(),
             source,
         };
-        let file = File::open(from).map_err(Error::read(from))?;
+        let file = open_regular_file(from).map_err(Error::read(from))?;
         let len = file.metadata().map_err(Error::read(from))?.len();
         let mut archive = tar::Archive::new(io::BufReader::with_capacity(BUFFER_BYTES, file));
         // Raw: extensions of the format could name a file of any length.
@@ -56,18 +58,15 @@ impl Store {
                 });
             }
             // Who made the bundle isn't known; who made the installed model was the user's choice.
-            let other = |file: &&FileEntry| {
-                let here = installed.file(&file.path);
-                here.is_some_and(|here| here.sha256 != file.sha256)
-            };
-            if let Some(file) = manifest.files.iter().find(other) {
-                return Err(bundle(BundleError::Differs(file.path.to_string())));
+            if let Some(path) = installed.clash(manifest.files.iter()) {
+                return Err(bundle(BundleError::Differs(path.to_string())));
             }
         }
         let partial = self.partial(id)?;
         fs::create_dir_all(&partial).map_err(Error::write(&partial))?;
         // What an import that was killed has left.
         delete_others(&partial, &|name| !name.ends_with(UNPACKED));
+        self.remove_strays(id)?;
         check_space(&partial, manifest.size())?;
         let mut unpacked = Unpacked(Vec::new());
         let mut arrived = Vec::new();
@@ -93,7 +92,10 @@ impl Store {
             return Err(bundle(BundleError::Missing(missing.path.to_string())));
         }
         let whose = (id, manifest.revision, manifest.license.clone());
-        publish(self, &lock, whose, &variants, arrived)
+        publish(self, &lock, whose, &variants, arrived).inspect_err(|_| {
+            // The error that stopped it is the one to tell.
+            let _ = self.remove_strays(id);
+        })
     }
 }
 
@@ -143,6 +145,9 @@ fn check(manifest: &Manifest, len: u64) -> Result<Vec<Variant>, BundleError> {
     }
     if !paths.contains("config.json") || !paths.contains("tokenizer.json") {
         return no_model("config.json or tokenizer.json is missing");
+    }
+    if manifest.clash(manifest.files.iter()).is_some() {
+        return no_model("one has the name of another's directory");
     }
     let layout = Layout::of(manifest.files.iter().map(|f| &f.path));
     if layout.variants.is_empty() {

@@ -2,8 +2,11 @@
 
 use std::cell::LazyCell;
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
+
+use akidb_onnx::open_regular_file;
 
 use super::Hub;
 use super::here::{checked, in_place};
@@ -11,9 +14,9 @@ use crate::download::{Download, already_there};
 use crate::error::Error;
 use crate::event::{Event, Events};
 use crate::hub::{Listing, RemoteFile};
-use crate::manifest::{FileEntry, snapshot};
+use crate::manifest::FileEntry;
 use crate::name::ModelId;
-use crate::store::{Arrived, Store, check_space, delete_others};
+use crate::store::{Arrived, Store, check_space, delete_others, installed_snapshot};
 
 impl Hub {
     /// Brings all files into the store, each with a checksum that agrees.
@@ -25,7 +28,9 @@ impl Hub {
         events: Events<'_>,
     ) -> Result<(Vec<Arrived>, u64), Error> {
         let id = &listing.id;
-        let root = snapshot(&store.directory(id)?, listing.revision);
+        let installed = store.manifest(id)?;
+        let snapshot = installed_snapshot(installed.as_ref(), listing.revision);
+        let root = snapshot.root(&store.directory(id)?);
         let partial = store.partial(id)?;
         fs::create_dir_all(&partial).map_err(Error::write(&partial))?;
         delete_outdated(&partial, listing);
@@ -92,7 +97,8 @@ impl Hub {
         let mut to = part.as_os_str().to_owned();
         to.push(".copy");
         let to = PathBuf::from(to);
-        if let Err(error) = fs::copy(&blob, &to) {
+        let copy = || io::copy(&mut open_regular_file(&blob)?, &mut File::create(&to)?);
+        if let Err(error) = copy() {
             tracing::debug!(file = %file.path, %error, "not taken from the Hugging Face cache");
             let _ = fs::remove_file(&to);
             return Ok(None);

@@ -11,7 +11,7 @@ use crate::event::{Event, Events};
 use crate::hex::Commit;
 use crate::hub::{Failure, Http, HubOptions, Listing, Pauses};
 use crate::machine::Machine;
-use crate::manifest::{Manifest, snapshot};
+use crate::manifest::Manifest;
 use crate::name::{ModelId, RepoPath};
 use crate::store::{Lock, Store, publish};
 use crate::variants::{Layout, Variant, canonical_variant};
@@ -211,16 +211,13 @@ impl Hub {
         let (arrived, fetched) = self.bring(store, &listing, &files, events)?;
         let variants = std::slice::from_ref(variant);
         let whose = (&id, listing.revision, listing.license.clone());
-        publish(store, &lock, whose, variants, arrived)?;
+        let manifest = publish(store, &lock, whose, variants, arrived)?;
         let partial = store.partial(&id)?;
         forget_parts(&partial, &files);
         // Stays where another variant's download is not complete.
         let _ = fs::remove_dir(partial);
-        Ok(pulled(
-            snapshot(&store.directory(&id)?, listing.revision),
-            fetched,
-            false,
-        ))
+        let root = manifest.root(&store.directory(&id)?);
+        Ok(pulled(root, fetched, false))
     }
 }
 

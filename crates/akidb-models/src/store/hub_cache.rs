@@ -4,18 +4,22 @@
 //! repository's layout: links to `blobs/{checksum}`, which appear when they are complete. A snapshot
 //! may lack files that nobody asked for.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+
+use akidb_onnx::read_regular_file;
 
 use super::directory::{files, subdirectories};
 use super::{Installed, Origin};
 use crate::catalog::Catalog;
 use crate::hex::Commit;
-use crate::manifest::snapshot;
+use crate::manifest::Snapshot;
 use crate::name::{ModelId, RepoPath};
 use crate::variants::Layout;
 
 const PREFIX: &str = "models--";
+
+/// Most bytes of the file of a branch: it holds a commit.
+const MAX_REF: u64 = 1 << 10;
 
 pub(crate) fn model_directory(cache: &Path, id: &ModelId) -> PathBuf {
     cache.join(format!("{PREFIX}{}", id.flat()))
@@ -36,13 +40,11 @@ pub(super) fn scan(cache: &Path, catalog: &Catalog) -> Vec<Installed> {
 pub(super) fn find(cache: &Path, id: &ModelId, catalog: &Catalog) -> Option<Installed> {
     let directory = model_directory(cache, id);
     let pinned = catalog.get(id.as_str()).and_then(|entry| entry.revision);
-    let main = fs::read_to_string(directory.join("refs/main"));
-    let main = main
-        .ok()
-        .and_then(|text| text.trim().parse::<Commit>().ok());
+    let main = read_regular_file(&directory.join("refs/main"), MAX_REF).ok();
+    let main = main.and_then(|text| String::from_utf8(text).ok()?.trim().parse::<Commit>().ok());
     let mut candidates = [pinned, main].into_iter().flatten();
     candidates.find_map(|revision| {
-        let root = snapshot(&directory, revision);
+        let root = Snapshot::first(revision).root(&directory);
         complete(&root, id, catalog).then(|| Installed {
             id: id.to_string(),
             root,

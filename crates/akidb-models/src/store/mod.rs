@@ -16,6 +16,8 @@ use std::time::SystemTime;
 use crate::catalog::Catalog;
 use crate::error::Error;
 use crate::manifest::Manifest;
+#[cfg(feature = "hub")]
+use crate::manifest::Snapshot;
 use crate::name::ModelId;
 use crate::variants::Layout;
 
@@ -26,6 +28,8 @@ pub use unfinished::Unfinished;
 pub use verify::Verified;
 
 pub(crate) use lock::Lock;
+#[cfg(feature = "hub")]
+pub(crate) use publish::installed_snapshot;
 pub(crate) use publish::{Arrived, check_space, publish};
 pub(crate) use unfinished::delete_others;
 #[cfg(feature = "hub")]
@@ -248,7 +252,7 @@ impl Store {
         files: &[(crate::name::RepoPath, u64)],
     ) -> Option<PathBuf> {
         let cache = self.hub_cache.as_deref()?;
-        let root = crate::manifest::snapshot(&hub_cache::model_directory(cache, id), revision);
+        let root = Snapshot::first(revision).root(&hub_cache::model_directory(cache, id));
         let there = |(path, size): &(crate::name::RepoPath, u64)| {
             fs::metadata(path.under(&root)).is_ok_and(|m| m.is_file() && m.len() == *size)
         };

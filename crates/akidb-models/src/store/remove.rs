@@ -5,11 +5,11 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::publish::{delete, delete_leftovers};
-use super::unfinished::parts;
+use super::publish::{delete, delete_strays};
+use super::unfinished::unfinished_files;
 use super::{Installed, LAST_USED, Lock, Origin, Store};
 use crate::error::Error;
-use crate::manifest::{MANIFEST, Manifest};
+use crate::manifest::{MANIFEST, Manifest, NEW};
 use crate::name::{ModelId, RepoPath};
 use crate::variants::canonical_variant;
 
@@ -22,7 +22,7 @@ pub enum Removal {
     Variant(String),
     /// All variants but one.
     Keep(String),
-    /// Downloads that are not complete, and nothing else.
+    /// Downloads and imports that are not complete, and nothing else.
     Unfinished,
 }
 
@@ -78,7 +78,7 @@ impl Store {
     }
 
     fn parts_of(&self, id: ModelId) -> Result<Removed, Error> {
-        let (files, bytes) = parts(&self.partial(&id)?)?;
+        let (files, bytes) = unfinished_files(&self.directory(&id)?, &id)?;
         Ok(Removed {
             id,
             variants: Vec::new(),
@@ -121,7 +121,7 @@ impl Store {
         let mut bytes = sizes.fold(0, u64::saturating_add);
         let whole = variants.len() == manifest.variants.len();
         if whole {
-            let (parts, size) = parts(&self.partial(&manifest.id)?)?;
+            let (parts, size) = unfinished_files(&directory, &manifest.id)?;
             files.extend(parts);
             bytes = bytes.saturating_add(size);
         }
@@ -159,7 +159,6 @@ impl Store {
         for path in &leaving {
             delete(path, &root, &directory)?;
         }
-        delete_leftovers(&mut manifest, &directory)?;
         if !removed.whole {
             manifest.files.retain(|f| !leaving.contains(&f.path));
             manifest.damaged.retain(|path| !leaving.contains(path));
@@ -170,7 +169,7 @@ impl Store {
             return Ok(removed);
         }
         self.remove_parts(&id)?;
-        for name in [MANIFEST, LAST_USED] {
+        for name in [MANIFEST, NEW, LAST_USED] {
             let path = directory.join(name);
             if path.exists() {
                 fs::remove_file(&path).map_err(Error::write(&path))?;
@@ -183,7 +182,27 @@ impl Store {
     fn remove_parts(&self, id: &ModelId) -> Result<(), Error> {
         let partial = self.partial(id)?;
         match fs::remove_dir_all(&partial) {
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::write(&partial)(e)),
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::write(&partial)(e)),
+            _ => {}
+        }
+        self.remove_strays(id)
+    }
+
+    /// Deletes what an interrupted publication has put into place, and what one has replaced.
+    /// Whoever calls it holds the model's lock.
+    pub(crate) fn remove_strays(&self, id: &ModelId) -> Result<(), Error> {
+        let directory = self.directory(id)?;
+        // Where the manifest can't be read, nobody knows what it names.
+        let Ok(installed) = self.manifest(id) else {
+            return Ok(());
+        };
+        delete_strays(&directory, id, installed.as_ref(), &|_| false)?;
+        Manifest::withdraw(&directory)?;
+        match installed {
+            Some(mut manifest) if !manifest.leftovers.is_empty() => {
+                manifest.leftovers.clear();
+                manifest.write(&directory)
+            }
             _ => Ok(()),
         }
     }

@@ -1,17 +1,19 @@
-//! Downloads that are not complete.
+//! Downloads and imports that are not complete.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::directory::candidates;
+use super::publish::strays;
 use super::{PARTIAL, Store};
 use crate::error::Error;
+use crate::manifest::Manifest;
 use crate::name::ModelId;
 
 /// Ends the name of the file that says how far a download has come, beside that with its bytes.
 pub(crate) const STATE: &str = ".state";
 
-/// What interrupted downloads of a model have left.
+/// What interrupted downloads and imports of a model have left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfinished {
     /// The model.
@@ -21,7 +23,8 @@ pub struct Unfinished {
 }
 
 impl Store {
-    /// The models with downloads that were interrupted, or that another process is at, by name.
+    /// The models with downloads or imports that were interrupted, or that another process is at, by
+    /// name.
     ///
     /// # Errors
     /// When a directory can't be read.
@@ -34,7 +37,7 @@ impl Store {
             let Ok(id) = id.parse() else {
                 continue;
             };
-            let (files, bytes) = parts(&directory.join(PARTIAL))?;
+            let (files, bytes) = unfinished_files(&directory, &id)?;
             if !files.is_empty() {
                 found.push(Unfinished { id, bytes });
             }
@@ -51,22 +54,30 @@ pub(crate) fn state_of(data: &Path) -> PathBuf {
     state.into()
 }
 
-/// The files of downloads that are not complete, and the bytes that they take.
-pub(super) fn parts(partial: &Path) -> Result<(Vec<PathBuf>, u64), Error> {
+/// The files in a model's directory that are no part of the model, and the bytes that they take.
+pub(super) fn unfinished_files(
+    directory: &Path,
+    id: &ModelId,
+) -> Result<(Vec<PathBuf>, u64), Error> {
+    let partial = directory.join(PARTIAL);
     let mut files = Vec::new();
+    for entry in fs::read_dir(&partial).into_iter().flatten() {
+        files.push(entry.map_err(Error::read(&partial))?.path());
+    }
+    // Where the manifest can't be read, nobody knows what it names.
+    if let Ok(installed) = Manifest::read(directory, id.as_str()) {
+        let strays = strays(directory, id, installed.as_ref()).into_iter();
+        files.extend(strays.map(|stray| stray.path.under(&stray.snapshot.root(directory))));
+    }
     let mut bytes = 0_u64;
-    let Ok(entries) = fs::read_dir(partial) else {
-        return Ok((files, bytes));
-    };
-    for entry in entries {
-        let entry = entry.map_err(Error::read(partial))?;
-        // A download that ends meanwhile.
-        let Ok(metadata) = entry.metadata() else {
-            continue;
+    files.retain(|file| {
+        // One that is gone already, or goes meanwhile.
+        let Ok(metadata) = fs::symlink_metadata(file) else {
+            return false;
         };
         bytes = bytes.saturating_add(allocated(&metadata));
-        files.push(entry.path());
-    }
+        true
+    });
     Ok((files, bytes))
 }
 

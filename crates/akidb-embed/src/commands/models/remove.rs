@@ -37,7 +37,7 @@ pub(crate) struct RemoveArgs {
     )]
     unused: Option<u32>,
 
-    /// Remove downloads that are not complete, of one model or of all
+    /// Remove downloads and imports that are not complete, of one model or of all
     #[arg(long, conflicts_with_all = ["variant", "keep", "unused"])]
     unfinished: bool,
 
