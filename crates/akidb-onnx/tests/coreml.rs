@@ -4,14 +4,15 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use akidb_onnx::ErrorKind;
 use akidb_onnx::coreml::{
-    Coverage, MANIFEST, Manifest, OperatorCount, Precision, WriteOptions, coverage, write,
+    Coverage, MANIFEST, Manifest, OperatorCount, Precision, WriteOptions, coverage, read, write,
 };
-use akidb_onnx::decoder::{DecoderConfig, recognise};
+use akidb_onnx::decoder::{Decoder, DecoderConfig, recognise};
 use akidb_onnx::model::OnnxModel;
 use akidb_onnx::proto::tensor_proto::DataType;
 use akidb_onnx::proto::tensor_shape_proto::{Dimension, dimension};
@@ -287,8 +288,8 @@ fn a_hostile_graph_is_shown_in_bounds() {
     );
 }
 
-#[test]
-fn weights_that_f16_cannot_hold_are_refused() {
+/// A decoder with a weight that is beyond f16.
+fn beyond_f16() -> Decoder {
     let config = common::small();
     let mut model = common::decoder(&config);
     let weight = common::initializer(&mut model, "0.up_proj.weight");
@@ -296,23 +297,66 @@ fn weights_that_f16_cannot_hold_are_refused() {
     bytes[..4].copy_from_slice(&1e5f32.to_le_bytes());
     weight.raw_data = Some(bytes.into());
     let model = OnnxModel::from_bytes(encode(&model)).unwrap();
-    let decoder = recognise(&model, None).unwrap();
-    let write_as = |precision| {
-        let options = WriteOptions {
-            precision,
-            shapes: vec!["1x4".parse().unwrap()],
-            source: "x".to_owned(),
-        };
-        let out = tempfile::tempdir().unwrap();
-        write(&decoder, &options, out.path())
-    };
-    write_as(Precision::F32).unwrap();
-    let error = write_as(Precision::F16).unwrap_err();
+    recognise(&model, None).unwrap()
+}
+
+fn options(precision: Precision, shape: &str) -> WriteOptions {
+    WriteOptions {
+        precision,
+        shapes: vec![shape.parse().unwrap()],
+        source: "x".to_owned(),
+    }
+}
+
+#[test]
+fn weights_that_f16_cannot_hold_are_refused() {
+    let out = tempfile::tempdir().unwrap();
+    let decoder = beyond_f16();
+    write(&decoder, &options(Precision::F32, "1x4"), out.path()).unwrap();
+    let error = write(&decoder, &options(Precision::F16, "1x4"), out.path()).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Tensor { .. }), "{error}");
     assert!(
         error.to_string().contains("layers.0.up_proj.weight"),
         "{error}"
     );
+}
+
+/// All files under `dir` with their bytes.
+fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for directory in [dir.to_owned(), dir.join("coreml"), dir.join("coreml.2")] {
+        for entry in std::fs::read_dir(directory).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                let name = path.strip_prefix(dir).unwrap().display().to_string();
+                found.insert(name, std::fs::read(path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn what_was_written_before_stays_whole_until_the_new_files_are() {
+    let out = tempfile::tempdir().unwrap();
+    let decoder = beyond_f16();
+    let first = write(&decoder, &options(Precision::F32, "1x4"), out.path()).unwrap();
+    let before = files(out.path());
+    // Ends midway, as if it were killed.
+    write(&decoder, &options(Precision::F16, "1x4"), out.path()).unwrap_err();
+    let after = files(out.path());
+    for (name, bytes) in &before {
+        assert!(after.get(name) == Some(bytes), "{name}");
+    }
+    assert_eq!(read(&out.path().join(MANIFEST)).unwrap().manifest, first);
+
+    let second = write(&decoder, &options(Precision::F32, "2x4"), out.path()).unwrap();
+    assert_ne!(second.weights, first.weights);
+    assert_eq!(read(&out.path().join(MANIFEST)).unwrap().manifest, second);
+    assert_eq!(files(out.path()).len(), before.len());
+    let third = write(&decoder, &options(Precision::F32, "1x4"), out.path()).unwrap();
+    assert_eq!(third, first);
+    assert!(files(out.path()) == before);
 }
 
 /// A Python that has ONNX Runtime: `$PYTHON`, else `python3`.

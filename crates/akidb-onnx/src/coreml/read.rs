@@ -47,9 +47,7 @@ pub struct StaticGraph {
 /// When the manifest is broken or of another version, a file of it is missing, broken or outside
 /// its directory, or a table or a graph has another shape than it says.
 pub fn read(path: &Path) -> Result<StaticFiles, Error> {
-    let json = read_small(path, MAX_MANIFEST_BYTES)?;
-    let manifest: Manifest =
-        serde_json::from_slice(&json).map_err(|e| Error::from(ErrorKind::Json(e)).at(path))?;
+    let manifest = read_manifest(path)?;
     check(&manifest).map_err(|e| e.at(path))?;
     let files = Directory::of(path)?;
     let table = &manifest.embed_tokens;
@@ -81,6 +79,11 @@ pub fn read(path: &Path) -> Result<StaticFiles, Error> {
         embed_tokens,
         graphs,
     })
+}
+
+pub(super) fn read_manifest(path: &Path) -> Result<Manifest, Error> {
+    let json = read_small(path, MAX_MANIFEST_BYTES)?;
+    serde_json::from_slice(&json).map_err(|e| Error::from(ErrorKind::Json(e)).at(path))
 }
 
 fn shape(file: &ShapeFile) -> StaticShape {

@@ -10,7 +10,7 @@ use prost::Message;
 
 use super::manifest::{EmbedTokens, MANIFEST, Manifest, ShapeFile};
 use super::operators::MAX_DIMENSION;
-use super::read::VERSION;
+use super::read::{VERSION, read_manifest};
 use super::{spell, weights};
 use crate::decoder::{Decoder, DecoderConfig};
 use crate::error::{Error, ErrorKind};
@@ -24,8 +24,9 @@ pub(super) const MAX_SHAPES: usize = 64;
 /// Most tokens that one graph takes at once: their vectors are its input.
 const MAX_TOKENS: usize = 1 << 16;
 
-/// All graphs and their weights lie in this directory beside the manifest.
-const DIRECTORY: &str = "coreml";
+/// All graphs and their weights lie in one of these directories beside the manifest, in that which
+/// the manifest before doesn't name.
+const DIRECTORIES: [&str; 2] = ["coreml", "coreml.2"];
 const WEIGHTS: &str = "weights.onnx_data";
 const EMBED_TOKENS: &str = "embed_tokens.safetensors";
 
@@ -61,20 +62,23 @@ pub struct WriteOptions {
 }
 
 /// Writes one graph a shape, the weights that they share, the embedding table and the manifest
-/// into the directory `dir`, which must exist. The manifest comes last.
+/// into the directory `dir`, which must exist. The manifest comes last: until then, what was written
+/// before is there as it was.
 ///
 /// # Errors
 /// When a shape can't be (no text, more tokens than the model or 4 096, an axis longer than CoreML
 /// takes, a shape twice), a weight is too large for the precision, or a file can't be written.
 pub fn write(decoder: &Decoder, options: &WriteOptions, dir: &Path) -> Result<Manifest, Error> {
     let shapes = checked_shapes(&decoder.config, &options.shapes)?;
-    let graphs = dir.join(DIRECTORY);
+    let directory = free(dir);
+    let graphs = dir.join(directory);
+    clear(&graphs);
     fs::create_dir_all(&graphs).map_err(|e| failed(&graphs, e))?;
     let stored = create(&graphs.join(WEIGHTS), |file| {
         weights::write_linear(decoder, options.precision, WEIGHTS, file)
     })?;
     let table = EmbedTokens {
-        file: format!("{DIRECTORY}/{EMBED_TOKENS}"),
+        file: format!("{directory}/{EMBED_TOKENS}"),
         tensor: "embed_tokens.weight".to_owned(),
     };
     create(&graphs.join(EMBED_TOKENS), |file| {
@@ -90,7 +94,7 @@ pub fn write(decoder: &Decoder, options: &WriteOptions, dir: &Path) -> Result<Ma
                 .map_err(|e| ErrorKind::Write(e).into())
         })?;
         files.push(ShapeFile {
-            file: format!("{DIRECTORY}/{name}"),
+            file: format!("{directory}/{name}"),
             batch: shape.batch,
             sequence: shape.sequence,
         });
@@ -102,13 +106,46 @@ pub fn write(decoder: &Decoder, options: &WriteOptions, dir: &Path) -> Result<Ma
         hidden_size: decoder.config.hidden_size,
         vocab_size: decoder.config.vocab_size,
         embed_tokens: table,
-        weights: format!("{DIRECTORY}/{WEIGHTS}"),
+        weights: format!("{directory}/{WEIGHTS}"),
         shapes: files,
     };
-    create(&dir.join(MANIFEST), |file| {
+    let path = dir.join(MANIFEST);
+    let new = dir.join(format!(".{MANIFEST}.new"));
+    create(&new, |file| {
         serde_json::to_writer_pretty(file, &manifest).map_err(|e| ErrorKind::Write(e.into()).into())
     })?;
+    fs::rename(&new, &path).map_err(|e| failed(&path, e))?;
+    let others = DIRECTORIES.iter().filter(|other| **other != directory);
+    others.for_each(|other| clear(&dir.join(other)));
     Ok(manifest)
+}
+
+/// The directory that the manifest in `dir` names no file of.
+fn free(dir: &Path) -> &'static str {
+    let manifest = read_manifest(&dir.join(MANIFEST)).ok();
+    let used = |directory: &str| {
+        let weights = manifest.as_ref().map(|manifest| &manifest.weights);
+        weights.is_some_and(|file| Path::new(file).starts_with(directory))
+    };
+    let [first, second] = DIRECTORIES;
+    if used(first) { second } else { first }
+}
+
+/// Deletes what [`write`](write()) has written into a directory, as far as that can be.
+fn clear(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let shape = name.strip_prefix("model_");
+        let shape = shape.and_then(|name| name.strip_suffix(".onnx"));
+        let graph = shape.is_some_and(|shape| shape.parse::<StaticShape>().is_ok());
+        if graph || [WEIGHTS, EMBED_TOKENS].contains(&&*name) {
+            // What can't be deleted takes room and is named by nothing.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    // Fails where something else is in it.
+    let _ = fs::remove_dir(directory);
 }
 
 /// Whether [`write`](write()) can make graphs of these shapes, known without writing anything.
@@ -175,7 +212,7 @@ pub(super) fn check_tokens(shape: StaticShape) -> Result<(), Error> {
     }
 }
 
-/// Creates a file, fills it, and flushes it. A new file is written, so that a program that has the
+/// Creates a file, fills it, and brings it to the disk. A new file is written, so that a program that has the
 /// old one mapped keeps it.
 fn create<T>(
     path: &Path,
@@ -191,7 +228,9 @@ fn create<T>(
         ErrorKind::Write(_) => e.at(path),
         _ => e,
     })?;
-    file.flush().map_err(|e| failed(path, e))?;
+    // A rename could otherwise outlive a power cut that the bytes don't.
+    let synced = file.flush().and_then(|()| file.get_ref().sync_all());
+    synced.map_err(|e| failed(path, e))?;
     Ok(result)
 }
 
