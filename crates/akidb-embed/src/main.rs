@@ -22,6 +22,12 @@ use akidb_embedding::env;
 use crate::args::Cli;
 use crate::error::CliError;
 
+/// A thread of its own gives memory that is free for some seconds back to the system, also when nobody
+/// asks for any: glibc keeps what its arenas once had.
+#[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let level = env::AKIDB_LOG.get().map(|level| level.parse());

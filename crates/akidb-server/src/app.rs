@@ -25,10 +25,14 @@ pub(crate) fn app(
 ) -> Router {
     exporter::start();
     let ready = lifecycle.clone();
+    let room = service.room().clone();
     let routes = http::routes(Arc::clone(&service))
         .route("/health/live", get(|| async { "ok" }))
         .route("/health/ready", get(move || async move { ready.ready() }))
-        .route("/metrics", get(exporter::metrics))
+        .route(
+            exporter::METRICS,
+            get(move || async move { exporter::metrics(&room) }),
+        )
         .merge(grpc::routes(Arc::clone(&service), lifecycle));
-    around(routes, service.settings(), keys)
+    around(routes, &service, keys)
 }

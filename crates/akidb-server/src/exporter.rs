@@ -9,6 +9,8 @@ use axum::response::{IntoResponse, Response};
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::room::Room;
+
 /// Bounds in seconds: from a cached text to a long queue.
 const SECONDS: [f64; 15] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
@@ -17,6 +19,9 @@ const SECONDS: [f64; 15] = [
 const TOKENS: [f64; 12] = [
     8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0,
 ];
+/// Where they are.
+pub(crate) const METRICS: &str = "/metrics";
+
 /// How often samples that nobody fetched are put together, so that they don't pile up.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -93,6 +98,12 @@ fn describe() {
         "The weights of a model, by the size of its files; 0 while it isn't loaded"
     );
     describe_gauge!(
+        "akidb_held_bytes",
+        Unit::Bytes,
+        "What is held for clients, from their requests' first byte to their answers' last; bounded by \
+         max_queue_bytes"
+    );
+    describe_gauge!(
         "akidb_resident_bytes",
         Unit::Bytes,
         "Memory that the process holds"
@@ -110,10 +121,11 @@ pub(crate) async fn upkeep() {
 }
 
 /// All metrics as they are now.
-pub(crate) async fn metrics() -> Response {
+pub(crate) fn metrics(room: &Room) -> Response {
     let Some(Some(exporter)) = EXPORTER.get() else {
         return (StatusCode::NOT_FOUND, "metrics are gathered elsewhere").into_response();
     };
+    metrics::gauge!("akidb_held_bytes").set(room.taken() as f64);
     if let Some(memory) = memory_stats::memory_stats() {
         metrics::gauge!("akidb_resident_bytes").set(memory.physical_mem as f64);
     }

@@ -1,16 +1,17 @@
-//! Memory that requests share.
+//! Memory that is held for clients.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// So many bytes for all requests together.
+/// So many bytes for all clients together: of what they send, of what is made of it, and of answers
+/// until they are sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Room {
     taken: Arc<AtomicUsize>,
     most: usize,
 }
 
-/// Bytes of a request that are given back when it ends.
+/// Bytes that are given back when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Reserved {
     room: Room,
@@ -25,7 +26,7 @@ impl Room {
         }
     }
 
-    /// Bytes of all requests.
+    /// Bytes of all clients.
     pub(crate) fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }
@@ -48,10 +49,20 @@ impl Room {
 impl Reserved {
     /// Takes more, or returns `false` when there isn't room for it.
     pub(crate) fn grow(&self, bytes: usize) -> bool {
-        let own = self.own.load(Ordering::Relaxed);
+        self.grow_within(bytes, self.room.most)
+    }
+
+    /// Takes more for what a client sends, or returns `false`: that may fill half of the room, so
+    /// that what is here can always be finished.
+    pub(crate) fn arrive(&self, bytes: usize) -> bool {
+        self.grow_within(bytes, self.room.most / 2)
+    }
+
+    fn grow_within(&self, bytes: usize, most: usize) -> bool {
+        let own = self.own();
         let fits = |taken: usize| {
             let sum = taken.checked_add(bytes)?;
-            (taken == own || sum <= self.room.most).then_some(sum)
+            (taken == own || sum <= most).then_some(sum)
         };
         let taken = &self.room.taken;
         let grown = taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
@@ -59,6 +70,40 @@ impl Reserved {
             self.own.fetch_add(bytes, Ordering::Relaxed);
         }
         grown.is_ok()
+    }
+
+    /// Has at least so many from now on, or returns `false` when there isn't room for it.
+    pub(crate) fn reach(&self, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.own());
+        more == 0 || self.grow(more)
+    }
+
+    /// Takes what is here already, whether there is room for it or not.
+    pub(crate) fn take(&self, bytes: usize) {
+        self.room.taken.fetch_add(bytes, Ordering::Relaxed);
+        self.own.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Has no more than so many from now on.
+    pub(crate) fn shrink_to(&self, bytes: usize) {
+        let more = self.own().saturating_sub(bytes);
+        self.own.fetch_sub(more, Ordering::Relaxed);
+        self.room.taken.fetch_sub(more, Ordering::Relaxed);
+    }
+
+    /// So many bytes of these, and what lacks as it is [taken](Self::take), by themselves.
+    pub(crate) fn part(&self, bytes: usize) -> Reserved {
+        let lacking = bytes.saturating_sub(self.own());
+        self.take(lacking);
+        self.own.fetch_sub(bytes, Ordering::Relaxed);
+        Reserved {
+            room: self.room.clone(),
+            own: AtomicUsize::new(bytes),
+        }
+    }
+
+    pub(crate) fn own(&self) -> usize {
+        self.own.load(Ordering::Relaxed)
     }
 }
 
@@ -88,6 +133,34 @@ mod tests {
         assert!(small.grow(10) && !small.grow(1) && !other.grow(1));
         assert_eq!(room.taken(), 100);
         drop((small, other));
+        assert_eq!(room.taken(), 0);
+    }
+
+    #[test]
+    fn what_arrives_fills_half_and_what_is_here_the_rest() {
+        let room = Room::new(100);
+        let (one, other) = (room.start(), room.start());
+        assert!(one.arrive(30) && other.arrive(20));
+        assert!(!one.arrive(1) && !other.arrive(1));
+        assert!(one.reach(20) && one.own() == 30);
+        assert!(one.reach(80) && !other.reach(21));
+        one.take(5);
+        assert_eq!(room.taken(), 105);
+        one.shrink_to(5);
+        one.shrink_to(50);
+        assert_eq!((one.own(), room.taken()), (5, 25));
+    }
+
+    #[test]
+    fn a_part_is_given_back_by_itself() {
+        let room = Room::new(100);
+        let all = room.reserve(30).unwrap();
+        let (first, second) = (all.part(10), all.part(40));
+        assert_eq!((all.own(), room.taken()), (0, 50));
+        drop(first);
+        drop(all);
+        assert_eq!(room.taken(), 40);
+        drop(second);
         assert_eq!(room.taken(), 0);
     }
 }

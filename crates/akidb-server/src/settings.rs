@@ -39,7 +39,8 @@ pub struct Settings {
     pub max_connections: usize,
     /// How long a connection's first request, or the head of any request, may take to come.
     pub header_timeout: Duration,
-    /// How long a request's body may take to come.
+    /// How long a request's body may take to come, and how long a client may take nothing of its
+    /// answer.
     pub body_timeout: Duration,
     /// How long a connection without a request stays open.
     pub keep_alive: Duration,
@@ -64,8 +65,8 @@ pub struct Settings {
     /// How long a request may take; it is given up then, or refused at once where it is clear that
     /// it would take longer.
     pub request_timeout: Duration,
-    /// Most bytes of all accepted requests' texts and vectors, and as many of the bodies of requests
-    /// without an answer. One request alone may have more.
+    /// Most bytes held for all clients: requests, texts, vectors, and answers until they are sent. What
+    /// is being sent to the server may fill half. One request alone may have more.
     pub max_queue_bytes: usize,
     /// Bytes for vectors of texts that may come again; 0 for none.
     pub result_cache_bytes: usize,

@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use akidb_server::Settings;
-use common::{EMBED, Running, connect, raw, request, rest, settings};
+use common::{EMBED, Running, connect, http2, raw, request, rest, settings};
 
 fn impatient() -> Settings {
     Settings {
@@ -276,37 +276,19 @@ fn padded(bytes: usize) -> String {
 fn a_refusal_over_http2_resets_no_stream() {
     let server = Running::start(settings()).ready();
     for path in ["/nowhere", "/health", "/v1/embeddings"] {
-        let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
-            let len = u32::try_from(payload.len()).unwrap().to_be_bytes();
-            let head = [len[1], len[2], len[3], kind, flags, 0, 0, 0, stream];
-            [&head[..], payload].concat()
-        };
-        // HPACK (RFC 7541): POST, http, then path and authority as they are.
-        let mut headers = vec![0x83, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
-        headers.extend(path.as_bytes());
-        headers.extend(b"\x01\x04test");
-        let mut stream = connect(server.address());
+        let mut stream = http2::open(server.address(), 1 << 16);
         stream
             .set_read_timeout(Some(Duration::from_millis(500)))
             .unwrap();
-        stream
-            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-            .unwrap();
-        stream.write_all(&frame(4, 0, 0, &[])).unwrap();
-        stream.write_all(&frame(1, 4, 1, &headers)).unwrap();
+        let head = http2::post(1, path, "application/json");
+        stream.write_all(&head).unwrap();
         // The body comes late, and is no JSON.
         std::thread::sleep(Duration::from_millis(200));
-        let _ = stream.write_all(&frame(0, 1, 1, b"{]"));
+        let _ = stream.write_all(&http2::data(1, b"{]", true));
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
-        let mut kinds = Vec::new();
-        let mut rest = &answer[..];
-        while let [a, b, c, kind, _, _, _, _, _, ..] = *rest {
-            kinds.push(kind);
-            let len = u32::from_be_bytes([0, a, b, c]) as usize;
-            rest = rest.get(9 + len..).unwrap_or_default();
-        }
-        assert!(kinds.contains(&1), "{path}: no answer in {kinds:?}");
-        assert!(!kinds.contains(&3), "{path}: a reset in {kinds:?}");
+        let kinds = http2::kinds(&answer, 1);
+        assert!(kinds.contains(&http2::HEADERS), "{path}: {kinds:?}");
+        assert!(!kinds.contains(&http2::RESET), "{path}: {kinds:?}");
     }
 }

@@ -2,6 +2,7 @@
 
 mod codec;
 mod health;
+mod messages;
 mod request;
 mod service;
 mod status;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 use axum::Router;
 
+pub(crate) use messages::{PREFIX_BYTES, messages};
 pub(crate) use status::{is_grpc, of_response};
 pub(crate) use timeout::timeout;
 

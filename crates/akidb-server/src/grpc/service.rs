@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{Stream, StreamExt, stream};
+use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::proto::embed_stream_response::Result as StreamResult;
@@ -19,11 +20,15 @@ use crate::caller::Caller;
 use crate::http::ask::class;
 use crate::http::problem::Problem;
 use crate::lifecycle::Lifecycle;
+use crate::room::Reserved;
 use crate::service::{self, Class, EmbeddingService, ServiceError};
 
 /// Requests of one bulk call that are worked on at a time: one is computed while others are
 /// tokenized and sent.
-const STREAM_REQUESTS: usize = 4;
+pub(super) const STREAM_REQUESTS: usize = 4;
+
+/// A bulk call that holds no more may rest as long as its client wants.
+const SMALL: usize = 1 << 20;
 
 /// Bounds of the wait before a bulk request tries again to get into the queue.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
@@ -65,12 +70,15 @@ impl Grpc {
         &self,
         request: EmbedRequest,
         caller: Caller,
+        held: &Reserved,
     ) -> Result<EmbedResponse, Problem> {
         let start = Instant::now();
         let request = self.prepare(request, caller, Class::Bulk).await?;
         loop {
-            match self.service.embed(request.clone()).await {
+            match self.service.embed_within(request.clone(), held).await {
                 Err(ServiceError::Overloaded { retry_after }) => {
+                    // Who waits for room gives back what others may wait for.
+                    held.shrink_to(0);
                     tokio::time::sleep(retry_after.clamp(RETRY.0, RETRY.1)).await;
                 }
                 answer => return Ok(response(answer?, milliseconds(start))),
@@ -78,13 +86,15 @@ impl Grpc {
         }
     }
 
+    /// The answer to a message, and what is held for it.
     async fn bulk_answer(
         &self,
         request: EmbedStreamRequest,
         caller: Caller,
-    ) -> EmbedStreamResponse {
+    ) -> (EmbedStreamResponse, Reserved) {
+        let held = self.service.room().start();
         let answer = match request.request {
-            Some(request) => self.embed_in_bulk(request, caller).await,
+            Some(request) => self.embed_in_bulk(request, caller, &held).await,
             None => Err(Problem::invalid("request", "the message has no request")),
         };
         let result = answer.map_or_else(
@@ -97,36 +107,61 @@ impl Grpc {
             },
             StreamResult::Response,
         );
-        EmbedStreamResponse {
+        let answer = EmbedStreamResponse {
             id: request.id,
             result: Some(result),
-        }
+        };
+        held.shrink_to(answer.encoded_len());
+        (answer, held)
     }
 }
 
-/// The messages of a bulk call, until its client has no more, one is broken or the server closes.
-fn messages(
+/// The messages of a bulk call.
+struct Messages {
     from: Streaming<EmbedStreamRequest>,
     lifecycle: Lifecycle,
-) -> impl Stream<Item = Result<EmbedStreamRequest, Status>> {
-    stream::unfold(Some((from, lifecycle)), |state| async move {
-        let (mut from, mut lifecycle) = state?;
-        tokio::select! {
-            biased;
-            () = lifecycle.closing() => {
-                let end = Status::unavailable(
-                    "the server is stopping: send again what has no answer",
-                );
-                Some((Err(end), None))
+    /// What the call holds as long as it lasts.
+    held: Arc<Reserved>,
+    /// How long it may rest with it.
+    rest: Duration,
+    /// Each message that has no answer yet has one of these.
+    work: Arc<()>,
+}
+
+impl Messages {
+    /// Until the client has no more, one is broken, the call rests for too long or the server closes.
+    fn stream(self) -> impl Stream<Item = Result<(EmbedStreamRequest, Arc<()>), Status>> {
+        stream::unfold(Some(self), |messages| async move {
+            let mut messages = messages?;
+            tokio::select! {
+                biased;
+                () = messages.lifecycle.closing() => {
+                    let end = "the server is stopping: send again what has no answer";
+                    Some((Err(Status::unavailable(end)), None))
+                }
+                message = messages.from.next() => {
+                    let message = message?.map(|message| (message, Arc::clone(&messages.work)));
+                    // What comes after a broken message is none either.
+                    let rest = message.is_ok().then_some(messages);
+                    Some((message, rest))
+                }
+                () = rested(&messages.work, &messages.held, messages.rest) => {
+                    let end = "no message has come for a long time: call again for the next";
+                    Some((Err(Status::unavailable(end)), None))
+                }
             }
-            message = from.next() => {
-                let message = message?;
-                // What comes after a broken message is none either.
-                let rest = message.is_ok().then_some((from, lifecycle));
-                Some((message, rest))
-            }
+        })
+    }
+}
+
+/// Ends when a call that holds much has had no message for so long.
+async fn rested(work: &Arc<()>, held: &Reserved, time: Duration) {
+    loop {
+        tokio::time::sleep(time).await;
+        if Arc::strong_count(work) == 1 && held.own() > SMALL {
+            return;
         }
-    })
+    }
 }
 
 fn milliseconds(since: Instant) -> f64 {
@@ -145,12 +180,13 @@ impl Calls for Grpc {
     ) -> Result<Response<EmbedResponse>, Status> {
         let start = Instant::now();
         let caller = caller(&request);
+        let held = Arc::clone(&caller.held);
         let class = class(request.metadata().as_ref()).map_err(|problem| status(&problem))?;
         let request = request.into_inner();
         let class = class.unwrap_or_else(|| self.service.class_of(request.texts.len()));
         let request = self.prepare(request, caller, class).await;
         let request = request.map_err(|problem| status(&problem))?;
-        let answer = self.service.embed(request).await;
+        let answer = self.service.embed_within(request, &held).await;
         let answer = answer.map_err(|error| status(&error.into()))?;
         Ok(Response::new(response(answer, milliseconds(start))))
     }
@@ -164,12 +200,26 @@ impl Calls for Grpc {
     ) -> Result<Response<Self::EmbedStreamStream>, Status> {
         let caller = caller(&request);
         let calls = self.clone();
-        let answers = messages(request.into_inner(), self.lifecycle.clone())
+        let messages = Messages {
+            from: request.into_inner(),
+            lifecycle: self.lifecycle.clone(),
+            held: Arc::clone(&caller.held),
+            rest: self.service.settings().keep_alive,
+            work: Arc::default(),
+        };
+        let answers = messages
+            .stream()
             .map(move |message| {
                 let (calls, caller) = (calls.clone(), caller.clone());
-                async move { Ok(calls.bulk_answer(message?, caller).await) }
+                async move {
+                    let (message, work) = message?;
+                    let (answer, held) = calls.bulk_answer(message, caller).await;
+                    Ok((answer, held, work))
+                }
             })
-            .buffered(STREAM_REQUESTS);
+            .buffered(STREAM_REQUESTS)
+            // From here on it is counted as it is sent.
+            .map(|answer| answer.map(|(answer, _held, _work)| answer));
         Ok(Response::new(Box::pin(answers)))
     }
 

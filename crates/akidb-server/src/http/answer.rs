@@ -18,12 +18,19 @@ use crate::service::EmbedAnswer;
 /// Answers of more numbers are written where nobody else waits: 16 K are about a millisecond.
 const MANY: usize = 16 << 10;
 
+/// Most numbers with what stands between them are written in so many: memory for all of them is taken at
+/// once, as that for twice as many would be when it grows.
+const NUMBER_BYTES: usize = 12;
+
 /// A JSON answer that holds about so many numbers.
 pub(crate) async fn json<T>(value: T, numbers: usize) -> Result<Response, Problem>
 where
     T: Serialize + Send + 'static,
 {
-    let write = move || serde_json::to_vec(&value);
+    let write = move || {
+        let mut json = Vec::with_capacity(numbers.saturating_mul(NUMBER_BYTES));
+        serde_json::to_writer(&mut json, &value).map(|()| json)
+    };
     let written = if numbers < MANY {
         write()
     } else {

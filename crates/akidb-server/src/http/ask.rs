@@ -63,7 +63,7 @@ impl Ask {
             client: self.caller.client,
             deadline: self.caller.deadline,
         };
-        Ok(service.embed(request).await?)
+        Ok(service.embed_within(request, &self.caller.held).await?)
     }
 }
 

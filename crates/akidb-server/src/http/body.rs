@@ -3,7 +3,8 @@
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
+use futures_util::TryStreamExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 
@@ -24,7 +25,7 @@ where
 {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         // Ollama's clients send what they like.
         if Interface::of(request.uri().path()) != Interface::Ollama && !is_json(request.headers()) {
             return Err(Problem::new(
@@ -39,16 +40,8 @@ where
                 "the body must not be compressed: this server takes no content encoding",
             ));
         }
-        let bytes =
-            Bytes::from_request(request, state)
-                .await
-                .map_err(|error| match error.status() {
-                    StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
-                        Cause::BodyTooLarge,
-                        "the body is larger than this server takes",
-                    ),
-                    _ => Problem::new(Cause::Syntax, "the body can't be read"),
-                })?;
+        let unread = |_| Problem::new(Cause::Syntax, "the body can't be read");
+        let bytes = collect(request.into_body()).await.map_err(unread)?;
         if bytes.len() < LONG {
             return Ok(Self(decode(&bytes)?));
         }
@@ -56,6 +49,23 @@ where
         let stopped = |_| Problem::new(Cause::Stopping, "the server is stopping");
         Ok(Self(decoded.map_err(stopped)??))
     }
+}
+
+/// All of a body in one piece. Frames are put together as they come: many small ones would take more
+/// than their bytes.
+async fn collect(body: axum::body::Body) -> Result<Bytes, axum::Error> {
+    let mut frames = body.into_data_stream();
+    let Some(first) = frames.try_next().await? else {
+        return Ok(Bytes::new());
+    };
+    let Some(second) = frames.try_next().await? else {
+        return Ok(first);
+    };
+    let mut whole = [first, second].concat();
+    while let Some(frame) = frames.try_next().await? {
+        whole.extend_from_slice(&frame);
+    }
+    Ok(whole.into())
 }
 
 /// What isn't said to be something else may be JSON. A browser's page can send a form or plain text

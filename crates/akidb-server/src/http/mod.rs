@@ -37,7 +37,6 @@ static STARTED: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
 /// All routes; what is wrong is a [`Problem`], without the words of its interface.
 pub(crate) fn routes(service: Arc<EmbeddingService>) -> Router {
     LazyLock::force(&STARTED);
-    let max_body_bytes = service.settings().max_body_bytes;
     let (routes, mut document) = OpenApiRouter::with_openapi(docs::Document::openapi())
         .merge(openai::routes())
         .merge(tei::routes())
@@ -54,6 +53,7 @@ pub(crate) fn routes(service: Arc<EmbeddingService>) -> Router {
         .method_not_allowed_fallback(|| async {
             Problem::new(Cause::Method, "this route takes other methods")
         })
-        .layer(DefaultBodyLimit::max(max_body_bytes))
+        // What stands around all routes has its own.
+        .layer(DefaultBodyLimit::disable())
         .with_state(service)
 }

@@ -13,39 +13,44 @@ use tokio::time::Sleep;
 
 use crate::room::Reserved;
 
+/// A body counts so many times: when it is decoded, what it holds is there beside it.
+const COPIES: usize = 2;
+
 const COMING: u8 = 0;
 const HERE: u8 = 1;
 const LATE: u8 = 2;
 const NO_ROOM: u8 = 3;
+const TOO_LARGE: u8 = 4;
 
-/// How a body's arrival goes. Its bytes count until this is dropped.
+/// How a body's arrival goes.
 #[derive(Debug, Clone)]
-pub(crate) struct Arrival(Arc<State>);
+pub(crate) struct Arrival(Arc<AtomicU8>);
 
+/// What a body may take.
 #[derive(Debug)]
-struct State {
-    state: AtomicU8,
-    /// What has arrived.
-    bytes: Reserved,
+pub(crate) struct Bounds {
+    pub(crate) time: Duration,
+    pub(crate) bytes: u64,
+    /// What its bytes count into.
+    pub(crate) held: Arc<Reserved>,
 }
 
 impl Arrival {
-    /// The body with a limit to its time and `bytes` that it grows by, and what tells of it.
-    pub(crate) fn watch(body: Body, limit: Duration, bytes: Reserved) -> (Body, Self) {
+    /// The body within its bounds, and what tells of it.
+    pub(crate) fn watch(body: Body, bounds: Bounds) -> (Body, Self) {
         let state = if body.is_end_stream() { HERE } else { COMING };
-        let arrival = Self(Arc::new(State {
-            state: AtomicU8::new(state),
-            bytes,
-        }));
+        let arrival = Self(Arc::new(AtomicU8::new(state)));
         if state == HERE {
             return (body, arrival);
         }
-        let timed = Timed {
+        let bounded = Bounded {
             body,
-            limit: Box::pin(tokio::time::sleep(limit)),
+            limit: Box::pin(tokio::time::sleep(bounds.time)),
+            left: bounds.bytes,
+            held: bounds.held,
             arrival: arrival.clone(),
         };
-        (Body::new(timed), arrival)
+        (Body::new(bounded), arrival)
     }
 
     /// Whether the body is not here, or has not been read.
@@ -58,27 +63,46 @@ impl Arrival {
         self.state() == LATE
     }
 
-    /// Whether other requests' bodies left no room for it.
+    /// Whether other requests left no room for it.
     pub(crate) fn had_no_room(&self) -> bool {
         self.state() == NO_ROOM
     }
 
+    /// Whether it is larger than it may be.
+    pub(crate) fn was_too_large(&self) -> bool {
+        self.state() == TOO_LARGE
+    }
+
     fn state(&self) -> u8 {
-        self.0.state.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed)
     }
 
     fn set(&self, state: u8) {
-        self.0.state.store(state, Ordering::Relaxed);
+        self.0.store(state, Ordering::Relaxed);
     }
 }
 
-struct Timed {
+struct Bounded {
     body: Body,
     limit: Pin<Box<Sleep>>,
+    /// Bytes that may still come.
+    left: u64,
+    held: Arc<Reserved>,
     arrival: Arrival,
 }
 
-impl http_body::Body for Timed {
+impl Bounded {
+    fn fails(
+        &self,
+        state: u8,
+        kind: io::ErrorKind,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.arrival.set(state);
+        Poll::Ready(Some(Err(axum::Error::new(io::Error::from(kind)))))
+    }
+}
+
+impl http_body::Body for Bounded {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -88,17 +112,18 @@ impl http_body::Body for Timed {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(context);
         if frame.is_pending() && self.limit.as_mut().poll(context).is_ready() {
-            self.arrival.set(LATE);
-            let late = io::Error::from(io::ErrorKind::TimedOut);
-            return Poll::Ready(Some(Err(axum::Error::new(late))));
+            return self.fails(LATE, io::ErrorKind::TimedOut);
         }
         if let Poll::Ready(Some(Ok(frame))) = &frame
             && let Some(data) = frame.data_ref()
-            && !self.arrival.0.bytes.grow(data.len())
         {
-            self.arrival.set(NO_ROOM);
-            let no_room = io::Error::from(io::ErrorKind::OutOfMemory);
-            return Poll::Ready(Some(Err(axum::Error::new(no_room))));
+            let Some(left) = self.left.checked_sub(data.len() as u64) else {
+                return self.fails(TOO_LARGE, io::ErrorKind::FileTooLarge);
+            };
+            self.left = left;
+            if !self.held.arrive(data.len().saturating_mul(COPIES)) {
+                return self.fails(NO_ROOM, io::ErrorKind::OutOfMemory);
+            }
         }
         if matches!(frame, Poll::Ready(None)) || self.body.is_end_stream() {
             self.arrival.set(HERE);

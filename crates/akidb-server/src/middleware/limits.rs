@@ -1,24 +1,35 @@
-//! How much a request may send, and how long it may take.
+//! How much a request may send, how long it may take, and what is held for it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use futures_util::StreamExt;
+use http_body::Body as _;
 
-use super::body::Arrival;
-use crate::caller::Caller;
+use super::answer;
+use super::body::{Arrival, Bounds};
+use crate::caller::{Caller, RETRY_AFTER};
+use crate::exporter::METRICS;
 use crate::grpc;
 use crate::http::problem::{Cause, Problem};
-use crate::room::Room;
+use crate::room::{Reserved, Room};
 use crate::settings::Settings;
 
-/// How long a client that sends too much is listened to, so that it gets to read the answer.
-const LINGER: Duration = Duration::from_secs(5);
+/// What a request takes beside its head, its body and its answer: what works on it and sends it.
+pub(super) const REQUEST_BYTES: usize = 4 << 10;
+
+/// An answer of no more bytes needs no room: probes ask while there is none.
+const SMALL_BYTES: usize = 4 << 10;
+
+/// As many of the metrics: what fills the room is of interest then.
+const METRICS_BYTES: usize = 256 << 10;
+
+/// What a header takes beside its name and value.
+const HEADER_BYTES: usize = 100;
 
 /// What a request may send and take.
 #[derive(Debug, Clone)]
@@ -26,17 +37,16 @@ pub(crate) struct Limits {
     request: Duration,
     body: Duration,
     max_body_bytes: u64,
-    /// Of the bodies of all requests that have no answer yet.
-    bodies: Room,
+    room: Room,
 }
 
 impl Limits {
-    pub(crate) fn of(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings, room: Room) -> Self {
         Self {
             request: settings.request_timeout,
             body: settings.body_timeout,
             max_body_bytes: settings.max_body_bytes as u64,
-            bodies: Room::new(settings.max_queue_bytes),
+            room,
         }
     }
 
@@ -49,6 +59,19 @@ impl Limits {
         };
         Instant::now().checked_add(limit)
     }
+
+    /// What is held for a request from now on; `None` when there is no room for it. What has no body
+    /// is always heard: probes ask while there is no room.
+    fn hold(&self, request: &Request) -> Option<Arc<Reserved>> {
+        let held = self.room.start();
+        let head = head(request).saturating_add(REQUEST_BYTES);
+        if request.body().is_end_stream() {
+            held.take(head);
+        } else if !held.arrive(head) {
+            return None;
+        }
+        Some(Arc::new(held))
+    }
 }
 
 pub(crate) async fn limit(
@@ -60,51 +83,80 @@ pub(crate) async fn limit(
     let streams = call && request.uri().path() == grpc::STREAM;
     let asked = call.then(|| grpc::timeout(request.headers())).flatten();
     let deadline = limits.deadline(streams, asked);
-    let caller = request.extensions_mut().get_or_insert_default::<Caller>();
-    caller.deadline = deadline;
-    let Some(deadline) = deadline.filter(|_| !streams) else {
-        return next.run(request).await;
-    };
-
-    if length(request.headers()).is_some_and(|length| length > limits.max_body_bytes) {
-        swallow(request.into_body()).await;
+    let too_large = || {
         let most = limits.max_body_bytes;
         let message = format!("the body is larger than the {most} bytes that this server takes");
-        return Problem::new(Cause::BodyTooLarge, message).into_response();
+        Problem::new(Cause::BodyTooLarge, message).into_response()
+    };
+    if length(request.headers()).is_some_and(|length| !streams && length > limits.max_body_bytes) {
+        return too_large();
+    }
+    let Some(held) = limits.hold(&request) else {
+        return no_room();
+    };
+    let caller = request.extensions_mut().get_or_insert_default::<Caller>();
+    caller.deadline = deadline;
+    caller.held = Arc::clone(&held);
+
+    let always = if request.uri().path() == METRICS {
+        METRICS_BYTES
+    } else {
+        SMALL_BYTES
+    };
+    if streams {
+        let messages = |body| grpc::messages(body, limits.body, held);
+        let answer = next.run(request.map(messages)).await;
+        return answer::streamed(answer, &limits.room);
     }
     let (parts, body) = request.into_parts();
-    let (body, arrival) = Arrival::watch(body, limits.body, limits.bodies.start());
-    let request = Request::from_parts(parts, body);
-    let answer = tokio::time::timeout_at(deadline.into(), next.run(request)).await;
+    let bounds = Bounds {
+        time: limits.body,
+        // A message may be as large as a body, and is never without its prefix.
+        bytes: limits
+            .max_body_bytes
+            .saturating_add(if call { grpc::PREFIX_BYTES } else { 0 }),
+        held: Arc::clone(&held),
+    };
+    let (body, arrival) = Arrival::watch(body, bounds);
+    let answer = next.run(Request::from_parts(parts, body));
+    let answer = match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline.into(), answer).await.ok(),
+        None => Some(answer.await),
+    };
     let slow = || {
         let problem = Problem::new(Cause::SlowBody, "the request's body didn't come in time");
         problem.into_response()
     };
-    match answer {
-        Ok(_) if arrival.was_late() => slow(),
-        Ok(_) if arrival.had_no_room() => {
-            let message = "the server has too many requests to read: try again in 1 s";
-            let mut problem = Problem::new(Cause::Overloaded, message);
-            problem.retry_after = Some(Duration::from_secs(1));
-            problem.into_response()
-        }
-        Ok(answer) => answer,
-        Err(_) if arrival.is_waiting() => slow(),
-        Err(_) => {
+    let answer = match answer {
+        Some(_) if arrival.was_late() => slow(),
+        Some(_) if arrival.had_no_room() => no_room(),
+        Some(_) if arrival.was_too_large() => too_large(),
+        Some(answer) => answer,
+        None if arrival.is_waiting() => slow(),
+        None => {
             let message = "the answer would come after the request's deadline";
             Problem::new(Cause::Deadline, message).into_response()
         }
-    }
+    };
+    answer::counted(answer, held, always).unwrap_or_else(no_room)
+}
+
+/// The answer where others left no room.
+fn no_room() -> Response {
+    let message = "the server holds too much for its clients: try again in 1 s";
+    let mut problem = Problem::new(Cause::Overloaded, message);
+    problem.retry_after = Some(RETRY_AFTER);
+    problem.into_response()
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Reads and drops what is still being sent: many clients look at the answer only after that.
-pub(super) async fn swallow(body: Body) {
-    let mut body = body.into_data_stream();
-    let all = async { while let Some(Ok(_)) = body.next().await {} };
-    // Whoever sends for longer is cut off.
-    let _ = tokio::time::timeout(LINGER, all).await;
+/// Bytes of a request's head.
+fn head(request: &Request) -> usize {
+    let headers = request.headers().iter();
+    let each = headers.map(|(name, value)| name.as_str().len() + value.len() + HEADER_BYTES);
+    let path = request.uri().path_and_query();
+    each.fold(path.map_or(0, |path| path.as_str().len()), usize::saturating_add)
 }

@@ -1,6 +1,7 @@
 //! What every request passes through, whatever its interface.
 
 mod access;
+mod answer;
 mod body;
 mod leftover;
 mod limits;
@@ -23,16 +24,18 @@ use crate::http::ask::CLASS;
 use crate::http::errors::in_the_interfaces_words;
 use crate::http::problem::{Cause, Problem};
 use crate::http::tei;
-use crate::settings::Settings;
+use crate::service::EmbeddingService;
 use limits::Limits;
 
 /// Puts everything around the routes; without keys, everybody is answered.
-pub(crate) fn around(routes: Router, settings: &Settings, keys: Option<Keys>) -> Router {
+pub(crate) fn around(routes: Router, service: &EmbeddingService, keys: Option<Keys>) -> Router {
+    let settings = service.settings();
+    let limits = Limits::new(settings, service.room().clone());
     let mut routes = routes
         .layer(CatchPanicLayer::custom(|_| {
             Problem::new(Cause::Model, "the server failed unexpectedly").into_response()
         }))
-        .layer(from_fn_with_state(Limits::of(settings), limits::limit));
+        .layer(from_fn_with_state(limits, limits::limit));
     if let Some(keys) = keys {
         routes = routes.layer(from_fn_with_state(keys, access::authorize));
     }

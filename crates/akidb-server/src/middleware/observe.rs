@@ -43,7 +43,7 @@ pub(crate) async fn observe(mut request: Request, next: Next) -> Response {
     );
     request.extensions_mut().insert(Caller {
         client,
-        deadline: None,
+        ..Caller::default()
     });
     #[cfg(feature = "otlp")]
     crate::traces::adopt(&span, request.headers());

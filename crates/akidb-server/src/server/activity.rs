@@ -2,13 +2,13 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What a connection does: its requests, and the bytes that its client takes.
@@ -24,7 +24,13 @@ struct Inner {
     asked: AtomicBool,
     /// Milliseconds from opening to the last sign of life.
     last: AtomicU64,
+    /// Those that are being sent.
+    answers: Mutex<Vec<Weak<Answer>>>,
 }
+
+/// An answer's bytes that are given to the protocol at once. Whoever takes so many in time makes
+/// progress.
+const PIECE: usize = 64 << 10;
 
 impl Activity {
     pub(crate) fn new() -> Self {
@@ -33,6 +39,7 @@ impl Activity {
             in_flight: AtomicUsize::new(0),
             asked: AtomicBool::new(false),
             last: AtomicU64::new(0),
+            answers: Mutex::default(),
         }))
     }
 
@@ -45,9 +52,46 @@ impl Activity {
     }
 
     fn touch(&self) {
-        let since = self.0.opened.elapsed().as_millis();
-        let since = u64::try_from(since).unwrap_or(u64::MAX);
-        self.0.last.store(since, Ordering::Relaxed);
+        self.0.last.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// Milliseconds from opening.
+    fn now(&self) -> u64 {
+        u64::try_from(self.0.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Vec<Weak<Answer>>> {
+        self.0
+            .answers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long the client has taken nothing of each answer of which there is something to take.
+    fn quiet(&self) -> Vec<Duration> {
+        // An answer that ends here takes the lock itself.
+        let answers: Vec<Arc<Answer>> = self.answers().iter().filter_map(Weak::upgrade).collect();
+        let quiet = answers.iter().filter_map(|answer| answer.quiet());
+        quiet.map(Duration::from_millis).collect()
+    }
+
+    /// Ends when the client has taken nothing of an answer for `limit`.
+    pub(crate) async fn stalled(&self, limit: Duration) {
+        loop {
+            let longest = self.quiet().into_iter().max().unwrap_or_default();
+            match limit.checked_sub(longest) {
+                Some(left) if !left.is_zero() => {
+                    tokio::time::sleep(left + Duration::from_millis(5)).await;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Whether the client takes nothing of any answer, for `limit`, and no other is in the making.
+    pub(crate) fn is_stuck(&self, limit: Duration) -> bool {
+        let stalled = self.quiet().into_iter().filter(|quiet| *quiet >= limit);
+        stalled.count() >= self.0.in_flight.load(Ordering::Relaxed)
     }
 
     /// Ends when no request was in flight and nothing was written for `keep_alive`, or no request
@@ -78,11 +122,21 @@ impl Activity {
 pub(crate) struct InFlight(Activity);
 
 impl InFlight {
-    /// The body, during which the request stays in flight.
+    /// The body, during which the request stays in flight until its last byte is sent.
     pub(crate) fn until_sent(self, body: Body) -> Body {
-        Body::new(Answer {
+        if body.is_end_stream() {
+            return body;
+        }
+        let answer = Arc::new(Answer {
+            moved: AtomicU64::new(0),
+            unsent: AtomicUsize::new(0),
+            in_flight: self,
+        });
+        answer.activity().answers().push(Arc::downgrade(&answer));
+        Body::new(Sending {
             body,
-            _in_flight: self,
+            rest: Bytes::new(),
+            answer,
         })
     }
 }
@@ -94,12 +148,79 @@ impl Drop for InFlight {
     }
 }
 
+/// An answer that is being sent.
+#[derive(Debug)]
 struct Answer {
-    body: Body,
-    _in_flight: InFlight,
+    /// Milliseconds from the connection's opening to when its client last took something of it.
+    moved: AtomicU64,
+    /// Frames of it that are not sent yet.
+    unsent: AtomicUsize,
+    in_flight: InFlight,
 }
 
-impl http_body::Body for Answer {
+impl Answer {
+    fn activity(&self) -> &Activity {
+        &self.in_flight.0
+    }
+
+    fn moves(&self) {
+        self.moved.store(self.activity().now(), Ordering::Relaxed);
+    }
+
+    /// How long its client has taken nothing of it, in milliseconds; `None` where nothing is to be
+    /// taken.
+    fn quiet(&self) -> Option<u64> {
+        let unsent = self.unsent.load(Ordering::Relaxed) > 0;
+        let now = self.activity().now();
+        unsent.then(|| now.saturating_sub(self.moved.load(Ordering::Relaxed)))
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        let mut answers = self.activity().answers();
+        answers.retain(|answer| answer.strong_count() > 0);
+    }
+}
+
+/// A frame of an answer, until nobody has it any more.
+struct Unsent {
+    bytes: Bytes,
+    answer: Arc<Answer>,
+}
+
+impl Unsent {
+    fn new(bytes: Bytes, answer: &Arc<Answer>) -> Self {
+        answer.unsent.fetch_add(1, Ordering::Relaxed);
+        Self {
+            bytes,
+            answer: Arc::clone(answer),
+        }
+    }
+}
+
+impl AsRef<[u8]> for Unsent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        self.answer.moves();
+        self.answer.unsent.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The body of an answer in pieces: one is asked for when the last is on its way.
+struct Sending {
+    body: Body,
+    /// What is left of a frame.
+    rest: Bytes,
+    answer: Arc<Answer>,
+}
+
+impl http_body::Body for Sending {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -107,15 +228,35 @@ impl http_body::Body for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let this = &mut *self;
+        if this.rest.is_empty() {
+            let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => {
+                    this.rest = Bytes::from_owner(Unsent::new(data, &this.answer));
+                }
+                Some(Ok(Err(other))) => return Poll::Ready(Some(Ok(other))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+        this.answer.moves();
+        let piece = this.rest.split_to(PIECE.min(this.rest.len()));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let mut hint = self.body.size_hint();
+        let rest = self.rest.len() as u64;
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(rest));
+        }
+        hint.set_lower(hint.lower().saturating_add(rest));
+        hint
     }
 }
 

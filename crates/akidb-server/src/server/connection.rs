@@ -28,8 +28,15 @@ const CLOSING: Duration = Duration::from_secs(1);
 const HTTP2_PING: Duration = Duration::from_secs(20);
 /// Requests at a time over one HTTP/2 connection.
 const HTTP2_STREAMS: u32 = 256;
-/// Bytes that an HTTP/2 client may send ahead, for one request and for all.
-const HTTP2_WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
+/// Bytes that an HTTP/2 client may send ahead, for one request and for all: more than a model on a CPU
+/// can embed in a round trip.
+const HTTP2_WINDOWS: (u32, u32) = (64 << 10, 256 << 10);
+/// Bytes that are read ahead of an HTTP/1.1 client, and the longest head of its requests.
+const HTTP1_BUFFER: usize = 64 << 10;
+
+/// What a connection takes beside what is counted for its requests, at most: an HTTP/2 client's window,
+/// the buffers of both protocols and TLS.
+pub(crate) const CONNECTION_BYTES: usize = 512 << 10;
 
 /// The address at the other end of a TCP connection.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +47,7 @@ pub(crate) struct Connection {
     app: Router,
     phase: watch::Receiver<Phase>,
     header_timeout: Duration,
+    body_timeout: Duration,
     keep_alive: Duration,
 }
 
@@ -49,6 +57,7 @@ impl Connection {
             app,
             phase,
             header_timeout: settings.header_timeout,
+            body_timeout: settings.body_timeout,
             keep_alive: settings.keep_alive,
         }
     }
@@ -100,6 +109,7 @@ impl Connection {
         builder
             .http1()
             .timer(TokioTimer::new())
+            .max_buf_size(HTTP1_BUFFER)
             .header_read_timeout(self.header_timeout);
         builder
             .http2()
@@ -116,6 +126,8 @@ impl Connection {
         let mut stopped = self.phase.clone();
         let mut closing = false;
         let mut keep_alive = self.keep_alive;
+        // Others' answers over the same connection, a proxy's, get as long again to be sent.
+        let (mut patience, mut gives_up) = (self.body_timeout, false);
         loop {
             tokio::select! {
                 biased;
@@ -131,6 +143,13 @@ impl Connection {
                     if closing {
                         return;
                     }
+                }
+                () = activity.stalled(patience) => {
+                    tracing::debug!("a client takes nothing of its answers");
+                    if gives_up || activity.is_stuck(patience) {
+                        return;
+                    }
+                    (patience, gives_up) = (2 * patience, true);
                 }
             }
             connection.as_mut().graceful_shutdown();

@@ -2,6 +2,7 @@
 
 mod activity;
 mod connection;
+mod descriptors;
 mod error;
 mod listener;
 mod refresh;
@@ -16,7 +17,7 @@ use axum::Router;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
-pub(crate) use connection::Peer;
+pub(crate) use connection::{CONNECTION_BYTES, Peer};
 pub use error::ServeError;
 pub use tls::TlsError;
 
@@ -42,11 +43,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens where the service's settings say.
+    /// Listens where the service's settings say; raises the process's limit of open files where
+    /// `max_connections` needs more.
     ///
     /// # Errors
     /// When it can't listen there.
     pub async fn bind(service: Arc<EmbeddingService>) -> Result<Self, ServeError> {
+        descriptors::allow(service.settings().max_connections);
         let listener = Listener::bind(service.settings()).await?;
         let lifecycle = watch::Sender::new(Phase::Starting);
         let keys = service.settings().api_keys.clone();

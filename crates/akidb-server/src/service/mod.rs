@@ -24,13 +24,16 @@ pub use stats::Stats;
 
 use akidb_embedding::{Embedding, Tokens};
 
+use crate::caller::RETRY_AFTER;
+use crate::room::{Reserved, Room};
 use crate::settings::Settings;
 use models::{Model, Models};
 use schedule::{Done, PassLimits, Scheduler, State, Work};
 use tokenize::Tokenizing;
 
-/// What a text's vectors take beside its bytes, while it is answered, for each value of a vector.
-const BYTES_PER_VALUE: usize = 2 * size_of::<f32>();
+/// What a text takes beside its bytes until it is answered, for each value of its vector: the state, the
+/// vector and, in JSON, up to 16 bytes.
+const BYTES_PER_VALUE: usize = 2 * size_of::<f32>() + 16;
 
 /// What is put before each text has no more bytes: each text's work grows by it.
 const MAX_PROMPT_BYTES: usize = 16 << 10;
@@ -68,7 +71,7 @@ impl EmbeddingService {
         Ok(Self {
             models: Arc::new(models),
             scheduler,
-            tokenizing: Tokenizing::new(settings.max_queue_bytes),
+            tokenizing: Tokenizing::new(Room::new(settings.max_queue_bytes)),
             draining: AtomicBool::new(false),
             running: RwLock::new(()),
             settings,
@@ -125,8 +128,13 @@ impl EmbeddingService {
         Stats::new(
             self.scheduler.stats(),
             &self.models,
-            self.tokenizing.room.taken(),
+            self.room().taken(),
         )
+    }
+
+    /// What is held for all clients.
+    pub(crate) fn room(&self) -> &Room {
+        &self.tokenizing.room
     }
 
     /// How urgent a request of so many texts is that doesn't say so.
@@ -155,6 +163,16 @@ impl EmbeddingService {
     /// When the request can't be fulfilled as it is, the server has too much to do or stops, or the
     /// model fails. One text that can't be embedded fails its request, and the error names it.
     pub async fn embed(&self, request: EmbedRequest) -> Result<EmbedAnswer, ServiceError> {
+        self.embed_within(request, &self.room().start()).await
+    }
+
+    /// As [`Self::embed`], for a request of which `held` counts what is held already, and from now on
+    /// what it and its answer take.
+    pub(crate) async fn embed_within(
+        &self,
+        request: EmbedRequest,
+        held: &Reserved,
+    ) -> Result<EmbedAnswer, ServiceError> {
         let _running = match self.running.try_read() {
             Ok(running) if !self.is_draining() => running,
             _ => return Err(ServiceError::Stopped),
@@ -162,9 +180,9 @@ impl EmbeddingService {
         let start = Instant::now();
         let latest = start.checked_add(self.settings.request_timeout);
         let Some(deadline) = [latest, request.deadline].into_iter().flatten().min() else {
-            return self.answer(request, start, None).await;
+            return self.answer(request, held, start, None).await;
         };
-        let answer = self.answer(request, start, Some(deadline));
+        let answer = self.answer(request, held, start, Some(deadline));
         tokio::time::timeout_at(deadline.into(), answer)
             .await
             .unwrap_or(Err(ServiceError::DeadlineExceeded))
@@ -173,6 +191,7 @@ impl EmbeddingService {
     async fn answer(
         &self,
         request: EmbedRequest,
+        held: &Reserved,
         start: Instant,
         deadline: Option<Instant>,
     ) -> Result<EmbedAnswer, ServiceError> {
@@ -185,6 +204,13 @@ impl EmbeddingService {
             deadline: _,
         } = request;
         self.check_inputs(inputs.len())?;
+        let hold = |bytes, wait: Duration| {
+            let retry_after = wait.max(RETRY_AFTER);
+            let no_room = ServiceError::Overloaded { retry_after };
+            held.reach(bytes).then_some(()).ok_or(no_room)
+        };
+        // The model may have to be loaded first.
+        hold(tokenize::bytes(&inputs, 0), RETRY_AFTER)?;
         let model = self.models.get(model.as_deref()).await?;
         let provenance = Arc::new(model.embedder.provenance(&options)?);
         let prompt = provenance.instruction.len();
@@ -206,10 +232,7 @@ impl EmbeddingService {
         let vector = model.embedder.dimension().saturating_mul(BYTES_PER_VALUE);
         let vectors = inputs.len().saturating_mul(vector);
         let texts = tokenize::bytes(&inputs, prompt);
-        let reserved = self.tokenizing.room.reserve(texts.saturating_add(vectors));
-        let _reserved = reserved.ok_or(ServiceError::Overloaded {
-            retry_after: wait.max(Duration::from_secs(1)),
-        })?;
+        hold(texts.saturating_add(vectors), wait)?;
 
         let texts = self
             .tokenizing

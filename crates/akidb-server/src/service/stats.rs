@@ -12,7 +12,7 @@ pub struct Stats {
     pub bulk: ClassStats,
     /// Tokens computed a second, over the last ten seconds.
     pub tokens_per_second: f64,
-    /// Bytes of accepted requests' texts and vectors.
+    /// Bytes held for clients: requests, texts, vectors, and answers until they are sent.
     pub queue_bytes: usize,
     /// Bytes of vectors that are kept for texts that may come again.
     pub cached_bytes: u64,

@@ -24,11 +24,11 @@ pub(crate) struct Tokenizing {
 }
 
 impl Tokenizing {
-    pub(crate) fn new(max_bytes: usize) -> Self {
+    pub(crate) fn new(room: Room) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             threads: Arc::new(Semaphore::new(threads)),
-            room: Room::new(max_bytes),
+            room,
         }
     }
 
@@ -144,7 +144,7 @@ mod tests {
     async fn many_texts_give_what_each_gives_alone_and_errors_count_from_the_first() {
         let embedder = Embedder::builder().model("akidb-mini").build().unwrap();
         let embedder = Arc::new(embedder);
-        let tokenizing = Tokenizing::new(usize::MAX);
+        let tokenizing = Tokenizing::new(Room::new(usize::MAX));
         let texts: Vec<String> = (0..200)
             .map(|n| format!("{n} ").repeat(500 + n % 7))
             .collect();
@@ -168,7 +168,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_thread_is_taken_until_its_work_is_done() {
-        let tokenizing = Tokenizing::new(usize::MAX);
+        let tokenizing = Tokenizing::new(Room::new(usize::MAX));
         let threads = Arc::clone(&tokenizing.threads);
         let all = threads.available_permits();
         let (go, wait) = std::sync::mpsc::channel::<()>();

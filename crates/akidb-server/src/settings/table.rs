@@ -110,7 +110,8 @@ pub static SETTINGS: &[Setting] = &[
         body_timeout,
         Time,
         LISTENING,
-        "How long the body of a request may take to come"
+        "How long the body of a request may take to come, and how long a client may take nothing of its \
+         answer"
     ),
     setting!(
         keep_alive,
@@ -180,7 +181,7 @@ pub static SETTINGS: &[Setting] = &[
         max_queue_bytes,
         Bytes,
         QUEUE,
-        "Most bytes of all accepted requests' texts and vectors, and as many of their bodies"
+        "Most bytes held for all clients: requests, texts, vectors, and answers until they are sent"
     ),
     setting!(
         result_cache_bytes,

@@ -334,6 +334,35 @@ async fn a_stream_ends_with_what_was_sent_when_the_server_stops() {
 }
 
 #[tokio::test]
+async fn a_stream_that_rests_with_much_is_ended_and_one_with_little_goes_on() {
+    let server = Running::start(Settings {
+        keep_alive: Duration::from_millis(300),
+        ..settings()
+    })
+    .ready();
+    let (little, much) = ("a".to_owned(), "a ".repeat(150_000));
+    for (text, ends) in [(little, false), (much, true)] {
+        let mut client = client(&server).await;
+        let (send, requests) = tokio::sync::mpsc::unbounded_channel();
+        let requests = stream::unfold(requests, |mut requests| async {
+            requests.recv().await.map(|request| (request, requests))
+        });
+        send.send(numbered(1, texts(&[&text]))).unwrap();
+        let mut answers = client.embed_stream(requests).await.unwrap().into_inner();
+        assert_eq!(answers.next().await.unwrap().unwrap().id, 1);
+        let end = tokio::time::timeout(Duration::from_secs(1), answers.next()).await;
+        if ends {
+            let end = end.unwrap().unwrap().unwrap_err();
+            assert_eq!(end.code(), Code::Unavailable, "{end}");
+        } else {
+            assert!(end.is_err(), "{end:?}");
+            send.send(numbered(2, texts(&["b"]))).unwrap();
+            assert_eq!(answers.next().await.unwrap().unwrap().id, 2);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_model_tells_of_itself() {
     let server = Running::start(settings());
     let mut client = client(&server).await;

@@ -200,6 +200,8 @@ fn info_has_the_fields_that_clients_know_and_the_limits() {
     }
     assert_eq!(info["max_client_batch_size"], MAX_INPUTS);
     assert_eq!(info["limits"]["max_body_bytes"], MAX_BODY);
+    let limit = |name: &str| info["limits"][name].as_u64().unwrap();
+    assert!(limit("max_client_bytes") > limit("max_queue_bytes"));
     assert!(info["limits"]["max_wait"].as_f64().unwrap() > 0.0);
     assert_eq!(info["auto_truncate"], true);
     assert_eq!(

@@ -14,6 +14,7 @@ use akidb_embedding::{EmbedError, EmbedOptions, Embedder, Embedding, Input, Toke
 use super::embed::characters;
 use super::headers::headers;
 use super::{TruncationDirection, on_long, prompt};
+use crate::caller::Caller;
 use crate::http::answer;
 use crate::http::body::Body;
 use crate::http::errors::TeiError;
@@ -24,6 +25,9 @@ use crate::service::{EmbedAnswer, EmbeddingService, ServiceError, Timing};
 /// A request's texts have no more tokens: each has a vector in the answer, of 11 KB of JSON where
 /// it is 1024 wide.
 const MAX_TOKENS: usize = 4096;
+
+/// What a value takes until it is answered: as a number and as JSON.
+const BYTES_PER_VALUE: usize = size_of::<f32>() + 16;
 
 /// Such requests are not queued with the others, but run one at a time beside them.
 static ONE: Semaphore = Semaphore::const_new(1);
@@ -75,12 +79,14 @@ impl Serialize for States {
         (status = 415, description = "The body is not said to be JSON", body = TeiError),
         (status = 422, description = "A field has another type, or the tokenizer fails", body = TeiError),
         (status = 424, description = "The model fails, or its backend gives only one state a text", body = TeiError),
+        (status = 429, description = "There is too much to do: Retry-After says when to try again", body = TeiError),
         (status = 503, description = "The server is stopping", body = TeiError),
         (status = 504, description = "Others that ask for this took all of the request's time", body = TeiError),
     )
 )]
 pub(crate) async fn embed_all(
     State(service): State<Arc<EmbeddingService>>,
+    caller: Caller,
     Body(request): Body<EmbedAllRequest>,
 ) -> Result<Response, Problem> {
     let start = Instant::now();
@@ -101,7 +107,7 @@ pub(crate) async fn embed_all(
         .with_embedder(request.model.as_deref(), move |embedder| {
             // Until it is done, also when nobody waits any more.
             let _turn = turn;
-            run(embedder, &inputs, &options, start)
+            run(embedder, &inputs, &options, &caller, start)
         })
         .await??;
     let headers = headers(&answer, characters, start);
@@ -114,18 +120,23 @@ fn run(
     embedder: &Embedder,
     inputs: &[Input<'static>],
     options: &EmbedOptions,
+    caller: &Caller,
     start: Instant,
 ) -> Result<Result<(States, EmbedAnswer), Problem>, EmbedError> {
     let queued = start.elapsed();
     let provenance = embedder.provenance(options)?;
     let tokens = embedder.tokenize(inputs, options)?;
     let tokens: Vec<Tokens> = tokens.into_iter().collect::<Result<_, _>>()?;
-    let total_tokens = tokens.iter().map(|t| t.ids.len()).sum();
+    let total_tokens: usize = tokens.iter().map(|t| t.ids.len()).sum();
     if total_tokens > MAX_TOKENS {
         let message = format!(
             "`inputs` has {total_tokens} tokens: at most {MAX_TOKENS} have each their vector"
         );
         return Ok(Err(Problem::new(Cause::TooLong, message)));
+    }
+    let values = total_tokens.saturating_mul(embedder.dimension());
+    if let Err(error) = caller.reserve(values.saturating_mul(BYTES_PER_VALUE)) {
+        return Ok(Err(error.into()));
     }
     let tokenized = start.elapsed();
     let ids: Vec<&[u32]> = tokens.iter().map(|t| t.ids.as_slice()).collect();

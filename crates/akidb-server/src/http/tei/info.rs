@@ -10,6 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::http::answer::Origin;
 use crate::http::errors::TeiError;
 use crate::http::problem::Problem;
+use crate::server::CONNECTION_BYTES;
 use crate::service::EmbeddingService;
 use crate::settings::Settings;
 
@@ -72,8 +73,11 @@ struct Limits {
     request_timeout: f64,
     /// How long a pass of several texts should take, in seconds.
     max_pass_time: f64,
-    /// Most bytes of all accepted requests' texts and vectors.
+    /// Most bytes held for all clients' requests, from their first byte to their answers' last.
     max_queue_bytes: usize,
+    /// That, and what `max_concurrent_requests` connections take at most: with models and cache, what
+    /// the server can need.
+    max_client_bytes: usize,
     /// Bytes for vectors of texts that may come again.
     result_cache_bytes: usize,
     /// Most bytes of the weights that are loaded at a time.
@@ -89,6 +93,10 @@ impl Limits {
             request_timeout: settings.request_timeout.as_secs_f64(),
             max_pass_time: settings.max_pass_time.as_secs_f64(),
             max_queue_bytes: settings.max_queue_bytes,
+            max_client_bytes: settings
+                .max_connections
+                .saturating_mul(CONNECTION_BYTES)
+                .saturating_add(settings.max_queue_bytes),
             result_cache_bytes: settings.result_cache_bytes,
             model_memory: settings.model_memory,
         }

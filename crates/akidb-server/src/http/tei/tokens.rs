@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use akidb_embedding::{EmbedOptions, Piece};
 
 use super::prompt;
+use crate::caller::Caller;
 use crate::http::answer;
 use crate::http::body::Body;
 use crate::http::errors::TeiError;
@@ -18,11 +19,18 @@ use crate::http::problem::{Cause, Problem};
 use crate::http::schemas::{Ids, Texts};
 use crate::service::EmbeddingService;
 
-/// A request's texts have no more bytes: a byte can become a token, and a token's JSON has 70.
+/// A request's texts have no more bytes.
 const MAX_TEXT_BYTES: usize = 1 << 20;
 
-/// A request has no more ids: an id can stand for some hundred bytes.
+/// What a byte takes until it is answered: it can become a token, of which the tokenizer keeps some
+/// hundred bytes, this file as many, and its JSON has 70.
+const BYTES_PER_BYTE: usize = 512;
+
+/// A request has no more ids.
 const MAX_IDS: usize = 1 << 17;
+
+/// What an id takes until it is answered: it can stand for some hundred bytes, which its JSON repeats.
+const BYTES_PER_ID: usize = 512;
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = TeiTokenizeRequest)]
@@ -78,11 +86,13 @@ impl From<Piece> for Token {
         (status = 415, description = "The body is not said to be JSON", body = TeiError),
         (status = 422, description = "A field has another type, or the tokenizer fails", body = TeiError),
         (status = 424, description = "The model can't be loaded", body = TeiError),
+        (status = 429, description = "There is too much to do: Retry-After says when to try again", body = TeiError),
         (status = 503, description = "The server is stopping", body = TeiError),
     )
 )]
 pub(crate) async fn tokenize(
     State(service): State<Arc<EmbeddingService>>,
+    caller: Caller,
     Body(request): Body<TokenizeRequest>,
 ) -> Result<Response, Problem> {
     let texts = request.inputs.texts("inputs")?;
@@ -97,6 +107,7 @@ pub(crate) async fn tokenize(
     if texts.iter().all(String::is_empty) {
         return Err(Problem::new(Cause::Empty, "`inputs` cannot be empty"));
     }
+    caller.reserve(bytes.saturating_mul(BYTES_PER_BYTE))?;
     let options = EmbedOptions {
         prompt: prompt(request.prompt_name),
         ..EmbedOptions::default()
@@ -140,11 +151,13 @@ pub(crate) struct DecodeRequest {
         (status = 415, description = "The body is not said to be JSON", body = TeiError),
         (status = 422, description = "A field has another type, or the tokenizer fails", body = TeiError),
         (status = 424, description = "The model can't be loaded", body = TeiError),
+        (status = 429, description = "There is too much to do: Retry-After says when to try again", body = TeiError),
         (status = 503, description = "The server is stopping", body = TeiError),
     )
 )]
 pub(crate) async fn decode(
     State(service): State<Arc<EmbeddingService>>,
+    caller: Caller,
     Body(request): Body<DecodeRequest>,
 ) -> Result<Response, Problem> {
     let lists = request.ids.ids("ids")?;
@@ -159,6 +172,7 @@ pub(crate) async fn decode(
             format!("`ids` has {ids} ids: at most {MAX_IDS} are decoded at a time"),
         ));
     }
+    caller.reserve(ids.saturating_mul(BYTES_PER_ID))?;
     let skip_special = request.skip_special_tokens.unwrap_or(true);
     let numbers = lists.iter().map(Vec::len).sum();
     let texts: Vec<String> = service
