@@ -14,67 +14,31 @@
 //! Operations check the lengths of their arguments once and return a [`ShapeError`]; they don't
 //! panic. NaN and infinity are carried through, never hidden.
 
+mod activation;
 mod arch;
 mod attention;
 mod bf16;
-mod bf16_rows;
-mod block_quantized_rows;
-mod blocks;
 mod error;
 mod exp;
-mod gemm;
-mod gemm_float;
-mod gemm_int8;
-mod gemm_nbits;
-mod high_digits;
 mod isa;
-mod key_values;
 mod lanes;
-mod nbits_format;
-mod outliers;
-mod packed;
-mod packed_bf16;
-mod packed_f32;
-mod packed_int8;
-mod packed_nbits;
+mod norm;
 mod prefetch;
-mod quantize_weights;
-mod quantized_rows;
-mod rms_norm;
+mod product;
 mod rotary;
-mod row_blocks;
-mod rows;
-mod storage;
-mod swiglu;
-mod tile;
-mod tile_nbits;
-mod weight_type;
 
-#[cfg(test)]
-mod gemm_tests;
 #[cfg(test)]
 mod testing;
 
-pub use attention::{Attention, AttentionScratch, attention};
-pub use bf16_rows::Bf16Rows;
-pub use block_quantized_rows::BlockQuantizedRows;
+pub use activation::swiglu;
+pub use attention::{Attention, AttentionScratch, KEY_TILE, KeyValueTile, KeyValueType, attention};
 pub use error::ShapeError;
-pub use gemm::Epilogue;
-pub use gemm_float::{gemm, gemm_bf16};
-pub use gemm_int8::gemm_int8;
-pub use gemm_nbits::gemm_nbits;
 pub use isa::{Isa, IsaError, Tier};
-pub use key_values::{KEY_TILE, KeyValueTile, KeyValueType};
-pub use nbits_format::{NBitsCodes, NBitsFormat};
-pub use packed::NR;
-pub use packed_bf16::PackedBf16;
-pub use packed_f32::PackedF32;
-pub use packed_int8::{Int8Type, PackedInt8};
-pub use packed_nbits::PackedNBits;
+pub use norm::rms_norm;
 pub use prefetch::prefetch;
-pub use quantize_weights::{quantize_int4, quantize_int8};
-pub use quantized_rows::QuantizedRows;
-pub use rms_norm::rms_norm;
+pub use product::{
+    Bf16Rows, BlockQuantizedRows, Epilogue, Int8Type, NBitsCodes, NBitsFormat, NR, PackedBf16,
+    PackedF32, PackedInt8, PackedNBits, PackedRows, QuantizedRows, gemm, gemm_bf16, gemm_int8,
+    gemm_nbits, quantize_int4, quantize_int8,
+};
 pub use rotary::norm_rotary;
-pub use rows::PackedRows;
-pub use swiglu::swiglu;

@@ -2,7 +2,7 @@
 //! halves of a head turned against each other (not interleaved).
 
 use crate::arch::{Kernel, Target};
-use crate::rms_norm::inverse_rms;
+use crate::norm::inverse_rms;
 use crate::{Isa, ShapeError};
 
 /// Normalises heads at one position, as [`rms_norm`](crate::rms_norm()) does, and turns them: `x`

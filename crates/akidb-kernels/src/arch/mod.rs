@@ -16,14 +16,6 @@ mod avx512;
 mod nbits;
 #[cfg(target_arch = "aarch64")]
 mod neon;
-#[cfg(target_arch = "aarch64")]
-mod neon_bf16;
-#[cfg(target_arch = "aarch64")]
-mod neon_instructions;
-#[cfg(target_arch = "aarch64")]
-mod neon_int8;
-#[cfg(target_arch = "aarch64")]
-mod neon_nbits;
 mod portable;
 #[cfg(test)]
 mod tests;

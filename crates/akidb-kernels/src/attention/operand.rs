@@ -1,9 +1,8 @@
 //! What differs between attention in f32 and in bf16.
 
-use crate::KeyValueTile;
+use super::key_values::{KeyValueTile, Pairs, Panels, Row};
 use crate::arch::{Operands, Target};
 use crate::bf16::to_bf16;
-use crate::key_values::{Pairs, Panels, Row};
 use crate::lanes::{LANES, Lanes};
 
 /// Factors of a row that lie side by side.

@@ -1,11 +1,10 @@
 //! The two products of attention: queries with keys, and weights with values.
 
+use super::key_values::{KeyValueTile, Panels, Row};
 use super::operand::{CHUNK, Chunk, Operand};
-use crate::KeyValueTile;
 use crate::arch::Target;
-use crate::key_values::{Panels, Row};
 use crate::lanes::{Aligned, LANES, Lanes};
-use crate::packed::NR;
+use crate::product::NR;
 
 /// Vectors of a row of a panel.
 const ROW: usize = NR / LANES;

@@ -1,0 +1,393 @@
+//! Activations in the order in which the products read them.
+
+use std::collections::TryReserveError;
+use std::ops::Range;
+
+use crate::product::blocks::{Blocks, Place};
+use crate::{Isa, ShapeError};
+
+/// Words in a [`Group`].
+pub(crate) const WORDS: usize = 4;
+
+/// Four words of one row, neighbours along K: 4 f32, 8 bf16 or 16 i8 in the order of memory.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C, align(16))]
+pub(crate) struct Group(pub(crate) [i32; WORDS]);
+
+/// Rows of `A[M, K]` cut into blocks as tall as a tile, each block `[groups of a row][rows]`; the
+/// memory is kept from one use to the next.
+#[derive(Debug, Clone)]
+pub(crate) struct RowBlocks {
+    isa: Isa,
+    /// Rows of the tallest tile.
+    tallest: usize,
+    /// Values in a group.
+    per_group: usize,
+    rows: usize,
+    k: usize,
+    data: Vec<Group>,
+    /// One row before it is encoded.
+    staging: Vec<f32>,
+}
+
+impl RowBlocks {
+    pub(crate) fn new(isa: Isa, tallest: usize, per_group: usize) -> Self {
+        Self {
+            isa,
+            tallest,
+            per_group,
+            rows: 0,
+            k: 0,
+            data: Vec::new(),
+            staging: Vec::new(),
+        }
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(crate) fn k(&self) -> usize {
+        self.k
+    }
+
+    pub(crate) fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// No rows.
+    pub(crate) fn clear(&mut self) {
+        self.rows = 0;
+    }
+
+    /// Takes `rows` rows of `k` values that `source` gives. `encode` turns each into groups.
+    pub(crate) fn pack_from<'a, E: From<ShapeError>>(
+        &mut self,
+        op: &'static str,
+        rows: usize,
+        k: usize,
+        mut source: impl FnMut(usize, &mut [f32]) -> Result<Option<&'a [f32]>, E>,
+        mut encode: impl FnMut(Row<'_>),
+    ) -> Result<(), E> {
+        self.clear();
+        if k == 0 {
+            return Err(ShapeError::size(op, "k", k).into());
+        }
+        let too_many = ShapeError::size(op, "rows", rows);
+        let groups = k.div_ceil(self.per_group);
+        let len = rows.checked_mul(groups).ok_or(too_many)?;
+        grow(&mut self.staging, k).map_err(|_| ShapeError::size(op, "k", k))?;
+        grow(&mut self.data, len).map_err(|_| too_many)?;
+        let blocks = self.cut(rows);
+        let staging = &mut self.staging[..k];
+        for place in blocks.places() {
+            let values = source(place.index, staging)?.unwrap_or(staging);
+            ShapeError::length(op, "a row", k, values.len())?;
+            encode(Row {
+                values,
+                groups: &mut self.data[place.among(groups)],
+                place,
+            });
+        }
+        self.rows = rows;
+        self.k = k;
+        Ok(())
+    }
+
+    /// Takes the rows of all `parts`, one part after another. `copied` is told the part of each, its
+    /// place there and here.
+    pub(crate) fn concat<'a>(
+        &mut self,
+        op: &'static str,
+        parts: impl Iterator<Item = &'a Self> + Clone,
+        mut copied: impl FnMut(usize, &Place, &Place),
+    ) -> Result<(), ShapeError> {
+        self.clear();
+        let mut filled = parts.clone().filter(|part| part.rows > 0);
+        self.k = filled.next().map_or(self.k, Self::k);
+        for part in filled {
+            ShapeError::length(op, "rows of a part", self.k, part.k)?;
+        }
+        let rows = sum(parts.clone().map(Self::rows));
+        let too_many = ShapeError::size(op, "rows", rows);
+        let groups = self.k.div_ceil(self.per_group);
+        let len = rows.checked_mul(groups).ok_or(too_many)?;
+        grow(&mut self.data, len).map_err(|_| too_many)?;
+        let from = parts.enumerate().flat_map(|(index, part)| {
+            let places = part.blocks().places();
+            places.map(move |place| (index, part, place))
+        });
+        for (to, (index, part, from)) in self.cut(rows).places().zip(from) {
+            copy(&part.data, &from, &mut self.data, &to, groups);
+            copied(index, &from, &to);
+        }
+        self.rows = rows;
+        Ok(())
+    }
+
+    /// The rows of each block.
+    pub(crate) fn blocks(&self) -> Blocks {
+        self.cut(self.rows)
+    }
+
+    /// So many rows in blocks as tall as a tile.
+    fn cut(&self, rows: usize) -> Blocks {
+        let tallest = self.tallest;
+        Blocks { rows, tallest }
+    }
+
+    /// The block of a row.
+    #[cfg(test)]
+    pub(crate) fn block_of(&self, row: usize) -> Range<usize> {
+        let mut blocks = self.blocks().iter();
+        blocks.find(|block| block.contains(&row)).unwrap()
+    }
+
+    /// The values of a row, which are i8.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self, row: usize) -> Vec<i64> {
+        let block = self.block_of(row);
+        let groups = self.groups(&block).chunks(block.len());
+        let words = groups.flat_map(|groups| groups[row - block.start].0);
+        let bytes = words.flat_map(i32::to_ne_bytes);
+        bytes.map(|byte| i64::from(byte as i8)).collect()
+    }
+
+    /// The groups of a block that [`Self::blocks`] gave.
+    #[inline(always)]
+    pub(crate) fn groups(&self, block: &Range<usize>) -> &[Group] {
+        let groups = self.k.div_ceil(self.per_group);
+        &self.data[block.start * groups..block.end * groups]
+    }
+}
+
+/// A row on its way into a block.
+pub(crate) struct Row<'a> {
+    pub(crate) values: &'a [f32],
+    /// From its first one on: every so-many-th, as the block has rows, is this row's.
+    pub(crate) groups: &'a mut [Group],
+    pub(crate) place: Place,
+}
+
+/// Copies what a row has `count` of from its place among those of other rows to another one.
+pub(crate) fn copy<T: Copy>(from: &[T], at: &Place, to: &mut [T], new: &Place, count: usize) {
+    let from = from[at.among(count)].iter().step_by(at.block.len());
+    let to = to[new.among(count)].iter_mut().step_by(new.block.len());
+    for (to, from) in to.zip(from) {
+        *to = *from;
+    }
+}
+
+/// The number of rows in `a`, `[any, k]` row-major.
+pub(crate) fn count_rows(op: &'static str, a: &[f32], k: usize) -> Result<usize, ShapeError> {
+    if k == 0 {
+        return Err(ShapeError::size(op, "k", k));
+    }
+    let rows = a.len() / k;
+    ShapeError::length(op, "a", rows * k, a.len())?;
+    Ok(rows)
+}
+
+/// What gives the row of an index from `a`, `[any, k]` row-major.
+pub(crate) fn row_of<'a>(
+    a: &'a [f32],
+    k: usize,
+) -> impl Fn(usize, &mut [f32]) -> Result<Option<&'a [f32]>, ShapeError> {
+    move |index, _| Ok(a.get(index * k..(index + 1) * k))
+}
+
+/// The sum of numbers of rows.
+pub(crate) fn sum(rows: impl Iterator<Item = usize>) -> usize {
+    rows.fold(0, usize::saturating_add)
+}
+
+/// Makes `buffer` at least `len` long.
+pub(crate) fn grow<T: Clone + Default>(
+    buffer: &mut Vec<T>,
+    len: usize,
+) -> Result<(), TryReserveError> {
+    if buffer.len() < len {
+        buffer.try_reserve_exact(len - buffer.len())?;
+        buffer.resize(len, T::default());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::product::quantized::outliers::reference::rows_with_outliers;
+    use crate::testing::for_each_isa;
+    use crate::{Bf16Rows, BlockQuantizedRows, PackedRows, QuantizedRows};
+
+    #[test]
+    fn blocks_are_balanced() {
+        for tallest in [1, 3, 12] {
+            let mut packed = RowBlocks::new(Isa::detect(), tallest, 4);
+            for (rows, k) in [(1, 1), (2, 16), (5, 17), (12, 3), (13, 4), (40, 5), (0, 5)] {
+                let fill = |index, row: &mut [f32]| {
+                    row.fill(index as f32);
+                    Ok::<_, ShapeError>(None)
+                };
+                let encode = |row: Row<'_>| {
+                    let places = row.place.among(usize::div_ceil(k, 4));
+                    assert_eq!(places.len(), row.groups.len());
+                    let groups = row.groups.iter_mut().step_by(row.place.block.len());
+                    for (group, values) in groups.zip(row.values.chunks(4)) {
+                        let place = [row.place.index, places.start, values.len()].map(|x| x as i32);
+                        *group = Group([values[0] as i32, place[0], place[1], place[2]]);
+                    }
+                };
+                packed.pack_from("test", rows, k, fill, encode).unwrap();
+                assert_eq!((packed.rows(), packed.k()), (rows, k));
+                let (mut next, mut heights) = (0, Vec::new());
+                for block in packed.blocks().iter() {
+                    assert_eq!(block.start, next);
+                    next = block.end;
+                    heights.push(block.len());
+                    let groups = packed.groups(&block);
+                    assert_eq!(groups.len(), k.div_ceil(4) * block.len());
+                    for (i, group) in groups.iter().enumerate() {
+                        let row = block.start + i % block.len();
+                        let at = block.start * k.div_ceil(4) + i % block.len();
+                        let len = (k - 4 * (i / block.len())).min(4);
+                        assert_eq!(group.0, [row, row, at, len].map(|x| x as i32));
+                    }
+                }
+                assert_eq!(next, rows);
+                let (min, max) = (heights.iter().min(), heights.iter().max());
+                assert!(max.unwrap_or(&0) - min.unwrap_or(&0) <= 1);
+                assert!(*max.unwrap_or(&0) <= tallest);
+            }
+        }
+    }
+
+    /// Every type of rows is refused the same.
+    macro_rules! refusals {
+        ($($rows:ident)*) => {$({
+            let mut packed = $rows::new(Isa::detect());
+            packed.pack(&[1.0; 4], 2).unwrap();
+            assert!(packed.pack(&[1.0], 0).is_err());
+            assert!(packed.pack(&[1.0; 5], 2).is_err());
+            let fill = |_: usize, _: &mut [f32]| Ok::<Option<&[f32]>, ShapeError>(None);
+            assert!(packed.pack_from(usize::MAX, 20, fill).is_err());
+            assert!(packed.pack_from(usize::MAX / 32, 2, fill).is_err());
+            assert!(packed.pack_from(1, usize::MAX, fill).is_err());
+            assert!(packed.pack_from(1, 0, fill).is_err());
+            assert_eq!(packed.rows(), 0);
+            let fail = |_: usize, _: &mut [f32]| {
+                Err::<Option<&[f32]>, _>(ShapeError::size("test", "row", 7))
+            };
+            assert_eq!(packed.pack_from(3, 2, fail), Err(ShapeError::size("test", "row", 7)));
+            assert_eq!(packed.rows(), 0);
+            assert!(packed.pack_from(3, 2, |_, _| Ok::<_, ShapeError>(Some(&[1.0][..]))).is_err());
+            packed.pack(&[1.0; 4], 2).unwrap();
+            assert_eq!((packed.rows(), packed.k(), packed.isa()), (2, 2, Isa::detect()));
+        })*};
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        refusals!(PackedRows Bf16Rows QuantizedRows);
+    }
+
+    #[test]
+    fn tiles_are_as_tall_as_the_products_know() {
+        for_each_isa(|isa| {
+            let rows = isa.max_rows();
+            for tallest in [rows.f32, rows.bf16, rows.int8] {
+                assert!(
+                    (1..=crate::product::tile::MAX_MR).contains(&tallest),
+                    "{isa}"
+                );
+            }
+        });
+    }
+
+    #[test]
+    fn parts_follow_each_other() {
+        let k = 77;
+        let a = rows_with_outliers(3, 40, k);
+        let counts = [
+            vec![],
+            vec![0],
+            vec![0, 1, 0],
+            vec![3, 2],
+            vec![13, 0, 14, 13],
+        ];
+        for_each_isa(|isa| {
+            for counts in &counts {
+                let rows = counts.iter().sum::<usize>();
+                macro_rules! check {
+                    ($rows:ident, $own:expr, $($block_size:literal)?) => {{
+                        let mut rest = &a[..];
+                        let parts: Vec<$rows> = counts.iter().map(|count| {
+                            let (own, others) = rest.split_at(count * k);
+                            rest = others;
+                            let mut part = $rows::new(isa);
+                            // What an earlier use left behind doesn't matter.
+                            part.pack(&a[..999], 111 $(, 2 * $block_size)?).unwrap();
+                            part.pack(own, k $(, $block_size)?).unwrap();
+                            part
+                        }).collect();
+                        let mut whole = $rows::new(isa);
+                        whole.pack(&a[..rows * k], k $(, $block_size)?).unwrap();
+                        let mut joined = parts.first().cloned().unwrap_or_else(|| $rows::new(isa));
+                        joined.concat(&parts.iter().collect::<Vec<_>>()).unwrap();
+                        assert_eq!(joined.rows(), rows, "{isa}");
+                        let (joined_blocks, blocks) = (joined.row_blocks(), whole.row_blocks());
+                        for block in blocks.blocks().iter() {
+                            let groups = blocks.groups(&block).iter().map(|group| group.0);
+                            let joined_groups = joined_blocks.groups(&block).iter();
+                            assert!(joined_groups.map(|group| group.0).eq(groups), "{isa}");
+                            let own: fn(&$rows, &Range<usize>) -> String = $own;
+                            assert_eq!(own(&joined, &block), own(&whole, &block), "{isa}");
+                        }
+                    }};
+                }
+                check!(PackedRows, |_, _| String::new(),);
+                check!(Bf16Rows, |_, _| String::new(),);
+                check!(QuantizedRows, |rows, block| {
+                    let high: Vec<_> = rows.high_digits().of(block).collect();
+                    format!("{:?} {high:?}", rows.scales(block))
+                },);
+                check!(
+                    BlockQuantizedRows,
+                    |rows, block| {
+                        let high: Vec<_> = rows.high_digits().of(block).collect();
+                        format!("{:?} {high:?}", rows.scales(block))
+                    },
+                    16
+                );
+            }
+        });
+    }
+
+    #[test]
+    fn parts_that_do_not_fit_are_refused() {
+        let isa = Isa::detect();
+        macro_rules! refusals {
+            ($($rows:ident $($block_size:literal)?),*) => {$({
+                let packed = |a: &[f32], k: usize| {
+                    let mut packed = $rows::new(isa);
+                    packed.pack(a, k $(, $block_size)?).unwrap();
+                    packed
+                };
+                let (narrow, wide) = (packed(&[1.0; 4], 2), packed(&[1.0; 4], 4));
+                let (mut joined, none) = (packed(&[1.0; 9], 3), packed(&[], 3));
+                assert!(joined.concat(&[&narrow, &wide]).is_err());
+                assert_eq!(joined.rows(), 0);
+                // Nothing has no width.
+                joined.concat(&[&none, &narrow]).unwrap();
+                assert_eq!((joined.rows(), joined.k()), (2, 2));
+            })*};
+        }
+        refusals!(PackedRows, Bf16Rows, QuantizedRows, BlockQuantizedRows 16);
+        let (mut short, mut long) = (BlockQuantizedRows::new(isa), BlockQuantizedRows::new(isa));
+        short.pack(&[1.0; 4], 2, 16).unwrap();
+        long.pack(&[1.0; 4], 2, 32).unwrap();
+        let mut joined = long.clone();
+        assert!(joined.concat(&[&short, &long]).is_err());
+        assert_eq!(joined.rows(), 0);
+    }
+}

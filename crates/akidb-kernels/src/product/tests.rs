@@ -1,0 +1,398 @@
+//! Every product on every tier: right at every edge, and the same bits however it is cut.
+
+use std::ops::Range;
+
+use crate::bf16::to_bf16;
+use crate::product::quantized::outliers::reference::quantize;
+use crate::testing::{LENGTHS, aligned, bits, for_each_isa, random, random_bytes};
+use crate::{
+    Bf16Rows, Epilogue, Int8Type, Isa, NR, PackedBf16, PackedF32, PackedInt8, PackedRows,
+    QuantizedRows, ShapeError, Tier, gemm, gemm_bf16, gemm_int8, swiglu,
+};
+
+const EPILOGUES: [Epilogue; 3] = [Epilogue::Store, Epilogue::Add, Epilogue::SwiGlu];
+
+/// A packed matrix.
+#[derive(Debug)]
+enum Packed {
+    F32(PackedF32),
+    Bf16(PackedBf16),
+    Int8(PackedInt8),
+}
+
+impl Packed {
+    /// One of each type, with the numbers `[K, N]` that its weights stand for.
+    fn all(k: usize, n: usize) -> [(Self, Vec<f32>); 3] {
+        let kn = random((k + n) as u64, k * n);
+        let mut f32 = PackedF32::zeros(k, n).unwrap();
+        f32.write_kn(0, 0, n, &kn).unwrap();
+        let mut bf16 = PackedBf16::zeros(k, n).unwrap();
+        bf16.write_kn(0, 0, n, &kn).unwrap();
+        let mut int8 = PackedInt8::zeros(k, n, Int8Type::U8).unwrap();
+        let (bytes, zero_points) = (random_bytes(3, k * n), random_bytes(4, n));
+        // Powers of two, so that a weight is exact in f32.
+        let scales: Vec<f32> = (0..n).map(|i| [0.5, 0.25, 0.125][i % 3]).collect();
+        int8.write_kn(0, 0, n, &bytes).unwrap();
+        int8.write_quantization(0, &scales, &zero_points).unwrap();
+        let int8_kn = bytes
+            .iter()
+            .enumerate()
+            .map(|(i, byte)| (f32::from(*byte) - f32::from(zero_points[i % n])) * scales[i % n]);
+        let bf16_kn = kn.iter().map(|x| rounded(*x)).collect();
+        let int8_kn = int8_kn.collect();
+        [
+            (Self::F32(f32), kn),
+            (Self::Bf16(bf16), bf16_kn),
+            (Self::Int8(int8), int8_kn),
+        ]
+    }
+
+    fn n(&self) -> usize {
+        match self {
+            Self::F32(b) => b.n(),
+            Self::Bf16(b) => b.n(),
+            Self::Int8(b) => b.n(),
+        }
+    }
+
+    /// Some panels of the product with `a`, `[any, k]`.
+    fn product(
+        &self,
+        isa: Isa,
+        (a, k): (&[f32], usize),
+        panels: Range<usize>,
+        c: &mut [&mut [f32]],
+        epilogue: Epilogue,
+    ) -> Result<(), ShapeError> {
+        match self {
+            Self::F32(b) => {
+                let mut rows = PackedRows::new(isa);
+                rows.pack(a, k)?;
+                gemm(&rows, b, panels, c, epilogue)
+            }
+            Self::Bf16(b) => {
+                let mut rows = Bf16Rows::new(isa);
+                rows.pack(a, k)?;
+                gemm_bf16(&rows, b, panels, c, epilogue)
+            }
+            Self::Int8(b) => {
+                let mut rows = QuantizedRows::new(isa);
+                rows.pack(a, k)?;
+                gemm_int8(&rows, b, panels, c, epilogue)
+            }
+        }
+    }
+
+    /// C of all panels, starting from `c`, whose rows are `width` wide.
+    fn whole(
+        &self,
+        isa: Isa,
+        (a, k): (&[f32], usize),
+        (mut c, width): (Vec<f32>, usize),
+        epilogue: Epilogue,
+    ) -> Vec<f32> {
+        let mut rows: Vec<&mut [f32]> = c.chunks_mut(width).collect();
+        let panels = 0..self.n().div_ceil(NR);
+        let done = self.product(isa, (a, k), panels, &mut rows, epilogue);
+        done.unwrap();
+        c
+    }
+
+    /// The numbers that a row of A stands for once it is packed.
+    fn row(&self, a: &[f32]) -> Vec<f64> {
+        match self {
+            Self::F32(_) => a.iter().map(|x| f64::from(*x)).collect(),
+            Self::Bf16(_) => a.iter().map(|x| f64::from(rounded(*x))).collect(),
+            Self::Int8(_) => {
+                let (steps, scale) = quantize(a);
+                let steps = steps.into_iter();
+                steps.map(|q| q as f64 * f64::from(scale)).collect()
+            }
+        }
+    }
+
+    /// How far an element may be from the exact sum, given the sum of magnitudes.
+    fn tolerance(&self, k: usize, sum: f64, size: f64) -> f64 {
+        let half_ulp = f64::from(f32::EPSILON) / 2.0;
+        match self {
+            Self::F32(_) | Self::Bf16(_) => (size + 1.0) * (k + 2) as f64 * half_ulp,
+            // Rounded when it becomes f32, and with each of two scales.
+            Self::Int8(_) => sum.abs() * 3.01 * half_ulp,
+        }
+    }
+}
+
+fn rounded(x: f32) -> f32 {
+    f32::from_bits(u32::from(to_bf16(x)) << 16)
+}
+
+#[test]
+fn agrees_with_f64_at_every_edge() {
+    let shapes = LENGTHS
+        .iter()
+        .map(|&len| (len, 33, 40)) // rows
+        .chain(LENGTHS.iter().map(|&len| (5, len, 33))) // K
+        .chain(LENGTHS.iter().map(|&len| (3, 17, len))) // columns
+        .chain(LENGTHS.iter().map(|&len| (1, 9, len)))
+        .chain([(14, 300, 70), (25, 65, 129)]);
+    for (m, k, n) in shapes {
+        let a = random(m as u64, m * k);
+        let c0 = random(7, m * n);
+        for (b, kn) in Packed::all(k, n) {
+            let rows: Vec<f64> = a.chunks(k).flat_map(|row| b.row(row)).collect();
+            let exact: Vec<(f64, f64)> = (0..m * n)
+                .map(|i| {
+                    let column = kn[i % n..].iter().step_by(n);
+                    let terms = rows[i / n * k..][..k].iter().zip(column);
+                    let terms = terms.map(|(a, b)| a * f64::from(*b));
+                    terms.fold((0.0, 0.0), |(sum, size), t| (sum + t, size + t.abs()))
+                })
+                .collect();
+            for_each_isa(|isa| {
+                let set = b.whole(isa, (&a, k), (c0.clone(), n), Epilogue::Store);
+                let added = b.whole(isa, (&a, k), (c0.clone(), n), Epilogue::Add);
+                for (i, (sum, size)) in exact.iter().enumerate() {
+                    let error = (f64::from(set[i]) - sum).abs();
+                    let tolerance = b.tolerance(k, *sum, *size);
+                    assert!(error <= tolerance, "{isa} {m}x{k}x{n} {sum} {error}");
+                    assert_eq!(added[i].to_bits(), (c0[i] + set[i]).to_bits(), "{isa}");
+                }
+            });
+        }
+    }
+}
+
+/// Columns of C that some panels give.
+fn columns(panels: &Range<usize>, n: usize) -> Range<usize> {
+    (panels.start * NR).min(n)..(panels.end * NR).min(n)
+}
+
+#[test]
+fn swiglu_has_the_bits_of_two_products() {
+    for (m, k, width) in [
+        (2_usize, 3_usize, 64_usize),
+        (1, 9, 1),
+        (5, 17, 31),
+        (13, 40, 32),
+        (26, 33, 33),
+        (40, 5, 100),
+    ] {
+        let (a, pairs) = (random(m as u64, m * k), width.div_ceil(NR));
+        for (b, _) in Packed::all(k, 2 * pairs * NR) {
+            for_each_isa(|isa| {
+                let stored = vec![0.0; m * b.n()];
+                let stored = b.whole(isa, (&a, k), (stored, b.n()), Epilogue::Store);
+                let gated = vec![9.0; m * width];
+                let gated = b.whole(isa, (&a, k), (gated, width), Epilogue::SwiGlu);
+                for (stored, gated) in stored.chunks(b.n()).zip(gated.chunks(width)) {
+                    let (gate, up): (Vec<_>, Vec<_>) = stored
+                        .chunks(2 * NR)
+                        .flat_map(|pair| pair[..NR].iter().zip(&pair[NR..]))
+                        .unzip();
+                    let mut expected = vec![0.0; gate.len()];
+                    swiglu(isa, &gate, &up, &mut expected).unwrap();
+                    assert_eq!(bits(gated), bits(&expected[..width]), "{isa} {m} {b:?}");
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn bits_do_not_depend_on_rows_or_panels() {
+    let (m, k) = (40, 77);
+    let a = random(1, m * k);
+    // The last panel is not full, save in pairs.
+    for (n, epilogues) in [(203, &EPILOGUES[..2]), (256, &EPILOGUES[2..])] {
+        for ((b, _), epilogue) in Packed::all(k, n)
+            .iter()
+            .flat_map(|b| epilogues.iter().map(move |epilogue| (b, *epilogue)))
+        {
+            let group = if epilogue == Epilogue::SwiGlu { 2 } else { 1 };
+            let n = n / group;
+            for_each_isa(|isa| {
+                let expected = b.whole(isa, (&a, k), (vec![1.0; m * n], n), epilogue);
+                for count in 1..m {
+                    let part = &a[(m - count) * k..];
+                    let c = b.whole(isa, (part, k), (vec![1.0; count * n], n), epilogue);
+                    let whole = &expected[(m - count) * n..];
+                    assert_eq!(bits(&c), bits(whole), "{isa} {count} rows");
+                }
+                let panels = n.div_ceil(NR);
+                let cuts = (0..=panels).flat_map(|end| (0..=end).map(move |first| first..end));
+                for (rows, cut) in cuts.flat_map(|cut| [1, 5, 40].map(|rows| (rows, cut.clone()))) {
+                    let columns = columns(&cut, n);
+                    let mut c = vec![1.0; rows * n];
+                    let mut c: Vec<&mut [f32]> = c
+                        .chunks_mut(n)
+                        .map(|row| &mut row[columns.clone()])
+                        .collect();
+                    let panels = cut.start * group..cut.end * group;
+                    let done = b.product(isa, (&a[..rows * k], k), panels, &mut c, epilogue);
+                    done.unwrap();
+                    for (row, c) in c.iter().enumerate() {
+                        let whole = &expected[row * n..][..n][columns.clone()];
+                        assert_eq!(bits(c), bits(whole), "{isa} {rows} rows {cut:?}");
+                    }
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn weights_from_bytes_give_the_same_bits_and_are_not_written() {
+    let (m, k, n) = (5, 77, 70);
+    let a = random(1, m * k);
+    let isa = Isa::detect();
+    for (b, _) in Packed::all(k, n) {
+        let mut mapped = match &b {
+            Packed::F32(b) => PackedF32::from_bytes(k, n, aligned(b.as_bytes())).map(Packed::F32),
+            Packed::Bf16(b) => {
+                PackedBf16::from_bytes(k, n, aligned(b.as_bytes())).map(Packed::Bf16)
+            }
+            Packed::Int8(b) => {
+                PackedInt8::from_bytes(k, n, Int8Type::U8, b.as_bytes().map(aligned))
+                    .map(Packed::Int8)
+            }
+        }
+        .unwrap();
+        let c = |b: &Packed| b.whole(isa, (&a, k), (vec![0.0; m * n], n), Epilogue::Store);
+        let expected = bits(&c(&b));
+        assert_eq!(bits(&c(&mapped)), expected);
+        let written = match &mut mapped {
+            Packed::F32(b) => b.write_nk(0, &vec![1.0; k]),
+            Packed::Bf16(b) => b.write_kn(0, 0, n, &vec![1.0; n]),
+            Packed::Int8(b) => {
+                assert!(b.write_quantization(0, &[1.0], &[3]).is_err());
+                b.write_nk(0, &vec![1; k])
+            }
+        };
+        assert!(matches!(written, Err(ShapeError::Shared { .. })));
+        assert_eq!(bits(&c(&mapped)), expected);
+    }
+}
+
+#[test]
+fn bytes_of_other_sizes_are_refused() {
+    let bytes = aligned(&[0; 4 * 64 * 4]);
+    let f32 = |k, n, len| PackedF32::from_bytes(k, n, bytes.slice(..len)).is_ok();
+    assert!(f32(8, 32, 1024) && !f32(8, 33, 1024) && !f32(7, 32, 1024) && !f32(8, 32, 960));
+    assert!(!f32(0, 32, 0) && !f32(8, 0, 0) && !f32(usize::MAX, usize::MAX, 1024));
+    let bf16 = |k, n, len| PackedBf16::from_bytes(k, n, bytes.slice(..len)).is_ok();
+    assert!(bf16(15, 32, 1024) && bf16(16, 1, 1024) && !bf16(17, 32, 1024));
+    let int8 = |k, n, len, quantization: usize| {
+        let parts = [bytes.slice(..len), bytes.slice(..quantization)];
+        PackedInt8::from_bytes(k, n, Int8Type::I8, parts).is_ok()
+    };
+    assert!(int8(32, 32, 1024, 256) && !int8(32, 32, 1024, 128) && !int8(33, 32, 1024, 256));
+    assert!(!int8(66_312, 32, 1024, 256) && !int8(32, 0, 0, 0));
+}
+
+/// Instructions of one type are no part of the other types' products.
+#[test]
+fn tiers_that_differ_elsewhere_give_the_same_bits() {
+    let (m, k, n) = (14, 77, 70);
+    let a = random(1, m * k);
+    for [with, without] in [
+        [Tier::AvxVnni, Tier::Avx2],
+        [Tier::Avx512Vnni, Tier::Avx512],
+        [Tier::Avx512Bf16, Tier::Avx512Vnni],
+        [Tier::NeonDot, Tier::Neon],
+        [Tier::NeonI8mm, Tier::NeonDot],
+    ] {
+        let (Some(with), Some(without)) = (Isa::new(with), Isa::new(without)) else {
+            akidb_testing::skip(&format!("bits of {with}: this CPU lacks it"));
+            continue;
+        };
+        for (b, _) in Packed::all(k, n) {
+            let new_instructions = with.has_bf16() && matches!(b, Packed::Bf16(_));
+            if !new_instructions {
+                let c = |isa| b.whole(isa, (&a, k), (vec![0.0; m * n], n), Epilogue::Store);
+                assert_eq!(bits(&c(with)), bits(&c(without)), "{with}");
+            }
+        }
+    }
+}
+
+#[test]
+fn edge_values() {
+    let k = 20;
+    let kn = |b: f32| [b; 60];
+    for_each_isa(|isa| {
+        let f32 = |a: &[f32; 20], b: f32| {
+            let mut packed = PackedF32::zeros(k, 3).unwrap();
+            packed.write_kn(0, 0, 3, &kn(b)).unwrap();
+            Packed::F32(packed).whole(isa, (a, k), (vec![9.0; 3], 3), Epilogue::Store)
+        };
+        let bf16 = |a: &[f32; 20], b: f32| {
+            let mut packed = PackedBf16::zeros(k, 3).unwrap();
+            packed.write_kn(0, 0, 3, &kn(b)).unwrap();
+            Packed::Bf16(packed).whole(isa, (a, k), (vec![9.0; 3], 3), Epilogue::Store)
+        };
+        assert_eq!(f32(&[1e-45; 20], 1.0), [f32::from_bits(20); 3]);
+        assert!(
+            bf16(&[1e-39; 20], 1.0)
+                .iter()
+                .all(|c| (0.0..3e-38).contains(c))
+        );
+        for product in [&f32 as &dyn Fn(&[f32; 20], f32) -> Vec<f32>, &bf16] {
+            assert_eq!(product(&[0.0; 20], 3.0), [0.0; 3], "{isa}");
+            assert_eq!(product(&[3.0; 20], -2.0), [-120.0; 3], "{isa}");
+            assert_eq!(product(&[1e38; 20], 1e38), [f32::INFINITY; 3], "{isa}");
+            for (place, value) in [(0, f32::NAN), (19, -f32::NAN), (18, f32::INFINITY)] {
+                let mut a = [1.0; 20];
+                a[place] = value;
+                assert!(product(&a, 0.0).iter().all(|c| c.is_nan()), "{isa}");
+            }
+            let mut a = [1.0; 20];
+            a[19] = f32::INFINITY;
+            assert_eq!(product(&a, -1.0), [f32::NEG_INFINITY; 3], "{isa}");
+            assert!(product(&a, f32::NAN).iter().all(|c| c.is_nan()), "{isa}");
+        }
+    });
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let isa = Isa::detect();
+    let a = [1.0; 8];
+    for (b, _) in Packed::all(4, 100) {
+        let run = |k, panels: Range<usize>, widths: &[usize], epilogue| {
+            let mut c = vec![vec![0.0; 128]; widths.len()];
+            let rows = c.iter_mut().zip(widths);
+            let mut rows: Vec<&mut [f32]> = rows.map(|(row, width)| &mut row[..*width]).collect();
+            let done = b.product(isa, (&a, k), panels, &mut rows, epilogue);
+            if done.is_err() {
+                assert_eq!(c, vec![vec![0.0; 128]; widths.len()]);
+            }
+            done.is_ok()
+        };
+        for epilogue in [Epilogue::Store, Epilogue::Add] {
+            assert!(run(4, 0..4, &[100, 100], epilogue));
+            assert!(run(4, 1..3, &[64, 64], epilogue));
+            assert!(run(4, 2..2, &[0, 0], epilogue));
+            assert!(!run(4, 0..4, &[100], epilogue));
+            assert!(!run(4, 0..4, &[100, 99], epilogue));
+            assert!(!run(4, 0..3, &[100, 100], epilogue));
+            assert!(!run(4, 0..5, &[100, 100], epilogue));
+            assert!(!run(8, 0..4, &[100], epilogue));
+        }
+        let pairs = |panels, widths: &[usize]| run(4, panels, widths, Epilogue::SwiGlu);
+        assert!(pairs(0..4, &[64, 64]));
+        assert!(pairs(0..4, &[33, 64]));
+        assert!(pairs(2..4, &[1, 32]));
+        assert!(pairs(2..2, &[0, 0]));
+        assert!(!pairs(0..4, &[65, 65]));
+        assert!(!pairs(0..4, &[32, 32]));
+        assert!(!pairs(0..4, &[0, 0]));
+        assert!(!pairs(2..2, &[1, 1]));
+        assert!(!pairs(0..3, &[64, 64]));
+        assert!(!pairs(1..3, &[32, 32]));
+        #[expect(clippy::reversed_empty_ranges, reason = "that is what must be refused")]
+        let reversed = 2..1;
+        assert!(!run(4, reversed, &[0, 0], Epilogue::Store));
+        let no_rows = b.product(isa, (&[], 7), 0..4, &mut [], Epilogue::Store);
+        assert!(no_rows.is_ok());
+    }
+}
