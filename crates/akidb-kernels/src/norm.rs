@@ -1,7 +1,7 @@
 //! `RMSNormalization`: x / √(mean(x²) + ε) · weight.
 
 use crate::arch::{Kernel, Target};
-use crate::lanes::{LANES, Lanes, load_partial, mul_add, sum};
+use crate::lanes::{LANES, Lanes, load_partial, sum};
 use crate::{Isa, ShapeError};
 
 /// Normalises rows in place: `x` is `[rows, weight.len()]`.
@@ -62,7 +62,7 @@ fn sum_of_squares<T: Target>(x: &[f32]) -> f32 {
     }
     for (sums, x) in sums.iter_mut().zip(rest.chunks(LANES)) {
         let x = load_partial(x, 0.0);
-        *sums = mul_add::<T>(&x, &x, sums);
+        *sums = T::mul_add_lanes(&x, &x, sums);
     }
     let mut total = [0.0; LANES];
     for l in 0..LANES {

@@ -5,14 +5,16 @@
 )]
 
 use std::arch::x86_64::{
-    __m256, __m256i, _MM_HINT_T1, _mm_prefetch, _mm256_add_epi32, _mm256_and_si256,
-    _mm256_castsi256_ps, _mm256_dpbusd_avx_epi32, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps,
-    _mm256_setzero_si256, _mm256_slli_epi16, _mm256_slli_epi32, _mm256_srai_epi16,
-    _mm256_srli_epi16, _mm256_storeu_ps, _mm256_storeu_si256,
+    __m128i, __m256, __m256i, _MM_HINT_T1, _mm_loadu_si128, _mm_prefetch, _mm256_add_epi32,
+    _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_castsi256_ps, _mm256_cvtepi32_ps,
+    _mm256_dpbusd_avx_epi32, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256,
+    _mm256_madd_epi16, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps,
+    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_slli_epi32,
+    _mm256_srai_epi16, _mm256_srli_epi16, _mm256_storeu_ps, _mm256_storeu_si256,
 };
 
-use super::{Bf16Target, F32Target, Int8Target, Kernel};
+use super::Kernel;
+use super::target::{Bf16Target, F32Target, Int8Target, NBitsTarget};
 use crate::lanes::{LANES, Lanes};
 
 /// Exists only inside [`run`] and, with `VNNI`, [`run_vnni`]. 16 registers of 8 lanes.
@@ -46,7 +48,8 @@ impl<const VNNI: bool> F32Target for Avx2<VNNI> {
     #[inline(always)]
     fn load(self, lanes: &Lanes) -> Self::Vector {
         let (low, high) = lanes.split_at(LANES / 2);
-        // SAFETY: as above; each half is 8 readable f32, at any alignment.
+        // SAFETY: `self` exists only where the CPU has AVX2; each half is 8 readable f32, at any
+        // alignment.
         unsafe {
             [
                 _mm256_loadu_ps(low.as_ptr()),
@@ -59,7 +62,8 @@ impl<const VNNI: bool> F32Target for Avx2<VNNI> {
     fn store(self, vector: Self::Vector) -> Lanes {
         let mut lanes = [0.0; LANES];
         let (low, high) = lanes.split_at_mut(LANES / 2);
-        // SAFETY: as above; each half is 8 writable f32, at any alignment.
+        // SAFETY: `self` exists only where the CPU has AVX2; each half is 8 writable f32, at any
+        // alignment.
         unsafe {
             _mm256_storeu_ps(low.as_mut_ptr(), vector[0]);
             _mm256_storeu_ps(high.as_mut_ptr(), vector[1]);
@@ -82,7 +86,8 @@ impl<const VNNI: bool> F32Target for Avx2<VNNI> {
     fn prefetch<W>(self, weights: &W) {
         for line in (0..size_of::<W>()).step_by(64) {
             let line = std::ptr::from_ref(weights).wrapping_byte_add(line);
-            // SAFETY: reads nothing that a program can see.
+            // SAFETY: every x86-64 CPU has the instruction, a hint that never faults, whatever the
+            // address.
             unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) };
         }
     }
@@ -103,7 +108,8 @@ impl<const VNNI: bool> Int8Target for Avx2<VNNI> {
     #[inline(always)]
     fn load_weights(self, weights: &[u8; 4 * LANES]) -> Self::Weights {
         let (low, high) = weights.split_at(2 * LANES);
-        // SAFETY: as above; each half is 32 readable bytes, at any alignment.
+        // SAFETY: `self` exists only where the CPU has AVX2; each half is 32 readable bytes, at any
+        // alignment.
         unsafe {
             [
                 _mm256_loadu_si256(low.as_ptr().cast()),
@@ -114,7 +120,7 @@ impl<const VNNI: bool> Int8Target for Avx2<VNNI> {
 
     #[inline(always)]
     fn dot(self, weights: Self::Weights, activations: i32, sums: Self::Sums) -> Self::Sums {
-        // SAFETY: as above.
+        // SAFETY: `self` exists only where the CPU has AVX2.
         let a = unsafe { _mm256_set1_epi32(activations) };
         [
             self.dot_half(weights[0], a, sums[0]),
@@ -126,7 +132,8 @@ impl<const VNNI: bool> Int8Target for Avx2<VNNI> {
     fn store_sums(self, sums: Self::Sums) -> [i32; LANES] {
         let mut lanes = [0; LANES];
         let (low, high) = lanes.split_at_mut(LANES / 2);
-        // SAFETY: as above; each half is 8 writable i32, at any alignment.
+        // SAFETY: `self` exists only where the CPU has AVX2; each half is 8 writable i32, at any
+        // alignment.
         unsafe {
             _mm256_storeu_si256(low.as_mut_ptr().cast(), sums[0]);
             _mm256_storeu_si256(high.as_mut_ptr().cast(), sums[1]);
@@ -142,7 +149,8 @@ impl<const VNNI: bool> Bf16Target for Avx2<VNNI> {
     #[inline(always)]
     fn load_pairs(self, pairs: &[u16; 2 * LANES]) -> Self::Pairs {
         let (low, high) = pairs.split_at(LANES);
-        // SAFETY: as above; each half is 32 readable bytes, at any alignment.
+        // SAFETY: `self` exists only where the CPU has AVX2; each half is 32 readable bytes, at any
+        // alignment.
         unsafe {
             [
                 _mm256_loadu_si256(low.as_ptr().cast()),
@@ -168,6 +176,70 @@ impl<const VNNI: bool> Bf16Target for Avx2<VNNI> {
             };
             [dot(pairs[0], sums[0]), dot(pairs[1], sums[1])]
         }
+    }
+}
+
+impl<const VNNI: bool> NBitsTarget for Avx2<VNNI> {
+    const NBITS_VECTORS: &'static [usize] = &[0, 2, 1];
+    type Table = __m256i;
+
+    #[inline(always)]
+    fn load_table(self, bytes: &[u8; 16]) -> __m256i {
+        // SAFETY: `self` exists only where the CPU has AVX2; `bytes` is 16 readable bytes, at any
+        // alignment.
+        unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(bytes.as_ptr().cast::<__m128i>())) }
+    }
+
+    #[inline(always)]
+    fn splat_sums(self, x: i32) -> Self::Sums {
+        // SAFETY: `self` exists only where the CPU has AVX2.
+        [unsafe { _mm256_set1_epi32(x) }; 2]
+    }
+
+    #[inline(always)]
+    fn add_sums(self, a: Self::Sums, b: Self::Sums) -> Self::Sums {
+        // SAFETY: `self` exists only where the CPU has AVX2.
+        unsafe { [_mm256_add_epi32(a[0], b[0]), _mm256_add_epi32(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn look_up<const HIGH: bool>(self, table: __m256i, codes: &[u8; 4 * LANES]) -> Self::Weights {
+        let mut halves = self.load_weights(codes);
+        for half in &mut halves {
+            // SAFETY: `self` exists only where the CPU has AVX2.
+            *half = unsafe {
+                let codes = if HIGH {
+                    _mm256_srli_epi16::<4>(*half)
+                } else {
+                    *half
+                };
+                _mm256_shuffle_epi8(table, _mm256_and_si256(codes, _mm256_set1_epi8(15)))
+            };
+        }
+        halves
+    }
+
+    #[inline(always)]
+    fn nibbles<const HIGH: bool>(self, codes: &[u8; 4 * LANES]) -> Self::Weights {
+        let mut halves = self.load_weights(codes);
+        for half in &mut halves {
+            // SAFETY: `self` exists only where the CPU has AVX2.
+            *half = unsafe {
+                let codes = if HIGH {
+                    *half
+                } else {
+                    _mm256_slli_epi16::<4>(*half)
+                };
+                _mm256_and_si256(codes, _mm256_set1_epi8(-16))
+            };
+        }
+        halves
+    }
+
+    #[inline(always)]
+    fn sums_to_f32(self, sums: Self::Sums) -> Self::Vector {
+        // SAFETY: `self` exists only where the CPU has AVX2.
+        unsafe { [_mm256_cvtepi32_ps(sums[0]), _mm256_cvtepi32_ps(sums[1])] }
     }
 }
 

@@ -5,14 +5,17 @@
 )]
 
 use std::arch::x86_64::{
-    __m512, __m512bh, __m512i, _MM_HINT_T1, _mm_prefetch, _mm512_add_epi32, _mm512_and_si512,
-    _mm512_castsi512_ps, _mm512_cmpgt_epu32_mask, _mm512_dpbf16_ps, _mm512_dpbusd_epi32,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_madd_epi16, _mm512_set1_epi16,
-    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512, _mm512_slli_epi16, _mm512_slli_epi32,
+    __m128i, __m512, __m512bh, __m512i, _MM_HINT_T1, _mm_loadu_si128, _mm_prefetch,
+    _mm256_loadu_si256, _mm512_add_epi32, _mm512_and_si512, _mm512_broadcast_i32x4,
+    _mm512_castsi512_ps, _mm512_cmpgt_epu32_mask, _mm512_cvtepi16_epi32, _mm512_cvtepi32_ps,
+    _mm512_dpbf16_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_madd_epi16, _mm512_set1_epi8, _mm512_set1_epi16, _mm512_set1_epi32, _mm512_set1_ps,
+    _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_slli_epi16, _mm512_slli_epi32,
     _mm512_srai_epi16, _mm512_srli_epi16, _mm512_storeu_ps, _mm512_storeu_si512,
 };
 
-use super::{Bf16Target, F32Target, Int8Target, Kernel};
+use super::Kernel;
+use super::target::{Bf16Target, F32Target, Int8Target, NBitsTarget};
 use crate::lanes::{LANES, Lanes};
 
 /// Exists only inside [`run`], with `VNNI` [`run_vnni`], and with both [`run_bf16`]. 32 registers
@@ -51,14 +54,16 @@ impl<const VNNI: bool, const BF16: bool> F32Target for Avx512<VNNI, BF16> {
 
     #[inline(always)]
     fn load(self, lanes: &Lanes) -> __m512 {
-        // SAFETY: as above; `lanes` is 16 readable f32, at any alignment.
+        // SAFETY: `self` exists only where the CPU has AVX-512 F; `lanes` is 16 readable f32, at
+        // any alignment.
         unsafe { _mm512_loadu_ps(lanes.as_ptr()) }
     }
 
     #[inline(always)]
     fn store(self, vector: __m512) -> Lanes {
         let mut lanes = [0.0; LANES];
-        // SAFETY: as above; `lanes` is 16 writable f32, at any alignment.
+        // SAFETY: `self` exists only where the CPU has AVX-512 F; `lanes` is 16 writable f32, at
+        // any alignment.
         unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), vector) };
         lanes
     }
@@ -71,7 +76,8 @@ impl<const VNNI: bool, const BF16: bool> F32Target for Avx512<VNNI, BF16> {
 
     #[inline(always)]
     fn above(self, lanes: &[u32; LANES], bar: u32) -> u32 {
-        // SAFETY: as above; `lanes` is 16 readable u32, at any alignment.
+        // SAFETY: `self` exists only where the CPU has AVX-512 F; `lanes` is 16 readable u32, at
+        // any alignment.
         unsafe {
             let lanes = _mm512_loadu_si512(lanes.as_ptr().cast());
             let bar = _mm512_set1_epi32(bar.cast_signed());
@@ -83,7 +89,8 @@ impl<const VNNI: bool, const BF16: bool> F32Target for Avx512<VNNI, BF16> {
     fn prefetch<W>(self, weights: &W) {
         for line in (0..size_of::<W>()).step_by(64) {
             let line = std::ptr::from_ref(weights).wrapping_byte_add(line);
-            // SAFETY: reads nothing that a program can see.
+            // SAFETY: every x86-64 CPU has the instruction, a hint that never faults, whatever the
+            // address.
             unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) };
         }
     }
@@ -102,13 +109,14 @@ impl<const VNNI: bool, const BF16: bool> Int8Target for Avx512<VNNI, BF16> {
 
     #[inline(always)]
     fn load_weights(self, weights: &[u8; 4 * LANES]) -> __m512i {
-        // SAFETY: as above; `weights` is 64 readable bytes, at any alignment.
+        // SAFETY: `self` exists only where the CPU has AVX-512 F; `weights` is 64 readable bytes,
+        // at any alignment.
         unsafe { _mm512_loadu_si512(weights.as_ptr().cast()) }
     }
 
     #[inline(always)]
     fn dot(self, weights: __m512i, activations: i32, sums: __m512i) -> __m512i {
-        // SAFETY: as above for F and BW; with `VNNI`, `self` exists only where the CPU has VNNI.
+        // SAFETY: `self` exists only where the CPU has AVX-512 F and BW, and with `VNNI` VNNI.
         unsafe {
             let a = _mm512_set1_epi32(activations);
             if VNNI {
@@ -127,7 +135,8 @@ impl<const VNNI: bool, const BF16: bool> Int8Target for Avx512<VNNI, BF16> {
     #[inline(always)]
     fn store_sums(self, sums: __m512i) -> [i32; LANES] {
         let mut lanes = [0; LANES];
-        // SAFETY: as above for F; `lanes` is 16 writable i32, at any alignment.
+        // SAFETY: `self` exists only where the CPU has AVX-512 F; `lanes` is 16 writable i32, at
+        // any alignment.
         unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), sums) };
         lanes
     }
@@ -139,14 +148,15 @@ impl<const VNNI: bool, const BF16: bool> Bf16Target for Avx512<VNNI, BF16> {
 
     #[inline(always)]
     fn load_pairs(self, pairs: &[u16; 2 * LANES]) -> __m512i {
-        // SAFETY: as above; `pairs` is 64 readable bytes, at any alignment.
+        // SAFETY: `self` exists only where the CPU has AVX-512 F; `pairs` is 64 readable bytes, at
+        // any alignment.
         unsafe { _mm512_loadu_si512(pairs.as_ptr().cast()) }
     }
 
     #[inline(always)]
     fn dot_pairs(self, pairs: __m512i, activations: u32, sums: __m512) -> __m512 {
-        // SAFETY: as above for F; with `BF16`, `self` exists only where the CPU has BF16. The two
-        // vector types are the same 64 bytes.
+        // SAFETY: `self` exists only where the CPU has AVX-512 F, and with `BF16` BF16; the two
+        // vector types are the same 64 bytes, any of which will do.
         unsafe {
             let a = _mm512_set1_epi32(activations.cast_signed());
             if BF16 {
@@ -161,5 +171,75 @@ impl<const VNNI: bool, const BF16: bool> Bf16Target for Avx512<VNNI, BF16> {
             let sums = _mm512_fmadd_ps(low(pairs), low(a), sums);
             _mm512_fmadd_ps(high(pairs), high(a), sums)
         }
+    }
+}
+
+impl<const VNNI: bool, const BF16: bool> NBitsTarget for Avx512<VNNI, BF16> {
+    const NBITS_VECTORS: &'static [usize] = &[0, 2, 2, 2, 2, 2, 2];
+    type Table = __m512i;
+
+    #[inline(always)]
+    fn load_table(self, bytes: &[u8; 16]) -> __m512i {
+        // SAFETY: `self` exists only where the CPU has AVX-512 F; `bytes` is 16 readable bytes, at
+        // any alignment.
+        unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(bytes.as_ptr().cast::<__m128i>())) }
+    }
+
+    #[inline(always)]
+    fn splat_sums(self, x: i32) -> __m512i {
+        // SAFETY: `self` exists only where the CPU has AVX-512 F.
+        unsafe { _mm512_set1_epi32(x) }
+    }
+
+    #[inline(always)]
+    fn add_sums(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` exists only where the CPU has AVX-512 F.
+        unsafe { _mm512_add_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    fn look_up<const HIGH: bool>(self, table: __m512i, codes: &[u8; 4 * LANES]) -> __m512i {
+        // SAFETY: `self` exists only where the CPU has AVX-512 F and BW; `codes` is 64 readable
+        // bytes, at any alignment.
+        unsafe {
+            let codes = _mm512_loadu_si512(codes.as_ptr().cast());
+            let codes = if HIGH {
+                _mm512_srli_epi16::<4>(codes)
+            } else {
+                codes
+            };
+            _mm512_shuffle_epi8(table, _mm512_and_si512(codes, _mm512_set1_epi8(15)))
+        }
+    }
+
+    #[inline(always)]
+    fn nibbles<const HIGH: bool>(self, codes: &[u8; 4 * LANES]) -> __m512i {
+        // SAFETY: `self` exists only where the CPU has AVX-512 F and BW; `codes` is 64 readable
+        // bytes, at any alignment.
+        unsafe {
+            let codes = _mm512_loadu_si512(codes.as_ptr().cast());
+            let codes = if HIGH {
+                codes
+            } else {
+                _mm512_slli_epi16::<4>(codes)
+            };
+            _mm512_and_si512(codes, _mm512_set1_epi8(-16))
+        }
+    }
+
+    #[inline(always)]
+    fn load_i16(self, values: &[u8; 2 * LANES]) -> Self::Vector {
+        // SAFETY: `self` exists only where the CPU has AVX-512 F and AVX2; `values` is 32 readable
+        // bytes, at any alignment.
+        unsafe {
+            let values = _mm256_loadu_si256(values.as_ptr().cast());
+            _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(values))
+        }
+    }
+
+    #[inline(always)]
+    fn sums_to_f32(self, sums: __m512i) -> Self::Vector {
+        // SAFETY: `self` exists only where the CPU has AVX-512 F.
+        unsafe { _mm512_cvtepi32_ps(sums) }
     }
 }

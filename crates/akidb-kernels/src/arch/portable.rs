@@ -1,6 +1,6 @@
 //! Whatever the compiler makes of plain loops on every CPU of the architecture.
 
-use super::{Bf16Target, F32Target, Int8Target};
+use super::target::{Bf16Target, F32Target, Int8Target, NBitsTarget};
 use crate::lanes::{LANES, Lanes};
 
 /// No particular instructions. On x86-64 that is SSE2: 16 registers of 4 lanes.
@@ -103,6 +103,45 @@ impl Bf16Target for Portable {
         }
         sums
     }
+}
+
+impl NBitsTarget for Portable {
+    const NBITS_VECTORS: &'static [usize] = &[0, 1];
+    type Table = [u8; 16];
+
+    #[inline(always)]
+    fn load_table(self, bytes: &[u8; 16]) -> [u8; 16] {
+        *bytes
+    }
+
+    #[inline(always)]
+    fn splat_sums(self, x: i32) -> Self::Sums {
+        [x; LANES]
+    }
+
+    #[inline(always)]
+    fn add_sums(self, a: Self::Sums, b: Self::Sums) -> Self::Sums {
+        let mut sums = a;
+        for l in 0..LANES {
+            sums[l] = a[l].wrapping_add(b[l]);
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn look_up<const HIGH: bool>(self, table: [u8; 16], codes: &[u8; 4 * LANES]) -> Self::Weights {
+        self.load_weights(&look_up::<HIGH>(table, codes))
+    }
+}
+
+/// The bytes that nibbles choose, one after the other.
+#[inline(always)]
+fn look_up<const HIGH: bool>(table: [u8; 16], codes: &[u8; 4 * LANES]) -> [u8; 4 * LANES] {
+    let mut bytes = *codes;
+    for byte in &mut bytes {
+        *byte = table[usize::from(if HIGH { *byte >> 4 } else { *byte & 15 })];
+    }
+    bytes
 }
 
 /// The two bf16 of a word, low half first.

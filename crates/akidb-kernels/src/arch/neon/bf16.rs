@@ -9,7 +9,7 @@ use std::arch::aarch64::{
     vreinterpretq_u32_u16, vshlq_n_u32,
 };
 
-use super::super::Bf16Target;
+use super::super::target::Bf16Target;
 use super::Neon;
 use super::instructions::bfdot;
 use crate::lanes::LANES;
@@ -25,8 +25,8 @@ impl<const DOT: bool, const I8MM: bool> Bf16Target for Neon<DOT, I8MM> {
     #[inline(always)]
     fn load_pairs(self, pairs: &[u16; 2 * LANES]) -> Self::Pairs {
         let (quarters, _) = pairs.as_chunks::<8>();
-        // SAFETY: `self` exists only where the CPU has Advanced SIMD; a quarter is 8 readable
-        // u16, at any alignment.
+        // SAFETY: `self` exists only where the CPU has Advanced SIMD; a quarter is 8 readable u16,
+        // at any alignment.
         unsafe {
             [
                 vreinterpretq_u32_u16(vld1q_u16(quarters[0].as_ptr())),

@@ -11,7 +11,8 @@ use std::arch::asm;
 #[inline]
 #[target_feature(enable = "dotprod")]
 pub(super) fn sdot(mut sums: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
-    // SAFETY: the CPU has the instruction, or this function must not run; it changes `sums` only.
+    // SAFETY: who calls this has proved FEAT_DotProd; the instruction reads registers and changes
+    // `sums` only.
     unsafe {
         asm!(
             "sdot {sums:v}.4s, {a:v}.16b, {b:v}.16b",
@@ -28,7 +29,8 @@ pub(super) fn sdot(mut sums: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t
 #[inline]
 #[target_feature(enable = "i8mm")]
 pub(super) fn usdot(mut sums: int32x4_t, a: uint8x16_t, b: int8x16_t) -> int32x4_t {
-    // SAFETY: as in `sdot`.
+    // SAFETY: who calls this has proved FEAT_I8MM; the instruction reads registers and changes
+    // `sums` only.
     unsafe {
         asm!(
             "usdot {sums:v}.4s, {a:v}.16b, {b:v}.16b",
@@ -45,7 +47,8 @@ pub(super) fn usdot(mut sums: int32x4_t, a: uint8x16_t, b: int8x16_t) -> int32x4
 #[inline]
 #[target_feature(enable = "bf16")]
 pub(super) fn bfdot(mut sums: float32x4_t, a: uint32x4_t, b: uint32x4_t) -> float32x4_t {
-    // SAFETY: as in `sdot`; it raises no floating-point exception flag.
+    // SAFETY: who calls this has proved FEAT_BF16; the instruction reads registers and changes
+    // `sums` only, and raises no floating-point exception flag.
     unsafe {
         asm!(
             "bfdot {sums:v}.4s, {a:v}.8h, {b:v}.8h",

@@ -11,7 +11,7 @@ use std::arch::aarch64::{
     vreinterpretq_s16_u16, vshlq_n_s32, vst1q_s32,
 };
 
-use super::super::Int8Target;
+use super::super::target::Int8Target;
 use super::Neon;
 use super::instructions::{sdot, usdot};
 use crate::lanes::LANES;
@@ -24,7 +24,7 @@ pub(super) trait Products: Copy {
     /// As [`Int8Target::INT8_VECTORS`].
     const INT8_VECTORS: &'static [usize];
 
-    /// As [`NBitsTarget::NBITS_VECTORS`](super::super::NBitsTarget::NBITS_VECTORS).
+    /// As [`NBitsTarget::NBITS_VECTORS`](super::super::target::NBitsTarget::NBITS_VECTORS).
     const NBITS_VECTORS: &'static [usize];
 
     /// As [`Int8Target::SHIFTED`].
@@ -58,15 +58,15 @@ impl Products for Neon<false, false> {
 
     #[inline(always)]
     fn load(self, bytes: &[u8; 4 * LANES]) -> [uint8x16_t; 4] {
-        // SAFETY: `self` exists only where the CPU has Advanced SIMD; `bytes` is 64 readable
-        // bytes, at any alignment.
+        // SAFETY: `self` exists only where the CPU has Advanced SIMD; `bytes` is 64 readable bytes,
+        // at any alignment.
         let places = unsafe { vld4q_u8(bytes.as_ptr()) };
         [places.0, places.1, places.2, places.3]
     }
 
     #[inline(always)]
     fn weights(self, bytes: [uint8x16_t; 4]) -> Self::Weights {
-        // SAFETY: as above.
+        // SAFETY: `self` exists only where the CPU has Advanced SIMD.
         let widen = |bytes| unsafe { [vmovl_u8(vget_low_u8(bytes)), vmovl_high_u8(bytes)] };
         [
             widen(bytes[0]),
@@ -79,7 +79,7 @@ impl Products for Neon<false, false> {
     #[inline(always)]
     fn dot_shifted(self, weights: Self::Weights, activations: i32, sums: Sums) -> Sums {
         let mut sums = sums;
-        // SAFETY: as above.
+        // SAFETY: `self` exists only where the CPU has Advanced SIMD.
         unsafe {
             let a = vcreate_s8(u64::from(activations.cast_unsigned()));
             let a = vget_low_s16(vmovl_s8(a));
@@ -141,7 +141,7 @@ impl Products for Neon<true, false> {
 
     #[inline(always)]
     fn dot(self, weights: Self::Weights, activations: i32, sums: Sums) -> Sums {
-        // SAFETY: as above.
+        // SAFETY: `self` exists only where the CPU has FEAT_DotProd.
         let lacking = unsafe {
             let a = vreinterpretq_s8_s32(vdupq_n_s32(activations));
             vshlq_n_s32::<7>(sdot(vdupq_n_s32(0), a, vdupq_n_s8(1)))
@@ -200,7 +200,7 @@ impl<const DOT: bool, const I8MM: bool> Neon<DOT, I8MM> {
     /// `a + b`.
     #[inline(always)]
     pub(super) fn add(self, a: Sums, b: Sums) -> Sums {
-        // SAFETY: as above.
+        // SAFETY: `self` exists only where the CPU has Advanced SIMD.
         unsafe {
             [
                 vaddq_s32(a[0], b[0]),
@@ -247,7 +247,8 @@ where
         let mut lanes = [0; LANES];
         let (quarters, _) = lanes.as_chunks_mut::<4>();
         for (quarter, sums) in quarters.iter_mut().zip(sums) {
-            // SAFETY: as above; a quarter is 4 writable i32, at any alignment.
+            // SAFETY: `self` exists only where the CPU has Advanced SIMD; a quarter is 4 writable
+            // i32, at any alignment.
             unsafe { vst1q_s32(quarter.as_mut_ptr(), sums) };
         }
         lanes

@@ -6,7 +6,8 @@
 
 use std::arch::aarch64::{float32x4_t, vdupq_n_f32, vfmaq_f32, vld1q_f32, vst1q_f32};
 
-use super::{F32Target, Kernel};
+use super::Kernel;
+use super::target::F32Target;
 use crate::lanes::{LANES, Lanes};
 
 mod bf16;
@@ -54,7 +55,8 @@ impl<const DOT: bool, const I8MM: bool> F32Target for Neon<DOT, I8MM> {
     #[inline(always)]
     fn load(self, lanes: &Lanes) -> Self::Vector {
         let (quarters, _) = lanes.as_chunks::<4>();
-        // SAFETY: as above; a quarter is 4 readable f32, at any alignment.
+        // SAFETY: `self` exists only where the CPU has Advanced SIMD; a quarter is 4 readable f32,
+        // at any alignment.
         unsafe {
             [
                 vld1q_f32(quarters[0].as_ptr()),
@@ -70,7 +72,8 @@ impl<const DOT: bool, const I8MM: bool> F32Target for Neon<DOT, I8MM> {
         let mut lanes = [0.0; LANES];
         let (quarters, _) = lanes.as_chunks_mut::<4>();
         for (quarter, vector) in quarters.iter_mut().zip(vector) {
-            // SAFETY: as above; a quarter is 4 writable f32, at any alignment.
+            // SAFETY: `self` exists only where the CPU has Advanced SIMD; a quarter is 4 writable
+            // f32, at any alignment.
             unsafe { vst1q_f32(quarter.as_mut_ptr(), vector) };
         }
         lanes

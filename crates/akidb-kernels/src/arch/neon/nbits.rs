@@ -9,7 +9,7 @@ use std::arch::aarch64::{
     vld1q_u8, vmovl_high_s16, vmovl_s16, vqtbl1q_u8, vshlq_n_u8, vshrq_n_u8,
 };
 
-use super::super::{Int8Target, NBitsTarget};
+use super::super::target::{Int8Target, NBitsTarget};
 use super::Neon;
 use super::int8::{Products, Sums};
 use crate::lanes::LANES;
@@ -23,14 +23,14 @@ where
 
     #[inline(always)]
     fn load_table(self, bytes: &[u8; 16]) -> uint8x16_t {
-        // SAFETY: `self` exists only where the CPU has Advanced SIMD; `bytes` is 16 readable
-        // bytes, at any alignment.
+        // SAFETY: `self` exists only where the CPU has Advanced SIMD; `bytes` is 16 readable bytes,
+        // at any alignment.
         unsafe { vld1q_u8(bytes.as_ptr()) }
     }
 
     #[inline(always)]
     fn splat_sums(self, x: i32) -> Sums {
-        // SAFETY: as above.
+        // SAFETY: `self` exists only where the CPU has Advanced SIMD.
         [unsafe { vdupq_n_s32(x) }; 4]
     }
 
@@ -46,7 +46,7 @@ where
         codes: &[u8; 4 * LANES],
     ) -> <Self as Int8Target>::Weights {
         let [a, b, c, d] = Products::load(self, codes);
-        // SAFETY: as above.
+        // SAFETY: `self` exists only where the CPU has Advanced SIMD.
         let entries = |codes| unsafe {
             let codes = if HIGH {
                 vshrq_n_u8::<4>(codes)
@@ -61,7 +61,7 @@ where
     #[inline(always)]
     fn nibbles<const HIGH: bool>(self, codes: &[u8; 4 * LANES]) -> <Self as Int8Target>::Weights {
         let [a, b, c, d] = Products::load(self, codes);
-        // SAFETY: as above.
+        // SAFETY: `self` exists only where the CPU has Advanced SIMD.
         let nibbles = |codes| unsafe {
             if HIGH {
                 vandq_u8(codes, vdupq_n_u8(0xf0))
@@ -74,7 +74,8 @@ where
 
     #[inline(always)]
     fn load_i16(self, values: &[u8; 2 * LANES]) -> Self::Vector {
-        // SAFETY: as above; `values` is 16 readable i16, at any alignment.
+        // SAFETY: `self` exists only where the CPU has Advanced SIMD; `values` is 16 readable i16,
+        // at any alignment.
         unsafe {
             let values = values.as_ptr().cast::<i16>();
             let [low, high] = [vld1q_s16(values), vld1q_s16(values.add(LANES / 2))];
@@ -90,7 +91,7 @@ where
     #[inline(always)]
     fn sums_to_f32(self, sums: Sums) -> Self::Vector {
         let [a, b, c, d] = sums;
-        // SAFETY: as above.
+        // SAFETY: `self` exists only where the CPU has Advanced SIMD.
         unsafe {
             [
                 vcvtq_f32_s32(a),
