@@ -20,8 +20,7 @@ use std::sync::Barrier;
 use std::time::Instant;
 
 use akidb_kernels::{
-    Bf16Rows, Epilogue, Int8Type, Isa, NR, PackedBf16, PackedF32, PackedInt8, PackedRows,
-    QuantizedRows, ShapeError, Tier, gemm, gemm_bf16, gemm_int8,
+    Epilogue, Int8Type, Isa, NR, PackedBf16, PackedF32, PackedInt8, Rows, ShapeError, Tier, Weight,
 };
 
 const K: usize = 1024;
@@ -32,60 +31,23 @@ const RUNS: usize = 9;
 const STREAMED: usize = 128 << 20;
 
 fn main() -> Result<(), ShapeError> {
-    bench::<PackedF32>()?;
-    bench::<PackedBf16>()?;
-    bench::<PackedInt8>()
-}
-
-/// A packed matrix [K, N].
-trait Packed: Sized + Sync {
-    const NAME: &'static str;
-    /// Bytes of a matrix.
-    const BYTES: usize;
-    type Rows;
-    fn new() -> Result<Self, ShapeError>;
-    fn rows(isa: Isa) -> Self::Rows;
-    fn product(
-        &self,
-        rows: &mut Self::Rows,
-        a: &[f32],
-        panels: Range<usize>,
-        c: &mut [&mut [f32]],
-    ) -> Result<(), ShapeError>;
-}
-
-macro_rules! packed {
-    ($name:literal, $packed:ident, $size:literal, $zeros:expr, $row:expr, $rows:ident, $gemm:ident) => {
-        impl Packed for $packed {
-            const NAME: &'static str = $name;
-            const BYTES: usize = $size * K * N;
-            type Rows = $rows;
-
-            fn new() -> Result<Self, ShapeError> {
-                let mut packed: $packed = $zeros?;
-                let row: Vec<_> = (0..N).map($row).collect();
-                for k in 0..K {
-                    packed.write_kn(k, 0, N, &row)?;
-                }
-                Ok(packed)
-            }
-
-            fn rows(isa: Isa) -> $rows {
-                $rows::new(isa)
-            }
-
-            fn product(
-                &self,
-                rows: &mut $rows,
-                a: &[f32],
-                panels: Range<usize>,
-                c: &mut [&mut [f32]],
-            ) -> Result<(), ShapeError> {
-                rows.pack(a, K)?;
-                $gemm(rows, self, panels, c, Epilogue::Store)
-            }
-        }
-    };
+    let floats: Vec<f32> = (0..N).map(weight).collect();
+    let bytes: Vec<u8> = (0..N).map(byte).collect();
+    bench("f32", 4, || {
+        let mut packed = PackedF32::zeros(K, N)?;
+        (0..K).try_for_each(|k| packed.write_kn(k, 0, N, &floats))?;
+        Ok(Weight::F32(packed))
+    })?;
+    bench("bf16", 2, || {
+        let mut packed = PackedBf16::zeros(K, N)?;
+        (0..K).try_for_each(|k| packed.write_kn(k, 0, N, &floats))?;
+        Ok(Weight::Bf16(packed))
+    })?;
+    bench("int8", 1, || {
+        let mut packed = PackedInt8::zeros(K, N, Int8Type::I8)?;
+        (0..K).try_for_each(|k| packed.write_kn(k, 0, N, &bytes))?;
+        Ok(Weight::Int8(packed))
+    })
 }
 
 fn weight(i: usize) -> f32 {
@@ -108,34 +70,6 @@ fn activations(len: usize) -> Vec<f32> {
     (0..len).map(|_| (0..12).map(&mut uniform).sum()).collect()
 }
 
-packed!(
-    "f32",
-    PackedF32,
-    4,
-    Self::zeros(K, N),
-    weight,
-    PackedRows,
-    gemm
-);
-packed!(
-    "bf16",
-    PackedBf16,
-    2,
-    Self::zeros(K, N),
-    weight,
-    Bf16Rows,
-    gemm_bf16
-);
-packed!(
-    "int8",
-    PackedInt8,
-    1,
-    Self::zeros(K, N, Int8Type::I8),
-    byte,
-    QuantizedRows,
-    gemm_int8
-);
-
 /// Whether the command line names `name`, or none of `all`.
 fn chosen(name: &str, all: &[&str]) -> bool {
     let mut args = std::env::args().skip(1);
@@ -146,12 +80,17 @@ fn chosen(name: &str, all: &[&str]) -> bool {
     names.is_empty() || names.iter().any(|n| n == name)
 }
 
-fn bench<B: Packed>() -> Result<(), ShapeError> {
-    if !chosen(B::NAME, &["f32", "bf16", "int8"]) {
+/// Prints the speed of weights of `size` bytes each.
+fn bench(
+    name: &str,
+    size: usize,
+    matrix: impl Fn() -> Result<Weight, ShapeError>,
+) -> Result<(), ShapeError> {
+    if !chosen(name, &["f32", "bf16", "int8"]) {
         return Ok(());
     }
-    let count = STREAMED.div_ceil(B::BYTES);
-    let matrices: Vec<B> = (0..count).map(|_| B::new()).collect::<Result<_, _>>()?;
+    let count = STREAMED.div_ceil(size * K * N);
+    let matrices: Vec<Weight> = (0..count).map(|_| matrix()).collect::<Result<_, _>>()?;
     let tiers = Tier::ALL.map(Tier::as_str);
     for (matrices, from) in [(&matrices[..1], "cached"), (&matrices, "streamed")] {
         for threads in [1, 2] {
@@ -161,17 +100,19 @@ fn bench<B: Packed>() -> Result<(), ShapeError> {
                         let panels = share(thread, threads, N / NR);
                         let width = panels.len() * NR;
                         let a = activations(m * K);
-                        let mut rows = B::rows(isa);
+                        let mut rows = Rows::new(isa);
                         let mut c = vec![0.0; m * width];
                         let mut matrices = matrices.iter().cycle();
                         move || {
                             let mut c: Vec<&mut [f32]> = c.chunks_mut(width).collect();
                             matrices.next().map_or(Ok(()), |b| {
-                                b.product(&mut rows, black_box(&a), panels.clone(), &mut c)
+                                let row =
+                                    |i, _: &mut [f32]| Ok(black_box(&a).get(i * K..(i + 1) * K));
+                                rows.pack_from::<ShapeError>(b, m, row)?;
+                                rows.multiply(b, panels.clone(), &mut c, Epilogue::Store)
                             })
                         }
                     })?;
-                    let name = B::NAME;
                     println!("{name} {from:>8} {threads} threads {isa:>10} M = {m:>3} {speed}");
                 }
             }

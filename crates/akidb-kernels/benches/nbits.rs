@@ -22,8 +22,8 @@ use std::sync::Barrier;
 use std::time::Instant;
 
 use akidb_kernels::{
-    BlockQuantizedRows, Epilogue, Int8Type, Isa, NBitsCodes, NBitsFormat, NR, PackedInt8,
-    PackedNBits, QuantizedRows, ShapeError, gemm_int8, gemm_nbits,
+    Epilogue, Int8Type, Isa, NBitsCodes, NBitsFormat, NR, PackedInt8, PackedNBits, Rows,
+    ShapeError, Weight,
 };
 
 const K: usize = 1024;
@@ -66,25 +66,17 @@ fn main() -> Result<(), ShapeError> {
     let formats: Vec<_> = formats.collect();
     let isa = Isa::detect();
     println!("{isa}, {THREADS} threads, GOPS: median (best)");
-    let int8 = int8()?;
+    let int8 = [int8()?];
     for rows in [1, 5, 12, 40, 160] {
         let operations = 2 * rows * K * N;
-        let speed = speed(operations, 1 << 31, |range| {
-            work_int8(isa, rows, range, |a, panels, c| {
-                gemm_int8(a, &int8, panels, c, Epilogue::Store)
-            })
-        })?;
+        let speed = speed(operations, 1 << 31, |range| work(isa, rows, &int8, range))?;
         println!("  int8          M = {rows:>3}  {speed}");
     }
     for &(name, format) in &formats {
-        let b = nbits(format)?;
+        let b = [nbits(format)?];
         for rows in [1, 5, 12, 40, 160] {
             let operations = 2 * rows * K * N;
-            let speed = speed(operations, 1 << 31, |range| {
-                work_nbits(isa, rows, format, range, |a, panels, c| {
-                    gemm_nbits(a, &b, panels, c, Epilogue::Store)
-                })
-            })?;
+            let speed = speed(operations, 1 << 31, |range| work(isa, rows, &b, range))?;
             println!("  {name:<12}  M = {rows:>3}  {speed}");
         }
     }
@@ -117,10 +109,7 @@ fn main() -> Result<(), ShapeError> {
     for rows in [1, 5] {
         println!("  plain read             {}", raw()?);
         let speed = speed(int8s.len() * K * N, 1 << 29, |range| {
-            work_int8(isa, rows, range, |a, panels, c| {
-                let mut all = int8s.iter();
-                all.try_for_each(|b| gemm_int8(a, b, panels.clone(), c, Epilogue::Store))
-            })
+            work(isa, rows, &int8s, range)
         })?;
         println!("  int8          M = {rows:>3}  {speed}");
     }
@@ -138,10 +127,7 @@ fn main() -> Result<(), ShapeError> {
         for rows in [1, 5] {
             println!("  plain read             {}", raw()?);
             let speed = speed(matrices.len() * bytes, 1 << 29, |range| {
-                work_nbits(isa, rows, format, range, |a, panels, c| {
-                    let mut all = matrices.iter();
-                    all.try_for_each(|b| gemm_nbits(a, b, panels.clone(), c, Epilogue::Store))
-                })
+                work(isa, rows, &matrices, range)
             })?;
             println!("  {name:<12}  M = {rows:>3}  {speed}");
         }
@@ -149,66 +135,45 @@ fn main() -> Result<(), ShapeError> {
     Ok(())
 }
 
-fn int8() -> Result<PackedInt8, ShapeError> {
+fn int8() -> Result<Weight, ShapeError> {
     let mut b = PackedInt8::zeros(K, N, Int8Type::I8)?;
     let column: Vec<u8> = (0..K).map(|i| (i % 251) as u8).collect();
     for n in 0..N {
         b.write_nk(n, &column)?;
     }
-    Ok(b)
+    Ok(Weight::Int8(b))
 }
 
-fn nbits(format: NBitsFormat) -> Result<PackedNBits, ShapeError> {
+fn nbits(format: NBitsFormat) -> Result<Weight, ShapeError> {
     let mut b = PackedNBits::zeros(K, N, format)?;
     let codes: Vec<u8> = (0..K).map(|i| (i % 251) as u8).collect();
     let scales: Vec<f32> = (0..K / format.block_size).map(|i| i as f32 + 1.0).collect();
     for n in 0..N {
         b.write_column(n, &codes, &scales, format.zero_points.then_some(&scales))?;
     }
-    Ok(b)
+    Ok(Weight::NBits(b))
 }
 
-/// Packs A as rows of int8 and multiplies it, again and again.
-fn work_int8(
-    isa: Isa,
-    rows: usize,
-    panels: Range<usize>,
-    product: impl Fn(&QuantizedRows, Range<usize>, &mut [&mut [f32]]) -> Result<(), ShapeError>,
-) -> impl FnMut() -> Result<(), ShapeError> {
-    let mut packed = QuantizedRows::new(isa);
-    work(rows, panels.len(), move |a, c| {
-        packed.pack(a, K)?;
-        product(&packed, panels.clone(), c)
-    })
-}
-
-/// Packs A for a format and multiplies it, again and again.
-fn work_nbits(
-    isa: Isa,
-    rows: usize,
-    format: NBitsFormat,
-    panels: Range<usize>,
-    product: impl Fn(&BlockQuantizedRows, Range<usize>, &mut [&mut [f32]]) -> Result<(), ShapeError>,
-) -> impl FnMut() -> Result<(), ShapeError> {
-    let mut packed = BlockQuantizedRows::new(isa);
-    work(rows, panels.len(), move |a, c| {
-        packed.pack(a, K, format.block_size)?;
-        product(&packed, panels.clone(), c)
-    })
-}
-
-/// Gives `product` A and as many panels of C, again and again.
+/// Packs A for `weights`, which are of one format, and multiplies it with each, again and again.
 fn work(
+    isa: Isa,
     rows: usize,
-    panels: usize,
-    mut product: impl FnMut(&[f32], &mut [&mut [f32]]) -> Result<(), ShapeError>,
+    weights: &[Weight],
+    panels: Range<usize>,
 ) -> impl FnMut() -> Result<(), ShapeError> {
-    let width = panels * NR;
+    let width = panels.len() * NR;
     let a = vec![0.5; rows * K];
     let mut c = vec![0.0; rows * width];
+    let mut packed = Rows::new(isa);
     move || {
         let mut c: Vec<&mut [f32]> = c.chunks_mut(width).collect();
-        product(black_box(&a), &mut c)
+        if let Some(weight) = weights.first() {
+            let row = |i, _: &mut [f32]| Ok(black_box(&a).get(i * K..(i + 1) * K));
+            packed.pack_from::<ShapeError>(weight, rows, row)?;
+        }
+        weights
+            .iter()
+            .try_for_each(|b| packed.multiply(b, panels.clone(), &mut c, Epilogue::Store))
     }
 }
 

@@ -1,7 +1,5 @@
 //! Sixteen f32 side by side: one AVX-512 register, two of AVX2, four of NEON or SSE2.
 
-use crate::arch::Target;
-
 /// Number of lanes, the same on every tier so that all sum in the same order.
 pub(crate) const LANES: usize = 16;
 
@@ -21,16 +19,6 @@ pub(crate) fn load_partial(values: &[f32], fill: f32) -> Lanes {
         *lane = *value;
     }
     lanes
-}
-
-/// `a * b + c`, lane by lane.
-#[inline(always)]
-pub(crate) fn mul_add<T: Target>(a: &Lanes, b: &Lanes, c: &Lanes) -> Lanes {
-    let mut sum = *c;
-    for l in 0..LANES {
-        sum[l] = T::mul_add_f32(a[l], b[l], c[l]);
-    }
-    sum
 }
 
 /// Sum of all lanes, pairwise.

@@ -9,7 +9,7 @@
 //! **Same row, same bits.** On one tier, an output element depends on its own row alone: sums run
 //! in one fixed order, whatever the number of rows, the range of panels, or the split of the work
 //! among threads. Tiers may differ from each other in the last bits, save in
-//! [`gemm_int8`], which is exact up to its last rounding.
+//! products of [`PackedInt8`], which are exact up to their last rounding.
 //!
 //! Operations check the lengths of their arguments once and return a [`ShapeError`]; they don't
 //! panic. NaN and infinity are carried through, never hidden.
@@ -23,6 +23,7 @@ mod exp;
 mod isa;
 mod lanes;
 mod norm;
+mod precision;
 mod prefetch;
 mod product;
 mod rotary;
@@ -35,10 +36,10 @@ pub use attention::{Attention, AttentionScratch, KEY_TILE, KeyValueTile, KeyValu
 pub use error::ShapeError;
 pub use isa::{Isa, IsaError, Tier};
 pub use norm::rms_norm;
+pub use precision::{Precision, PrecisionError};
 pub use prefetch::prefetch;
 pub use product::{
-    Bf16Rows, BlockQuantizedRows, Epilogue, Int8Type, NBitsCodes, NBitsFormat, NR, PackedBf16,
-    PackedF32, PackedInt8, PackedNBits, PackedRows, QuantizedRows, gemm, gemm_bf16, gemm_int8,
-    gemm_nbits, quantize_int4, quantize_int8,
+    Epilogue, Int8Type, NBitsCodes, NBitsFormat, NR, PackedBf16, PackedF32, PackedInt8,
+    PackedNBits, Rows, Weight, WeightFormat, quantize_int4, quantize_int8,
 };
 pub use rotary::norm_rotary;

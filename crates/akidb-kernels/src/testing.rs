@@ -2,7 +2,7 @@
 
 use std::sync::Once;
 
-use crate::{Isa, Tier};
+use crate::{Isa, ShapeError, Tier};
 
 /// Lengths that cross each lane, panel and tile edge.
 pub(crate) const LENGTHS: [usize; 32] = [
@@ -51,4 +51,12 @@ pub(crate) fn aligned(bytes: &[u8]) -> bytes::Bytes {
     let start = room.as_ptr().align_offset(64);
     room[start..start + bytes.len()].copy_from_slice(bytes);
     bytes::Bytes::from(room).slice(start..start + bytes.len())
+}
+
+/// What gives the row of an index from `a`, `[any, k]` row-major.
+pub(crate) fn row_of<'a>(
+    a: &'a [f32],
+    k: usize,
+) -> impl Fn(usize, &mut [f32]) -> Result<Option<&'a [f32]>, ShapeError> {
+    move |index, _| Ok(a.get(index * k..(index + 1) * k))
 }

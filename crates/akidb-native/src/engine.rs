@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use akidb_backend::{Backend, BackendError, BackendInfo, Pooling, TokenBatch};
-use akidb_kernels::{Isa, KEY_TILE, KeyValueType};
+use akidb_kernels::{Isa, KEY_TILE, KeyValueType, Precision};
 use akidb_onnx::MappedFiles;
 use akidb_onnx::decoder::Decoder;
 
@@ -25,25 +25,6 @@ const MAX_BATCH_TOKENS: usize = 2048;
 
 /// Tokens that keys and values may take room for, where every text is rounded up to a tile.
 const MAX_BATCH_KEYS: usize = 4 * MAX_BATCH_TOKENS;
-
-/// Arithmetic of the linear layers. Softmax, norms and sums are in f32 whatever it is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Precision {
-    /// What the file holds: 8-bit codes as [`Self::Int8`], 4-bit codes as [`Self::Int4`], f16 and
-    /// bf16 as [`Self::Bf16`] where the CPU has instructions for it, all else as [`Self::F32`].
-    #[default]
-    Auto,
-    /// f32, whatever the file holds.
-    F32,
-    /// bf16 weights and activations.
-    Bf16,
-    /// 8-bit weights and activations. Weights that are not stored in 8 bits are quantised, with a
-    /// scale for each output.
-    Int8,
-    /// 4-bit weights and 8-bit activations. Weights that are not stored in 4 bits are quantised,
-    /// with a scale for each 32 inputs of an output.
-    Int4,
-}
 
 /// How an engine runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -114,7 +95,7 @@ impl Engine {
         Ok(Self {
             info: BackendInfo {
                 backend: "native",
-                precision: weights.precision(),
+                precision: weights.precision().as_str(),
                 device: isa.to_string(),
                 hidden_size: dims.hidden_size,
                 vocab_size: Some(dims.vocab_size),
@@ -125,7 +106,7 @@ impl Engine {
             prefixes: (!options.no_prefix_cache).then(Mutex::default),
             files: weights.files(),
             model: Model {
-                key_value_type: if isa.has_bf16() && weights.precision() != "f32" {
+                key_value_type: if isa.has_bf16() && weights.precision() != Precision::F32 {
                     KeyValueType::Bf16
                 } else {
                     KeyValueType::F32

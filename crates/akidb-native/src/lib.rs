@@ -25,5 +25,6 @@ mod split_rows;
 mod weights;
 mod workspace;
 
+pub use akidb_kernels::Precision;
 pub use cache::{PackedCache, SourceFile, packs_made_of};
-pub use engine::{Engine, EngineOptions, Precision};
+pub use engine::{Engine, EngineOptions};

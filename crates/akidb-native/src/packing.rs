@@ -2,14 +2,13 @@
 
 use akidb_kernels::{
     Int8Type, Isa, NBitsCodes, NBitsFormat, NR, PackedBf16, PackedF32, PackedInt8, PackedNBits,
-    ShapeError, quantize_int4, quantize_int8,
+    Precision, ShapeError, quantize_int4, quantize_int8,
 };
 use akidb_onnx::decoder::{Linear, LinearWeight};
 use akidb_onnx::tensor::DataType;
 
-use crate::engine::Precision;
 use crate::error::EngineError;
-use crate::product::{Weight, precision};
+use crate::product::Weight;
 use crate::weights::check_finite;
 
 /// Rows of a weight that are read at a time: so many outputs lie in one panel.
@@ -112,8 +111,7 @@ pub(crate) fn pack(
     let codes = StoredCodes::of(parts);
     Ok(match (precision, codes) {
         (Precision::Auto, Some(codes)) => codes.pack(parts, k, n)?,
-        (Precision::Int8, Some(codes)) if codes.precision() == "int8" => codes.pack(parts, k, n)?,
-        (Precision::Int4, Some(codes)) if codes.precision() == "int4" => codes.pack(parts, k, n)?,
+        (wanted, Some(codes)) if wanted == codes.precision() => codes.pack(parts, k, n)?,
         (Precision::Auto, None) if isa.has_bf16() && are_half(parts) => bf16(parts, k, n)?,
         (Precision::Bf16, _) => bf16(parts, k, n)?,
         (Precision::Int8, _) => int8(parts, k, n, isa)?,
@@ -255,10 +253,10 @@ impl StoredCodes {
     }
 
     /// Arithmetic of their product.
-    fn precision(self) -> &'static str {
+    fn precision(self) -> Precision {
         match self {
-            Self::Int8(_) => "int8",
-            Self::NBits(format) => precision(format.codes),
+            Self::Int8(_) => Precision::Int8,
+            Self::NBits(format) => format.precision(),
         }
     }
 

@@ -203,7 +203,7 @@ impl LayerColumns<'_> {
         let packed = packed.map(|part| part.read().unwrap_or_else(PoisonError::into_inner));
         let packed: Vec<_> = packed.collect();
         let packed: Vec<&Rows> = packed.iter().map(|part| &**part).collect();
-        self.scratch.rows.concat(weight, &packed)
+        Ok(self.scratch.rows.concat(weight, &packed)?)
     }
 
     /// Multiplies the packed rows with the panels whose columns of `out` are the thread's.
@@ -228,9 +228,8 @@ impl LayerColumns<'_> {
             .filter(|(row, _)| next.next_if_eq(&row).is_some())
             .map(|(_, out)| out)
             .collect();
-        self.scratch
-            .rows
-            .multiply(weight, panels, &mut out, epilogue)
+        let rows = &self.scratch.rows;
+        Ok(rows.multiply(weight, panels, &mut out, epilogue)?)
     }
 
     /// Key/value heads of the thread.

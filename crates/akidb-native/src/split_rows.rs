@@ -169,7 +169,7 @@ impl LayerRows<'_> {
         let out = grow(&mut self.chunk.qkv, rows.count(weight) * stride(width));
         let panels = columns.start / NR..columns.end.div_ceil(NR);
         let mut out = rows_of(out, width);
-        rows.multiply(weight, panels, &mut out, Epilogue::Store)
+        Ok(rows.multiply(weight, panels, &mut out, Epilogue::Store)?)
     }
 
     /// Stores the keys and values of `heads`, which are among `columns`, the last projected ones.
@@ -217,7 +217,7 @@ impl LayerRows<'_> {
         let rows = &mut self.scratch.rows;
 
         let attended = &self.chunk.attended;
-        rows.pack_from(&layer.o, count, |i, _| {
+        rows.pack_from::<EngineError>(&layer.o, count, |i, _| {
             let stride = stride(dims.q_width);
             let (attended, next) = attended[i * stride..].split_at(stride);
             prefetch(model.isa, &next[..stride.min(next.len())]);
@@ -226,7 +226,7 @@ impl LayerRows<'_> {
         let mut out = rows_of(hidden, width);
         rows.multiply(&layer.o, 0..layer.o.panels(), &mut out, Epilogue::Add)?;
 
-        rows.pack_from(&layer.gate_up, count, |i, row| {
+        rows.pack_from::<EngineError>(&layer.gate_up, count, |i, row| {
             prefetch(model.isa, out.get(i + 1).map_or(&[], |next| next));
             row.copy_from_slice(out[i]);
             let norm = &layer.post_attention_layernorm;
@@ -238,11 +238,11 @@ impl LayerRows<'_> {
         let panels = 0..layer.gate_up.panels();
         rows.multiply(&layer.gate_up, panels, &mut gated, Epilogue::SwiGlu)?;
 
-        rows.pack_from(&layer.down, count, |i, _| {
+        rows.pack_from::<EngineError>(&layer.down, count, |i, _| {
             prefetch(model.isa, gated.get(i + 1).map_or(&[], |next| next));
             Ok(Some(&*gated[i]))
         })?;
-        rows.multiply(&layer.down, 0..layer.down.panels(), &mut out, Epilogue::Add)
+        Ok(rows.multiply(&layer.down, 0..layer.down.panels(), &mut out, Epilogue::Add)?)
     }
 }
 

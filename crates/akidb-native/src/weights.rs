@@ -1,13 +1,12 @@
 //! From the tensors of a file to packed weights.
 
-use akidb_kernels::{Isa, NR};
+use akidb_kernels::{Isa, NR, Precision};
 use akidb_onnx::MappedFiles;
 use akidb_onnx::decoder::{Decoder, DecoderLayer, EmbeddingTable};
 use akidb_onnx::tensor::Tensor;
 
-use crate::cache::{PackedCache, parts};
+use crate::cache::PackedCache;
 use crate::dims::Dims;
-use crate::engine::Precision;
 use crate::error::EngineError;
 use crate::packing::{Part, pack};
 use crate::pool::Pool;
@@ -96,7 +95,7 @@ impl Weights {
 
     /// The files that a pass reads.
     pub(crate) fn files(&self) -> MappedFiles {
-        let products = self.layers.iter().flat_map(Layer::products).flat_map(parts);
+        let products = self.layers.iter().flat_map(Layer::products).flat_map(Weight::parts);
         let table: &[u8] = self.embed_tokens.tensor().data();
         MappedFiles::holding(products.chain([table]))
     }
@@ -130,10 +129,9 @@ impl Layer {
 
 impl Weights {
     /// Arithmetic of the linear layers.
-    pub(crate) fn precision(&self) -> &'static str {
-        self.layers
-            .first()
-            .map_or("f32", |layer| layer.qkv.precision())
+    pub(crate) fn precision(&self) -> Precision {
+        let first = self.layers.first();
+        first.map_or(Precision::F32, |layer| layer.qkv.precision())
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::arch::{Kernel, Operands, Target};
 use crate::exp::exp2_nonpositive;
 use crate::lanes::{Aligned, LANES, Lanes, larger, load_partial, sum};
-use crate::product::{Blocks, NR};
+use crate::product::{Blocks, MAX_MR, NR};
 use crate::{Isa, ShapeError};
 
 mod key_values;
@@ -26,9 +26,6 @@ const STEP_TILES: usize = 4;
 
 /// Keys of a step. Steps lie at fixed places like tiles.
 const STEP_KEYS: usize = STEP_TILES * KEY_TILE;
-
-/// Rows of the tallest tile of all tiers.
-const TALLEST: usize = 12;
 
 /// What one key/value head serves.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -238,7 +235,7 @@ impl State {
         // Written before they are read.
         let weighted = self.weighted.len().max(queries * columns);
         self.weighted.resize(weighted, ZERO);
-        self.scores.resize(TALLEST * STEP_KEYS / LANES, ZERO);
+        self.scores.resize(MAX_MR * STEP_KEYS / LANES, ZERO);
     }
 }
 
@@ -253,7 +250,7 @@ impl<V, F: Copy + Default> Factors<V, F> {
     ) {
         let zero = Chunk([F::default(); CHUNK]);
         self.weights
-            .resize(TALLEST * STEP_KEYS / (O::STEP * CHUNK), zero);
+            .resize(MAX_MR * STEP_KEYS / (O::STEP * CHUNK), zero);
         let head_dim = call.shape.head_dim;
         let chunks = head_dim.div_ceil(O::STEP * CHUNK);
         let rows = 2 * pairs.rows;

@@ -178,24 +178,6 @@ pub(crate) fn copy<T: Copy>(from: &[T], at: &Place, to: &mut [T], new: &Place, c
     }
 }
 
-/// The number of rows in `a`, `[any, k]` row-major.
-pub(crate) fn count_rows(op: &'static str, a: &[f32], k: usize) -> Result<usize, ShapeError> {
-    if k == 0 {
-        return Err(ShapeError::size(op, "k", k));
-    }
-    let rows = a.len() / k;
-    ShapeError::length(op, "a", rows * k, a.len())?;
-    Ok(rows)
-}
-
-/// What gives the row of an index from `a`, `[any, k]` row-major.
-pub(crate) fn row_of<'a>(
-    a: &'a [f32],
-    k: usize,
-) -> impl Fn(usize, &mut [f32]) -> Result<Option<&'a [f32]>, ShapeError> {
-    move |index, _| Ok(a.get(index * k..(index + 1) * k))
-}
-
 /// The sum of numbers of rows.
 pub(crate) fn sum(rows: impl Iterator<Item = usize>) -> usize {
     rows.fold(0, usize::saturating_add)
@@ -216,9 +198,6 @@ pub(crate) fn grow<T: Clone + Default>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::product::quantized::outliers::reference::rows_with_outliers;
-    use crate::testing::for_each_isa;
-    use crate::{Bf16Rows, BlockQuantizedRows, PackedRows, QuantizedRows};
 
     #[test]
     fn blocks_are_balanced() {
@@ -260,134 +239,5 @@ mod tests {
                 assert!(*max.unwrap_or(&0) <= tallest);
             }
         }
-    }
-
-    /// Every type of rows is refused the same.
-    macro_rules! refusals {
-        ($($rows:ident)*) => {$({
-            let mut packed = $rows::new(Isa::detect());
-            packed.pack(&[1.0; 4], 2).unwrap();
-            assert!(packed.pack(&[1.0], 0).is_err());
-            assert!(packed.pack(&[1.0; 5], 2).is_err());
-            let fill = |_: usize, _: &mut [f32]| Ok::<Option<&[f32]>, ShapeError>(None);
-            assert!(packed.pack_from(usize::MAX, 20, fill).is_err());
-            assert!(packed.pack_from(usize::MAX / 32, 2, fill).is_err());
-            assert!(packed.pack_from(1, usize::MAX, fill).is_err());
-            assert!(packed.pack_from(1, 0, fill).is_err());
-            assert_eq!(packed.rows(), 0);
-            let fail = |_: usize, _: &mut [f32]| {
-                Err::<Option<&[f32]>, _>(ShapeError::size("test", "row", 7))
-            };
-            assert_eq!(packed.pack_from(3, 2, fail), Err(ShapeError::size("test", "row", 7)));
-            assert_eq!(packed.rows(), 0);
-            assert!(packed.pack_from(3, 2, |_, _| Ok::<_, ShapeError>(Some(&[1.0][..]))).is_err());
-            packed.pack(&[1.0; 4], 2).unwrap();
-            assert_eq!((packed.rows(), packed.k(), packed.isa()), (2, 2, Isa::detect()));
-        })*};
-    }
-
-    #[test]
-    fn what_does_not_fit_is_refused() {
-        refusals!(PackedRows Bf16Rows QuantizedRows);
-    }
-
-    #[test]
-    fn tiles_are_as_tall_as_the_products_know() {
-        for_each_isa(|isa| {
-            let rows = isa.max_rows();
-            for tallest in [rows.f32, rows.bf16, rows.int8] {
-                assert!(
-                    (1..=crate::product::tile::MAX_MR).contains(&tallest),
-                    "{isa}"
-                );
-            }
-        });
-    }
-
-    #[test]
-    fn parts_follow_each_other() {
-        let k = 77;
-        let a = rows_with_outliers(3, 40, k);
-        let counts = [
-            vec![],
-            vec![0],
-            vec![0, 1, 0],
-            vec![3, 2],
-            vec![13, 0, 14, 13],
-        ];
-        for_each_isa(|isa| {
-            for counts in &counts {
-                let rows = counts.iter().sum::<usize>();
-                macro_rules! check {
-                    ($rows:ident, $own:expr, $($block_size:literal)?) => {{
-                        let mut rest = &a[..];
-                        let parts: Vec<$rows> = counts.iter().map(|count| {
-                            let (own, others) = rest.split_at(count * k);
-                            rest = others;
-                            let mut part = $rows::new(isa);
-                            // What an earlier use left behind doesn't matter.
-                            part.pack(&a[..999], 111 $(, 2 * $block_size)?).unwrap();
-                            part.pack(own, k $(, $block_size)?).unwrap();
-                            part
-                        }).collect();
-                        let mut whole = $rows::new(isa);
-                        whole.pack(&a[..rows * k], k $(, $block_size)?).unwrap();
-                        let mut joined = parts.first().cloned().unwrap_or_else(|| $rows::new(isa));
-                        joined.concat(&parts.iter().collect::<Vec<_>>()).unwrap();
-                        assert_eq!(joined.rows(), rows, "{isa}");
-                        let (joined_blocks, blocks) = (joined.row_blocks(), whole.row_blocks());
-                        for block in blocks.blocks().iter() {
-                            let groups = blocks.groups(&block).iter().map(|group| group.0);
-                            let joined_groups = joined_blocks.groups(&block).iter();
-                            assert!(joined_groups.map(|group| group.0).eq(groups), "{isa}");
-                            let own: fn(&$rows, &Range<usize>) -> String = $own;
-                            assert_eq!(own(&joined, &block), own(&whole, &block), "{isa}");
-                        }
-                    }};
-                }
-                check!(PackedRows, |_, _| String::new(),);
-                check!(Bf16Rows, |_, _| String::new(),);
-                check!(QuantizedRows, |rows, block| {
-                    let high: Vec<_> = rows.high_digits().of(block).collect();
-                    format!("{:?} {high:?}", rows.scales(block))
-                },);
-                check!(
-                    BlockQuantizedRows,
-                    |rows, block| {
-                        let high: Vec<_> = rows.high_digits().of(block).collect();
-                        format!("{:?} {high:?}", rows.scales(block))
-                    },
-                    16
-                );
-            }
-        });
-    }
-
-    #[test]
-    fn parts_that_do_not_fit_are_refused() {
-        let isa = Isa::detect();
-        macro_rules! refusals {
-            ($($rows:ident $($block_size:literal)?),*) => {$({
-                let packed = |a: &[f32], k: usize| {
-                    let mut packed = $rows::new(isa);
-                    packed.pack(a, k $(, $block_size)?).unwrap();
-                    packed
-                };
-                let (narrow, wide) = (packed(&[1.0; 4], 2), packed(&[1.0; 4], 4));
-                let (mut joined, none) = (packed(&[1.0; 9], 3), packed(&[], 3));
-                assert!(joined.concat(&[&narrow, &wide]).is_err());
-                assert_eq!(joined.rows(), 0);
-                // Nothing has no width.
-                joined.concat(&[&none, &narrow]).unwrap();
-                assert_eq!((joined.rows(), joined.k()), (2, 2));
-            })*};
-        }
-        refusals!(PackedRows, Bf16Rows, QuantizedRows, BlockQuantizedRows 16);
-        let (mut short, mut long) = (BlockQuantizedRows::new(isa), BlockQuantizedRows::new(isa));
-        short.pack(&[1.0; 4], 2, 16).unwrap();
-        long.pack(&[1.0; 4], 2, 32).unwrap();
-        let mut joined = long.clone();
-        assert!(joined.concat(&[&short, &long]).is_err());
-        assert_eq!(joined.rows(), 0);
     }
 }

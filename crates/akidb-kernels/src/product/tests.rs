@@ -3,56 +3,59 @@
 use std::ops::Range;
 
 use crate::bf16::to_bf16;
-use crate::product::quantized::outliers::reference::quantize;
-use crate::testing::{LENGTHS, aligned, bits, for_each_isa, random, random_bytes};
+use crate::product::quantized::outliers::reference::{quantize, quantize_blocks};
+use crate::testing::{LENGTHS, aligned, bits, for_each_isa, random, random_bytes, row_of};
 use crate::{
-    Bf16Rows, Epilogue, Int8Type, Isa, NR, PackedBf16, PackedF32, PackedInt8, PackedRows,
-    QuantizedRows, ShapeError, Tier, gemm, gemm_bf16, gemm_int8, swiglu,
+    Epilogue, Int8Type, Isa, NBitsCodes, NBitsFormat, NR, PackedBf16, PackedF32, PackedInt8,
+    PackedNBits, Rows, ShapeError, Tier, Weight, WeightFormat, swiglu,
 };
 
 const EPILOGUES: [Epilogue; 3] = [Epilogue::Store, Epilogue::Add, Epilogue::SwiGlu];
 
-/// A packed matrix.
-#[derive(Debug)]
-enum Packed {
-    F32(PackedF32),
-    Bf16(PackedBf16),
-    Int8(PackedInt8),
+const NBITS: NBitsFormat = NBitsFormat {
+    codes: NBitsCodes::Int4,
+    block_size: 32,
+    zero_points: false,
+};
+
+/// A weight of each format, with the numbers `[K, N]` that it stands for.
+fn weights(k: usize, n: usize) -> [(Weight, Vec<f32>); 4] {
+    let kn = random((k + n) as u64, k * n);
+    let mut f32 = PackedF32::zeros(k, n).unwrap();
+    f32.write_kn(0, 0, n, &kn).unwrap();
+    let mut bf16 = PackedBf16::zeros(k, n).unwrap();
+    bf16.write_kn(0, 0, n, &kn).unwrap();
+    let mut int8 = PackedInt8::zeros(k, n, Int8Type::U8).unwrap();
+    let (bytes, zero_points) = (random_bytes(3, k * n), random_bytes(4, n));
+    // Powers of two, so that a weight is exact in f32.
+    let scales: Vec<f32> = (0..n).map(|i| [0.5, 0.25, 0.125][i % 3]).collect();
+    int8.write_kn(0, 0, n, &bytes).unwrap();
+    int8.write_quantization(0, &scales, &zero_points).unwrap();
+    let mut nbits = PackedNBits::zeros(k, n, NBITS).unwrap();
+    for (column, scale) in scales.iter().enumerate() {
+        let codes: Vec<u8> = bytes[column..].iter().step_by(n).copied().collect();
+        let scales = vec![*scale; k.div_ceil(NBITS.block_size)];
+        nbits.write_column(column, &codes, &scales, None).unwrap();
+    }
+    let values = |steps: &dyn Fn(u8, usize) -> i32| -> Vec<f32> {
+        let steps = |(i, byte): (usize, &u8)| steps(*byte, i % n) as f32 * scales[i % n];
+        bytes.iter().enumerate().map(steps).collect()
+    };
+    let int8_kn = values(&|byte, column| i32::from(byte) - i32::from(zero_points[column]));
+    // The low half of a byte counts.
+    let nbits_kn = values(&|byte, _| i32::from(byte & 15) - 8);
+    let bf16_kn = kn.iter().map(|x| rounded(*x)).collect();
+    [
+        (Weight::F32(f32), kn),
+        (Weight::Bf16(bf16), bf16_kn),
+        (Weight::Int8(int8), int8_kn),
+        (Weight::NBits(nbits), nbits_kn),
+    ]
 }
 
-impl Packed {
-    /// One of each type, with the numbers `[K, N]` that its weights stand for.
-    fn all(k: usize, n: usize) -> [(Self, Vec<f32>); 3] {
-        let kn = random((k + n) as u64, k * n);
-        let mut f32 = PackedF32::zeros(k, n).unwrap();
-        f32.write_kn(0, 0, n, &kn).unwrap();
-        let mut bf16 = PackedBf16::zeros(k, n).unwrap();
-        bf16.write_kn(0, 0, n, &kn).unwrap();
-        let mut int8 = PackedInt8::zeros(k, n, Int8Type::U8).unwrap();
-        let (bytes, zero_points) = (random_bytes(3, k * n), random_bytes(4, n));
-        // Powers of two, so that a weight is exact in f32.
-        let scales: Vec<f32> = (0..n).map(|i| [0.5, 0.25, 0.125][i % 3]).collect();
-        int8.write_kn(0, 0, n, &bytes).unwrap();
-        int8.write_quantization(0, &scales, &zero_points).unwrap();
-        let int8_kn = bytes
-            .iter()
-            .enumerate()
-            .map(|(i, byte)| (f32::from(*byte) - f32::from(zero_points[i % n])) * scales[i % n]);
-        let bf16_kn = kn.iter().map(|x| rounded(*x)).collect();
-        let int8_kn = int8_kn.collect();
-        [
-            (Self::F32(f32), kn),
-            (Self::Bf16(bf16), bf16_kn),
-            (Self::Int8(int8), int8_kn),
-        ]
-    }
-
+impl Weight {
     fn n(&self) -> usize {
-        match self {
-            Self::F32(b) => b.n(),
-            Self::Bf16(b) => b.n(),
-            Self::Int8(b) => b.n(),
-        }
+        self.shape()[1]
     }
 
     /// Some panels of the product with `a`, `[any, k]`.
@@ -64,23 +67,10 @@ impl Packed {
         c: &mut [&mut [f32]],
         epilogue: Epilogue,
     ) -> Result<(), ShapeError> {
-        match self {
-            Self::F32(b) => {
-                let mut rows = PackedRows::new(isa);
-                rows.pack(a, k)?;
-                gemm(&rows, b, panels, c, epilogue)
-            }
-            Self::Bf16(b) => {
-                let mut rows = Bf16Rows::new(isa);
-                rows.pack(a, k)?;
-                gemm_bf16(&rows, b, panels, c, epilogue)
-            }
-            Self::Int8(b) => {
-                let mut rows = QuantizedRows::new(isa);
-                rows.pack(a, k)?;
-                gemm_int8(&rows, b, panels, c, epilogue)
-            }
-        }
+        let mut rows = Rows::new(isa);
+        rows.pack_from(self, a.len() / k, row_of(a, k))?;
+        assert_eq!(rows.count(self), a.len() / k);
+        rows.multiply(self, panels, c, epilogue)
     }
 
     /// C of all panels, starting from `c`, whose rows are `width` wide.
@@ -92,21 +82,27 @@ impl Packed {
         epilogue: Epilogue,
     ) -> Vec<f32> {
         let mut rows: Vec<&mut [f32]> = c.chunks_mut(width).collect();
-        let panels = 0..self.n().div_ceil(NR);
-        let done = self.product(isa, (a, k), panels, &mut rows, epilogue);
+        let done = self.product(isa, (a, k), 0..self.panels(), &mut rows, epilogue);
         done.unwrap();
         c
     }
 
     /// The numbers that a row of A stands for once it is packed.
     fn row(&self, a: &[f32]) -> Vec<f64> {
+        let values = |steps: Vec<i64>, scale: &dyn Fn(usize) -> f32| {
+            let steps = steps.into_iter().enumerate();
+            steps.map(|(i, q)| q as f64 * f64::from(scale(i))).collect()
+        };
         match self {
             Self::F32(_) => a.iter().map(|x| f64::from(*x)).collect(),
             Self::Bf16(_) => a.iter().map(|x| f64::from(rounded(*x))).collect(),
             Self::Int8(_) => {
                 let (steps, scale) = quantize(a);
-                let steps = steps.into_iter();
-                steps.map(|q| q as f64 * f64::from(scale)).collect()
+                values(steps, &|_| scale)
+            }
+            Self::NBits(_) => {
+                let (steps, scales) = quantize_blocks(a, NBITS.block_size);
+                values(steps, &|i| scales[i / NBITS.block_size])
             }
         }
     }
@@ -115,9 +111,9 @@ impl Packed {
     fn tolerance(&self, k: usize, sum: f64, size: f64) -> f64 {
         let half_ulp = f64::from(f32::EPSILON) / 2.0;
         match self {
-            Self::F32(_) | Self::Bf16(_) => (size + 1.0) * (k + 2) as f64 * half_ulp,
             // Rounded when it becomes f32, and with each of two scales.
             Self::Int8(_) => sum.abs() * 3.01 * half_ulp,
+            _ => (size + 1.0) * (k + 2) as f64 * half_ulp,
         }
     }
 }
@@ -138,7 +134,7 @@ fn agrees_with_f64_at_every_edge() {
     for (m, k, n) in shapes {
         let a = random(m as u64, m * k);
         let c0 = random(7, m * n);
-        for (b, kn) in Packed::all(k, n) {
+        for (b, kn) in weights(k, n) {
             let rows: Vec<f64> = a.chunks(k).flat_map(|row| b.row(row)).collect();
             let exact: Vec<(f64, f64)> = (0..m * n)
                 .map(|i| {
@@ -178,7 +174,7 @@ fn swiglu_has_the_bits_of_two_products() {
         (40, 5, 100),
     ] {
         let (a, pairs) = (random(m as u64, m * k), width.div_ceil(NR));
-        for (b, _) in Packed::all(k, 2 * pairs * NR) {
+        for (b, _) in weights(k, 2 * pairs * NR) {
             for_each_isa(|isa| {
                 let stored = vec![0.0; m * b.n()];
                 let stored = b.whole(isa, (&a, k), (stored, b.n()), Epilogue::Store);
@@ -204,7 +200,7 @@ fn bits_do_not_depend_on_rows_or_panels() {
     let a = random(1, m * k);
     // The last panel is not full, save in pairs.
     for (n, epilogues) in [(203, &EPILOGUES[..2]), (256, &EPILOGUES[2..])] {
-        for ((b, _), epilogue) in Packed::all(k, n)
+        for ((b, _), epilogue) in weights(k, n)
             .iter()
             .flat_map(|b| epilogues.iter().map(move |epilogue| (b, *epilogue)))
         {
@@ -245,25 +241,18 @@ fn weights_from_bytes_give_the_same_bits_and_are_not_written() {
     let (m, k, n) = (5, 77, 70);
     let a = random(1, m * k);
     let isa = Isa::detect();
-    for (b, _) in Packed::all(k, n) {
-        let mut mapped = match &b {
-            Packed::F32(b) => PackedF32::from_bytes(k, n, aligned(b.as_bytes())).map(Packed::F32),
-            Packed::Bf16(b) => {
-                PackedBf16::from_bytes(k, n, aligned(b.as_bytes())).map(Packed::Bf16)
-            }
-            Packed::Int8(b) => {
-                PackedInt8::from_bytes(k, n, Int8Type::U8, b.as_bytes().map(aligned))
-                    .map(Packed::Int8)
-            }
-        }
-        .unwrap();
-        let c = |b: &Packed| b.whole(isa, (&a, k), (vec![0.0; m * n], n), Epilogue::Store);
+    for (b, _) in weights(k, n) {
+        let parts = b.parts().into_iter().map(aligned).collect();
+        let mut mapped = Weight::from_parts(b.format(), b.shape(), parts).unwrap();
+        assert!(Weight::from_parts(b.format(), b.shape(), Vec::new()).is_err());
+        let c = |b: &Weight| b.whole(isa, (&a, k), (vec![0.0; m * n], n), Epilogue::Store);
         let expected = bits(&c(&b));
         assert_eq!(bits(&c(&mapped)), expected);
         let written = match &mut mapped {
-            Packed::F32(b) => b.write_nk(0, &vec![1.0; k]),
-            Packed::Bf16(b) => b.write_kn(0, 0, n, &vec![1.0; n]),
-            Packed::Int8(b) => {
+            Weight::F32(b) => b.write_nk(0, &vec![1.0; k]),
+            Weight::Bf16(b) => b.write_kn(0, 0, n, &vec![1.0; n]),
+            Weight::NBits(b) => b.write_column(0, &vec![1; k], &[1.0; 3], None),
+            Weight::Int8(b) => {
                 assert!(b.write_quantization(0, &[1.0], &[3]).is_err());
                 b.write_nk(0, &vec![1; k])
             }
@@ -276,15 +265,16 @@ fn weights_from_bytes_give_the_same_bits_and_are_not_written() {
 #[test]
 fn bytes_of_other_sizes_are_refused() {
     let bytes = aligned(&[0; 4 * 64 * 4]);
-    let f32 = |k, n, len| PackedF32::from_bytes(k, n, bytes.slice(..len)).is_ok();
+    let from = |format, k, n, lens: &[usize]| {
+        let parts = lens.iter().map(|len| bytes.slice(..*len)).collect();
+        Weight::from_parts(format, [k, n], parts).is_ok()
+    };
+    let f32 = |k, n, len| from(WeightFormat::F32, k, n, &[len]);
     assert!(f32(8, 32, 1024) && !f32(8, 33, 1024) && !f32(7, 32, 1024) && !f32(8, 32, 960));
     assert!(!f32(0, 32, 0) && !f32(8, 0, 0) && !f32(usize::MAX, usize::MAX, 1024));
-    let bf16 = |k, n, len| PackedBf16::from_bytes(k, n, bytes.slice(..len)).is_ok();
+    let bf16 = |k, n, len| from(WeightFormat::Bf16, k, n, &[len]);
     assert!(bf16(15, 32, 1024) && bf16(16, 1, 1024) && !bf16(17, 32, 1024));
-    let int8 = |k, n, len, quantization: usize| {
-        let parts = [bytes.slice(..len), bytes.slice(..quantization)];
-        PackedInt8::from_bytes(k, n, Int8Type::I8, parts).is_ok()
-    };
+    let int8 = |k, n, len, quantization| from(WeightFormat::Int8, k, n, &[len, quantization]);
     assert!(int8(32, 32, 1024, 256) && !int8(32, 32, 1024, 128) && !int8(33, 32, 1024, 256));
     assert!(!int8(66_312, 32, 1024, 256) && !int8(32, 0, 0, 0));
 }
@@ -305,8 +295,8 @@ fn tiers_that_differ_elsewhere_give_the_same_bits() {
             akidb_testing::skip(&format!("bits of {with}: this CPU lacks it"));
             continue;
         };
-        for (b, _) in Packed::all(k, n) {
-            let new_instructions = with.has_bf16() && matches!(b, Packed::Bf16(_));
+        for (b, _) in weights(k, n) {
+            let new_instructions = with.has_bf16() && matches!(b, Weight::Bf16(_));
             if !new_instructions {
                 let c = |isa| b.whole(isa, (&a, k), (vec![0.0; m * n], n), Epilogue::Store);
                 assert_eq!(bits(&c(with)), bits(&c(without)), "{with}");
@@ -323,12 +313,12 @@ fn edge_values() {
         let f32 = |a: &[f32; 20], b: f32| {
             let mut packed = PackedF32::zeros(k, 3).unwrap();
             packed.write_kn(0, 0, 3, &kn(b)).unwrap();
-            Packed::F32(packed).whole(isa, (a, k), (vec![9.0; 3], 3), Epilogue::Store)
+            Weight::F32(packed).whole(isa, (a, k), (vec![9.0; 3], 3), Epilogue::Store)
         };
         let bf16 = |a: &[f32; 20], b: f32| {
             let mut packed = PackedBf16::zeros(k, 3).unwrap();
             packed.write_kn(0, 0, 3, &kn(b)).unwrap();
-            Packed::Bf16(packed).whole(isa, (a, k), (vec![9.0; 3], 3), Epilogue::Store)
+            Weight::Bf16(packed).whole(isa, (a, k), (vec![9.0; 3], 3), Epilogue::Store)
         };
         assert_eq!(f32(&[1e-45; 20], 1.0), [f32::from_bits(20); 3]);
         assert!(
@@ -357,7 +347,7 @@ fn edge_values() {
 fn what_does_not_fit_is_refused() {
     let isa = Isa::detect();
     let a = [1.0; 8];
-    for (b, _) in Packed::all(4, 100) {
+    for (b, _) in weights(4, 100) {
         let run = |k, panels: Range<usize>, widths: &[usize], epilogue| {
             let mut c = vec![vec![0.0; 128]; widths.len()];
             let rows = c.iter_mut().zip(widths);
@@ -394,5 +384,34 @@ fn what_does_not_fit_is_refused() {
         assert!(!run(4, reversed, &[0, 0], Epilogue::Store));
         let no_rows = b.product(isa, (&[], 7), 0..4, &mut [], Epilogue::Store);
         assert!(no_rows.is_ok());
+    }
+}
+
+/// Packs on disk say it in these words.
+#[test]
+fn formats_are_written_down_as_ever() {
+    let levels = NBitsFormat {
+        codes: NBitsCodes::Levels([-0.1; 16]),
+        ..NBITS
+    };
+    let bits = vec!["3184315597"; 16].join(",");
+    let nbits = |codes: &str| {
+        format!(r#"{{"NBits":{{"codes":{codes},"block_size":32,"zero_points":false}}}}"#)
+    };
+    for (format, expected) in [
+        (WeightFormat::F32, r#""F32""#.to_owned()),
+        (WeightFormat::Bf16, r#""Bf16""#.to_owned()),
+        (WeightFormat::Int8, r#""Int8""#.to_owned()),
+        (WeightFormat::NBits(NBITS), nbits(r#""Int4""#)),
+        (
+            WeightFormat::NBits(levels),
+            nbits(&format!(r#"{{"Levels":[{bits}]}}"#)),
+        ),
+    ] {
+        assert_eq!(serde_json::to_string(&format).unwrap(), expected);
+        assert_eq!(
+            serde_json::from_str::<WeightFormat>(&expected).unwrap(),
+            format
+        );
     }
 }

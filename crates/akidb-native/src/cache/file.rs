@@ -10,13 +10,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use akidb_kernels::ShapeError;
+use akidb_kernels::{ShapeError, WeightFormat};
 use akidb_onnx::{map_file, map_open_file};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_128;
 
-use super::kind::{Kind, parts};
 use super::source::source_path;
 use super::{CachedPack, EXTENSION, trust};
 use crate::error::EngineError;
@@ -79,7 +78,7 @@ pub(super) struct Header {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct WeightEntry {
-    kind: Kind,
+    kind: WeightFormat,
     parts: Vec<PartEntry>,
 }
 
@@ -98,9 +97,8 @@ impl CachedPack {
         if header.identity != self.identity {
             return Err(CacheError::Identity);
         }
-        let number = || CacheError::Damaged("number of weights");
         if self.layers.checked_mul(self.shapes.len()) != Some(header.weights.len()) {
-            return Err(number());
+            return Err(CacheError::Damaged("number of weights"));
         }
         let mut hashes = Vec::new();
         let mut weights = Vec::new();
@@ -113,7 +111,7 @@ impl CachedPack {
                 hashes.push((bytes.clone(), part.xxh3));
                 parts.push(bytes);
             }
-            weights.push(entry.kind.weight(*shape, parts).ok_or_else(number)??);
+            weights.push(Weight::from_parts(entry.kind, *shape, parts)?);
         }
         let damaged = AtomicBool::new(false);
         pool.for_each(hashes, |(bytes, expected)| {
@@ -148,7 +146,7 @@ impl CachedPack {
         let mut entries = Vec::new();
         for weight in weights {
             let mut of_weight = Vec::new();
-            for bytes in parts(weight) {
+            for bytes in weight.parts() {
                 let (offset, len) = (end, bytes.len());
                 of_weight.push(PartEntry {
                     offset,
@@ -159,7 +157,7 @@ impl CachedPack {
                 data.push(bytes);
             }
             entries.push(WeightEntry {
-                kind: Kind::of(weight),
+                kind: weight.format(),
                 parts: of_weight,
             });
         }

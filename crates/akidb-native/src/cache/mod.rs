@@ -1,7 +1,6 @@
 //! Packed weights on disk: the next start maps them instead of packing again.
 
 mod file;
-mod kind;
 mod packs;
 mod source;
 #[cfg(test)]
@@ -10,16 +9,14 @@ mod trust;
 
 use std::path::PathBuf;
 
-use akidb_kernels::Isa;
+use akidb_kernels::{Isa, Precision};
 use twox_hash::XxHash3_128;
 
 use crate::cache::file::CacheError;
 use crate::dims::Dims;
-use crate::engine::Precision;
 use crate::pool::Pool;
 use crate::product::Weight;
 
-pub(crate) use kind::parts;
 pub use packs::packs_made_of;
 pub use source::SourceFile;
 

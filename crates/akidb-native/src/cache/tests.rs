@@ -3,13 +3,13 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use akidb_kernels::WeightFormat;
 use akidb_onnx::decoder::{Decoder, DecoderConfig, decoder_from_safetensors, recognise};
 use akidb_onnx::model::OnnxModel;
 use akidb_testing::fixture;
 use tempfile::TempDir;
 
 use super::file::CacheError;
-use super::kind::{Kind, parts};
 use super::*;
 use crate::weights::Weights;
 
@@ -57,10 +57,10 @@ fn pack_for(
     Weights::pack(decoder, &dims, precision, isa, &pool(), cache).unwrap()
 }
 
-fn bytes(weights: &Weights) -> Vec<(Kind, Vec<&[u8]>)> {
+fn bytes(weights: &Weights) -> Vec<(WeightFormat, Vec<&[u8]>)> {
     let products = weights.layers.iter().flat_map(|layer| layer.products());
     products
-        .map(|weight| (Kind::of(weight), parts(weight)))
+        .map(|weight| (weight.format(), weight.parts()))
         .collect()
 }
 
@@ -274,7 +274,7 @@ fn a_header_that_lies_is_refused() {
             "it is cut off",
         ),
         ("\"offset\":0,", "\"offset\":-1,", "it has another format"),
-        ("\"Int8\"", "\"F32\"", "its number of weights is damaged"),
+        ("\"Int8\"", "\"F32\"", "parts has length 2, expected 1"),
         ("\"Int8\"", "\"Int9\"", "it has another format"),
         ("\"kind\"", "\"king\"", "it has another format"),
     ] {

@@ -4,33 +4,22 @@ use std::ops::Range;
 
 use crate::arch::{Kernel, Target};
 use crate::lanes::{Aligned, LANES, Lanes};
-use crate::product::gemm::{Epilogue, Product, run};
+use crate::product::gemm::Product;
+use crate::product::int8::rows::RowScales;
+use crate::product::int8::weights::{Int8, PackedInt8};
 use crate::product::panels::PanelRow;
 use crate::product::quantized::high_digits::{DIGIT, HighDigit};
 use crate::product::row_blocks::RowBlocks;
+use crate::product::rows::RowsOf;
 use crate::product::tile::{Tile, multiply};
-use crate::product::weight_type::{Int8, WeightType};
-use crate::{PackedInt8, QuantizedRows, ShapeError};
+use crate::product::weight_type::WeightType;
 
-/// [`gemm`](crate::gemm()) of quantised operands: each element is an exact sum of integers,
-/// rounded to f32 and multiplied with `scale of the row · scale of the column`. The bits are the
-/// same on every tier, too, save with [`Epilogue::SwiGlu`].
-///
-/// # Errors
-/// As [`gemm`](crate::gemm()).
-pub fn gemm_int8(
-    a: &QuantizedRows,
-    b: &PackedInt8,
-    panels: Range<usize>,
-    c: &mut [&mut [f32]],
-    epilogue: Epilogue,
-) -> Result<(), ShapeError> {
-    run("gemm_int8", &Integers { a, b }, panels, c, epilogue)
-}
-
-struct Integers<'a> {
-    a: &'a QuantizedRows,
-    b: &'a PackedInt8,
+/// Each element is an exact sum of integers, rounded to f32 and multiplied with `scale of the row ·
+/// scale of the column`. The bits are the same on every tier, too, save with
+/// [`Epilogue::SwiGlu`](crate::Epilogue::SwiGlu).
+pub(super) struct Integers<'a> {
+    pub(super) a: &'a RowsOf<RowScales>,
+    pub(super) b: &'a PackedInt8,
 }
 
 impl Product for Integers<'_> {
@@ -44,7 +33,7 @@ impl Product for Integers<'_> {
     }
 
     fn weight_shape(&self) -> [usize; 2] {
-        [self.b.k(), self.b.n()]
+        self.b.weights().shape()
     }
 
     #[inline(always)]
@@ -110,7 +99,7 @@ impl Product for Integers<'_> {
 /// Adds the products of the high digits of a block of rows to their sums. A kernel of its own,
 /// which keeps the code of the whole product small.
 struct AddHighDigits<'a> {
-    a: &'a QuantizedRows,
+    a: &'a RowsOf<RowScales>,
     rows: Range<usize>,
     panel: &'a [PanelRow<<Int8 as WeightType>::Vector>],
     out: &'a mut Tile<i32>,
@@ -163,12 +152,13 @@ fn add_high<T: Target>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::product::format::PackedWeight;
     use crate::product::quantized::outliers::reference::{quantize, rows_with_outliers};
     use crate::testing::{LENGTHS, bits, for_each_isa, random, random_bytes};
-    use crate::{Int8Type, Isa, NR};
+    use crate::{Epilogue, Int8Type, Isa, NR};
 
-    fn pack(isa: Isa, a: &[f32], k: usize) -> QuantizedRows {
-        let mut packed = QuantizedRows::new(isa);
+    fn pack(isa: Isa, a: &[f32], k: usize) -> RowsOf<RowScales> {
+        let mut packed = RowsOf::<RowScales>::new(isa);
         packed.pack(a, k).unwrap();
         packed
     }
@@ -224,9 +214,15 @@ mod tests {
     }
 
     /// C of a whole product, starting from `c`.
-    fn whole(a: &QuantizedRows, b: &PackedInt8, mut c: Vec<f32>, epilogue: Epilogue) -> Vec<f32> {
-        let mut rows: Vec<&mut [f32]> = c.chunks_mut(b.n()).collect();
-        gemm_int8(a, b, 0..b.panels(), &mut rows, epilogue).unwrap();
+    fn whole(
+        a: &RowsOf<RowScales>,
+        b: &PackedInt8,
+        mut c: Vec<f32>,
+        epilogue: Epilogue,
+    ) -> Vec<f32> {
+        let mut rows: Vec<&mut [f32]> = c.chunks_mut(b.shape()[1]).collect();
+        b.multiply(a, 0..b.weights().count(), &mut rows, epilogue)
+            .unwrap();
         c
     }
 
@@ -295,7 +291,7 @@ mod tests {
                 );
                 let mut c = vec![0.0; count * NR];
                 let mut c: Vec<&mut [f32]> = c.chunks_mut(NR).collect();
-                gemm_int8(&part, &b, 1..2, &mut c, Epilogue::Store).unwrap();
+                b.multiply(&part, 1..2, &mut c, Epilogue::Store).unwrap();
                 for (c, whole) in c.iter().zip(expected[(m - count) * n..].chunks(n)) {
                     assert_eq!(bits(c), bits(&whole[NR..2 * NR]), "{isa} {count}");
                 }

@@ -2,13 +2,15 @@
 
 use std::ops::Range;
 
+use crate::Isa;
 use crate::arch::{Kernel, Target};
-use crate::lanes::{LANES, Lanes, load_partial};
+use crate::lanes::LANES;
 use crate::product::blocks::Place;
 use crate::product::quantized::high_digits::{DIGIT, HighDigits, RowHighDigits};
 use crate::product::quantized::outliers::{Magnitudes, Outliers};
-use crate::product::row_blocks::{Group, Row, RowBlocks, count_rows, grow, row_of, sum};
-use crate::{Isa, ShapeError};
+use crate::product::quantized::steps::{SMALLEST, quantize};
+use crate::product::row_blocks::{Group, Row, grow};
+use crate::product::rows::{Encoding, RowsOf};
 
 /// What the values of a row mean.
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,8 +23,7 @@ pub(crate) struct RowScale {
     pub(crate) low: i32,
 }
 
-/// Rows of `A[M, K]`, each quantised to i8 with a scale of its own, cut into blocks as tall as the
-/// tier's tile, each block `[K / 16][rows][16]`; the memory is kept from one use to the next.
+/// Rows quantised to i8 with a scale of its own for each, each block `[K / 16][rows][16]`.
 ///
 /// Values above 5 times the mean magnitude of their row, the 16 largest ones if there are more,
 /// are outliers. The scale is top / 127, where top is the largest magnitude of the others (if that
@@ -33,111 +34,50 @@ pub(crate) struct RowScale {
 /// A row whose largest magnitude is below 1.5e-36 (127 times the smallest normal f32) counts as
 /// zeros, and one below 3.8e-34 has no outliers. A row with an infinity or NaN has the scale NaN,
 /// and so are its products.
-#[derive(Debug, Clone)]
-pub struct QuantizedRows {
-    blocks: RowBlocks,
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RowScales {
     scales: Vec<RowScale>,
     high: HighDigits,
 }
 
-impl QuantizedRows {
-    /// No rows, for the kernels of `isa`.
-    pub fn new(isa: Isa) -> Self {
-        Self {
-            blocks: RowBlocks::new(isa, isa.max_rows().int8, LANES),
-            scales: Vec::new(),
-            high: HighDigits::default(),
-        }
-    }
-
-    /// Number of rows (M).
-    pub fn rows(&self) -> usize {
-        self.blocks.rows()
-    }
-
-    /// Width of a row (K).
-    pub fn k(&self) -> usize {
-        self.blocks.k()
-    }
-
-    /// The tier whose kernels read these rows.
-    pub fn isa(&self) -> Isa {
-        self.blocks.isa()
-    }
-
-    pub(crate) fn row_blocks(&self) -> &RowBlocks {
-        &self.blocks
-    }
-
+impl RowsOf<RowScales> {
     /// What the values of rows mean.
     #[inline(always)]
     pub(crate) fn scales(&self, rows: &Range<usize>) -> &[RowScale] {
-        self.scales.get(rows.clone()).unwrap_or_default()
+        self.encoding.scales.get(rows.clone()).unwrap_or_default()
     }
 
     /// The digits that outliers have besides those among the groups.
     #[inline(always)]
     pub(crate) fn high_digits(&self) -> &HighDigits {
-        &self.high
+        &self.encoding.high
+    }
+}
+
+impl Encoding for RowScales {
+    const NAME: &'static str = "rows of int8";
+    const PER_GROUP: usize = LANES;
+
+    fn tallest(isa: Isa) -> usize {
+        isa.max_rows().int8
     }
 
-    /// Takes the rows of `a`, `[any, k]` row-major.
-    ///
-    /// # Errors
-    /// When `k` is zero or `a` is no multiple of it, or memory runs out.
-    pub fn pack(&mut self, a: &[f32], k: usize) -> Result<(), ShapeError> {
-        let rows = count_rows("QuantizedRows::pack", a, k)?;
-        self.pack_from(rows, k, row_of(a, k))
+    fn reserve(&mut self, rows: usize, _: usize) -> Option<()> {
+        grow(&mut self.scales, rows).ok()?;
+        self.high.grow(rows).ok()
     }
 
-    /// Takes `rows` rows of `k` values that `source` gives: it is called with 0, 1, 2, … and room
-    /// for a row, and returns another slice of length `k` where it doesn't use that.
-    ///
-    /// # Errors
-    /// What `source` returns, and when `k` is zero, a row has another length, or memory runs out.
-    /// There are no rows then.
-    pub fn pack_from<'a, E: From<ShapeError>>(
-        &mut self,
-        rows: usize,
-        k: usize,
-        source: impl FnMut(usize, &mut [f32]) -> Result<Option<&'a [f32]>, E>,
-    ) -> Result<(), E> {
-        let op = "QuantizedRows::pack_from";
-        let isa = self.isa();
-        self.reserve(op, rows)?;
-        let (scales, high) = (&mut self.scales, &mut self.high);
-        let encode = |row: Row<'_>| {
-            isa.run(Quantize {
-                scale: &mut scales[row.place.index],
-                high: high.row(row.place.index),
-                row,
-            });
-        };
-        self.blocks.pack_from(op, rows, k, source, encode)
+    fn encode(&mut self, isa: Isa, row: Row<'_>) {
+        isa.run(Quantize {
+            scale: &mut self.scales[row.place.index],
+            high: self.high.row(row.place.index),
+            row,
+        });
     }
 
-    /// Takes the rows of all `parts`, one part after another.
-    ///
-    /// # Errors
-    /// When parts differ in K, or memory runs out. There are no rows then.
-    pub fn concat(&mut self, parts: &[&Self]) -> Result<(), ShapeError> {
-        let op = "QuantizedRows::concat";
-        self.reserve(op, sum(parts.iter().map(|part| part.rows())))?;
-        let (scales, high) = (&mut self.scales, &mut self.high);
-        let copied = |part: usize, from: &Place, to: &Place| {
-            scales[to.index] = parts[part].scales[from.index];
-            high.copy(&parts[part].high, from.index, to.index);
-        };
-        let parts = parts.iter().map(|part| &part.blocks);
-        self.blocks.concat(op, parts, copied)
-    }
-
-    /// No rows, and room for what goes with `rows` of them.
-    fn reserve(&mut self, op: &'static str, rows: usize) -> Result<(), ShapeError> {
-        self.blocks.clear();
-        let too_many = ShapeError::size(op, "rows", rows);
-        grow(&mut self.scales, rows).map_err(|_| too_many)?;
-        self.high.grow(rows).map_err(|_| too_many)
+    fn copy(&mut self, from: &Self, at: &Place, to: &Place, _: usize) {
+        self.scales[to.index] = from.scales[at.index];
+        self.high.copy(&from.high, at.index, to.index);
     }
 }
 
@@ -179,49 +119,6 @@ impl Kernel for Quantize<'_> {
     }
 }
 
-/// What has less magnitude counts as zero where the largest magnitude is meant: steps stay normal
-/// numbers.
-pub(crate) const SMALLEST: f32 = 127.0 * f32::MIN_POSITIVE;
-
-/// Writes values in steps of 1 / `inverse`, the low 8 bits of each as i8, to the first one of each
-/// of `groups`. Returns the sum of the steps, with all their bits.
-#[inline(always)]
-pub(crate) fn quantize<'a>(
-    values: &[f32],
-    inverse: f32,
-    groups: &mut impl Iterator<Item = &'a mut [Group]>,
-) -> i32 {
-    let mut sums = [0; LANES];
-    let (full, rest) = values.as_chunks::<LANES>();
-    for (x, groups) in full.iter().zip(&mut *groups) {
-        groups[0] = quantize_group(x, inverse, &mut sums);
-    }
-    if !rest.is_empty()
-        && let Some(groups) = groups.next()
-    {
-        groups[0] = quantize_group(&load_partial(rest, 0.0), inverse, &mut sums);
-    }
-    let count = values.len().next_multiple_of(LANES) as i32;
-    let rounds = ROUND.to_bits().cast_signed().wrapping_mul(count);
-    let sum = sums.into_iter().fold(0, i32::wrapping_add);
-    sum.wrapping_sub(rounds)
-}
-
-/// Added to a number below 2^22 in magnitude, it leaves the nearest integer in the low bits.
-const ROUND: f32 = 12_582_912.0;
-
-/// Adds values in steps, and the bits of [`ROUND`] to each, to `sums`.
-#[inline(always)]
-fn quantize_group(x: &Lanes, inverse: f32, sums: &mut [i32; LANES]) -> Group {
-    let mut bytes = [0_u8; LANES];
-    for l in 0..LANES {
-        let bits = (x[l] * inverse + ROUND).to_bits().cast_signed();
-        bytes[l] = bits as u8;
-        sums[l] = sums[l].wrapping_add(bits);
-    }
-    Group(bytemuck::cast(bytes))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,7 +126,7 @@ mod tests {
     use crate::testing::{LENGTHS, for_each_isa, random};
 
     /// The integers of a row, its scale and sum.
-    fn row(packed: &QuantizedRows, index: usize) -> (Vec<i64>, f32, i32) {
+    fn row(packed: &RowsOf<RowScales>, index: usize) -> (Vec<i64>, f32, i32) {
         let mut values = packed.row_blocks().bytes(index);
         let rows = index..index + 1;
         let RowScale { scale, sum, low } = packed.scales(&rows)[0];
@@ -247,7 +144,7 @@ mod tests {
         {
             let a = rows_with_outliers(rows as u64, rows, k);
             for_each_isa(|isa| {
-                let mut packed = QuantizedRows::new(isa);
+                let mut packed = RowsOf::<RowScales>::new(isa);
                 // What an earlier use left behind doesn't matter.
                 packed.pack(&random(9, 3 * 200), 200).unwrap();
                 packed.pack(&a, k).unwrap();
@@ -266,7 +163,7 @@ mod tests {
     #[test]
     fn ties_go_to_even() {
         for_each_isa(|isa| {
-            let mut packed = QuantizedRows::new(isa);
+            let mut packed = RowsOf::<RowScales>::new(isa);
             let x = [0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5, 125.5, -127.0];
             packed.pack(&x, x.len()).unwrap();
             let (values, scale, _) = row(&packed, 0);
@@ -279,7 +176,7 @@ mod tests {
     fn edge_values() {
         for_each_isa(|isa| {
             let quantized = |x: &[f32]| {
-                let mut packed = QuantizedRows::new(isa);
+                let mut packed = RowsOf::<RowScales>::new(isa);
                 packed.pack(x, x.len()).unwrap();
                 row(&packed, 0)
             };

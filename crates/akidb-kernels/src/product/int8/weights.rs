@@ -4,15 +4,12 @@ use bytemuck::{Pod, Zeroable};
 use bytes::Bytes;
 
 use crate::ShapeError;
+use crate::arch::{Operands, Target};
 use crate::lanes::LANES;
 use crate::product::panels::Panels;
-use crate::product::quantized::high_digits::DIGIT;
-use crate::product::quantized::outliers::MAX_OUTLIERS;
+use crate::product::quantized::high_digits::{DIGIT, MAX_OUTLIERS};
 use crate::product::storage::Storage;
-use crate::product::weight_type::{Int8, WeightType};
-
-/// Weights along K in a word.
-pub(crate) const K_STEP: usize = Int8::STEP;
+use crate::product::weight_type::WeightType;
 
 /// Largest K: 255 · 127 · K, with an outlier counting for 256 others, fits into the i32 that a
 /// product is summed in.
@@ -40,21 +37,6 @@ impl Int8Type {
 /// A matrix `B[K, N]` of 8-bit weights `(byte - zero point) · scale`, a scale and a zero point for
 /// each column, cut into panels of [`NR`](crate::NR) columns, each `[K / 4][2][16 columns · 4 along K]` and
 /// contiguous.
-///
-/// ```
-/// use akidb_kernels::{Epilogue, Int8Type, Isa, PackedInt8, QuantizedRows, gemm_int8};
-///
-/// // [1 2 -127] · [[1 -4], [2 -5], [3 -6]] / 2, given as two rows of K = 3 bytes
-/// let mut b = PackedInt8::zeros(3, 2, Int8Type::U8)?;
-/// b.write_nk(0, &[11, 12, 13, 6, 5, 4])?;
-/// b.write_quantization(0, &[0.5; 2], &[10; 2])?;
-/// let mut a = QuantizedRows::new(Isa::detect());
-/// a.pack(&[1.0, 2.0, -127.0], 3)?;
-/// let mut c = [0.0; 2];
-/// gemm_int8(&a, &b, 0..b.panels(), &mut [&mut c], Epilogue::Store)?;
-/// assert_eq!(c, [-188.0, 374.0]);
-/// # Ok::<(), akidb_kernels::ShapeError>(())
-/// ```
 #[derive(Debug)]
 pub struct PackedInt8 {
     /// Unsigned.
@@ -96,22 +78,15 @@ impl PackedInt8 {
         })
     }
 
-    /// Weights, and scales with zero points, as they lie in memory, which [`Self::from_bytes`]
-    /// takes on a machine of the same byte order.
-    pub fn as_bytes(&self) -> [&[u8]; 2] {
+    /// Weights, and scales with zero points, as they lie in memory.
+    pub(super) fn as_bytes(&self) -> [&[u8]; 2] {
         [self.weights.as_bytes(), self.quantization.as_bytes()]
     }
 
-    /// A matrix with `k` rows and `n` columns of what [`Self::as_bytes`] gave, without a copy: for
-    /// example of a mapped file. It can't be written.
-    ///
-    /// # Errors
-    /// When a size is zero, `k` is above 62 215, or bytes have another length or don't start at a
-    /// multiple of 64.
-    pub fn from_bytes(
+    /// What [`Self::as_bytes`] gave for a matrix of the same sizes.
+    pub(super) fn from_bytes(
         k: usize,
         n: usize,
-        int8_type: Int8Type,
         [weights, quantization]: [Bytes; 2],
     ) -> Result<Self, ShapeError> {
         let op = "PackedInt8::from_bytes";
@@ -121,24 +96,10 @@ impl PackedInt8 {
         let quantization = Storage::shared::<Quantization>(op, "scales", quantization, len)?;
         Ok(Self {
             weights,
-            flip: int8_type.flip(),
+            // The type says how bytes are written, and these are.
+            flip: Int8Type::U8.flip(),
             quantization,
         })
-    }
-
-    /// Number of rows, the width of the input.
-    pub fn k(&self) -> usize {
-        self.weights.k()
-    }
-
-    /// Number of columns, the width of the output.
-    pub fn n(&self) -> usize {
-        self.weights.n()
-    }
-
-    /// Number of panels, `n` / [`NR`](crate::NR) rounded up.
-    pub fn panels(&self) -> usize {
-        self.weights.count()
     }
 
     pub(crate) fn weights(&self) -> &Panels<Int8> {
@@ -163,7 +124,12 @@ impl PackedInt8 {
     ) -> Result<(), ShapeError> {
         let op = "PackedInt8::write_quantization";
         ShapeError::length(op, "zero points", scales.len(), zero_points.len())?;
-        ShapeError::range(op, "columns", n0.saturating_add(scales.len()), self.n())?;
+        ShapeError::range(
+            op,
+            "columns",
+            n0.saturating_add(scales.len()),
+            self.weights.shape()[1],
+        )?;
         let flip = self.flip;
         let targets = self.quantization.as_mut_slice::<Quantization>();
         let targets = targets.ok_or(ShapeError::Shared { op })?;
@@ -204,6 +170,41 @@ impl PackedInt8 {
     }
 }
 
+/// Unsigned 8-bit weights, 128 less where [`Int8Target::SHIFTED`](crate::arch::Int8Target::SHIFTED),
+/// with signed 8-bit rows, summed in i32.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Int8;
+
+impl WeightType for Int8 {
+    type Element = u8;
+    const STEP: usize = 4;
+    const OPERANDS: Operands = Operands::Int8;
+    type Vector = [u8; 4 * LANES];
+    type Loaded<T: Target> = T::Weights;
+    type Sums<T: Target> = T::Sums;
+    type Sum = i32;
+
+    #[inline(always)]
+    fn zero<T: Target>(target: T) -> T::Sums {
+        target.zero_sums()
+    }
+
+    #[inline(always)]
+    fn load<T: Target>(target: T, vector: &[u8; 4 * LANES]) -> T::Weights {
+        target.load_weights(vector)
+    }
+
+    #[inline(always)]
+    fn dot<T: Target>(target: T, weights: T::Weights, word: i32, sums: T::Sums) -> T::Sums {
+        target.dot_shifted(weights, word, sums)
+    }
+
+    #[inline(always)]
+    fn store<T: Target>(target: T, sums: T::Sums) -> [i32; LANES] {
+        target.store_sums(sums)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,7 +232,7 @@ mod tests {
                 let expected = (expected_scale, i32::from(expected_zero_point ^ flip));
                 assert_eq!((scale, zero_point), expected, "{n}");
             }
-            assert_eq!((b.k(), b.n(), b.panels()), (3, 50, 2));
+            assert_eq!((b.weights().shape(), b.weights().count()), ([3, 50], 2));
         }
     }
 

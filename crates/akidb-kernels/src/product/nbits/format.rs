@@ -1,10 +1,12 @@
 //! What the codes of block-quantised weights mean.
 
-use crate::ShapeError;
+use serde::{Deserialize, Serialize};
+
 use crate::lanes::LANES;
+use crate::{Precision, ShapeError};
 
 /// How a weight is written down: as a code, whose meaning a block of neighbours along K shares.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct NBitsFormat {
     /// What a code stands for.
     pub codes: NBitsCodes,
@@ -17,7 +19,7 @@ pub struct NBitsFormat {
 }
 
 /// What a code stands for.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum NBitsCodes {
     /// 4 bits, `(code - zero point) · scale`; without zero points it is 8.
     Int4,
@@ -26,7 +28,7 @@ pub enum NBitsCodes {
     /// 4 bits, `levels[code] · scale`, levels in -1..=1 (anything beyond counts as the nearest of
     /// these). Products use the levels rounded to a multiple of 1/127 or of a step up to twice
     /// that, whichever fits them best. Has no zero points.
-    Levels([f32; 16]),
+    Levels(#[serde(with = "level_bits")] [f32; 16]),
 }
 
 impl NBitsCodes {
@@ -89,6 +91,19 @@ impl NBitsCodes {
     }
 }
 
+/// Levels by their bits, which any text keeps as they are.
+mod level_bits {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(levels: &[f32; 16], to: S) -> Result<S::Ok, S::Error> {
+        levels.map(f32::to_bits).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[f32; 16], D::Error> {
+        <[u32; 16]>::deserialize(from).map(|levels| levels.map(f32::from_bits))
+    }
+}
+
 /// The byte of each level, 128 being zero.
 pub(crate) fn level_bytes(levels: &[f32; 16]) -> [u8; 16] {
     let steps = best_steps(levels);
@@ -112,6 +127,14 @@ fn best_steps(levels: &[f32; 16]) -> f32 {
 }
 
 impl NBitsFormat {
+    /// Arithmetic of products with such weights.
+    pub fn precision(&self) -> Precision {
+        match self.codes {
+            NBitsCodes::Int8 => Precision::Int8,
+            NBitsCodes::Int4 | NBitsCodes::Levels(_) => Precision::Int4,
+        }
+    }
+
     /// `Ok` when products know the block size, and zero points mean something.
     pub(crate) fn check(&self, op: &'static str) -> Result<(), ShapeError> {
         let size = self.block_size;

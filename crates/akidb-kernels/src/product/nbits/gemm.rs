@@ -5,40 +5,22 @@ use std::ops::Range;
 use crate::arch::{Kernel, Target, max_rows_nbits};
 use crate::lanes::{Aligned, LANES, Lanes};
 use crate::product::blocks::Blocks;
-use crate::product::gemm::{Epilogue, Product, run};
+use crate::product::gemm::Product;
 use crate::product::nbits::format::NBitsCodes;
+use crate::product::nbits::rows::BlockScales;
 use crate::product::nbits::tile::{
     Bytes, Codes, Levels, Nibbles, Panel, TileRows, add_high_digits, multiply_nbits,
 };
-use crate::product::nbits::weights::Line;
+use crate::product::nbits::weights::{Line, PackedNBits};
 use crate::product::row_blocks::RowBlocks;
+use crate::product::rows::RowsOf;
 use crate::product::tile::Tile;
-use crate::{BlockQuantizedRows, PackedNBits, ShapeError};
 
-/// [`gemm`](crate::gemm()) of quantised operands: for each block an exact sum of integers, times
-/// the block's scales in f32, one block after the other along K, then what outliers add, one after
-/// the other.
-///
-/// # Errors
-/// As [`gemm`](crate::gemm()), and when the blocks of `a` and `b` differ in size.
-pub fn gemm_nbits(
-    a: &BlockQuantizedRows,
-    b: &PackedNBits,
-    panels: Range<usize>,
-    c: &mut [&mut [f32]],
-    epilogue: Epilogue,
-) -> Result<(), ShapeError> {
-    let op = "gemm_nbits";
-    if a.rows() > 0 {
-        let block_size = b.format().block_size;
-        ShapeError::length(op, "a block of a", block_size, a.block_size())?;
-    }
-    run(op, &NBits { a, b }, panels, c, epilogue)
-}
-
-struct NBits<'a> {
-    a: &'a BlockQuantizedRows,
-    b: &'a PackedNBits,
+/// Each element is for each block an exact sum of integers, times the block's scales in f32, one block
+/// after the other along K, then what outliers add, one after the other.
+pub(super) struct NBits<'a> {
+    pub(super) a: &'a RowsOf<BlockScales>,
+    pub(super) b: &'a PackedNBits,
 }
 
 impl Product for NBits<'_> {
@@ -52,7 +34,7 @@ impl Product for NBits<'_> {
     }
 
     fn weight_shape(&self) -> [usize; 2] {
-        [self.b.k(), self.b.n()]
+        [self.b.k, self.b.n]
     }
 
     #[inline(always)]
@@ -178,14 +160,16 @@ impl Kernel for AddHighDigits<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::product::format::PackedWeight;
     use crate::product::nbits::format::level_bytes;
     use crate::product::quantized::outliers::reference::{quantize_blocks, rows_with_outliers};
     use crate::testing::{LENGTHS, bits, for_each_isa, random, random_bytes};
-    use crate::{Isa, NBitsFormat, NR};
+    use crate::{Epilogue, Isa, NBitsFormat, NR};
 
-    fn pack(isa: Isa, a: &[f32], b: &PackedNBits) -> BlockQuantizedRows {
-        let mut packed = BlockQuantizedRows::new(isa);
-        packed.pack(a, b.k(), b.format().block_size).unwrap();
+    fn pack(isa: Isa, a: &[f32], b: &PackedNBits) -> RowsOf<BlockScales> {
+        let mut packed = RowsOf::new(isa);
+        b.prepare(&mut packed.encoding);
+        packed.pack(a, b.k).unwrap();
         packed
     }
 
@@ -304,9 +288,9 @@ mod tests {
     }
 
     /// C of a whole product, starting from `c`.
-    fn whole(a: &BlockQuantizedRows, b: &PackedNBits, mut c: Vec<f32>, to: Epilogue) -> Vec<f32> {
-        let mut rows: Vec<&mut [f32]> = c.chunks_mut(b.n()).collect();
-        gemm_nbits(a, b, 0..b.panels(), &mut rows, to).unwrap();
+    fn whole(a: &RowsOf<BlockScales>, b: &PackedNBits, mut c: Vec<f32>, to: Epilogue) -> Vec<f32> {
+        let mut rows: Vec<&mut [f32]> = c.chunks_mut(b.n).collect();
+        b.multiply(a, 0..b.n.div_ceil(NR), &mut rows, to).unwrap();
         c
     }
 
@@ -359,12 +343,14 @@ mod tests {
                 }
                 for rows in [1, 5, 40] {
                     let part = pack(isa, &a[..rows * k], &b);
-                    for first in 0..b.panels() {
-                        for end in first + 1..=b.panels() {
+                    let panels = n.div_ceil(NR);
+                    for first in 0..panels {
+                        for end in first + 1..=panels {
                             let columns = first * NR..(end * NR).min(n);
                             let mut c = vec![0.0; rows * columns.len()];
                             let mut c: Vec<&mut [f32]> = c.chunks_mut(columns.len()).collect();
-                            gemm_nbits(&part, &b, first..end, &mut c, Epilogue::Store).unwrap();
+                            b.multiply(&part, first..end, &mut c, Epilogue::Store)
+                                .unwrap();
                             for (row, c) in c.iter().enumerate() {
                                 let whole = &expected[row * n..][..n][columns.clone()];
                                 assert_eq!(bits(c), bits(whole), "{isa} {rows} {format:?}");
@@ -374,32 +360,6 @@ mod tests {
                 }
             });
         }
-    }
-
-    #[test]
-    fn swiglu_is_that_of_the_two_products() {
-        let (m, k) = (7, 70);
-        let a = random(1, m * k);
-        let format = NBitsFormat {
-            codes: NBitsCodes::Int4,
-            block_size: 32,
-            zero_points: false,
-        };
-        let b = Weights::new(format, k, 4 * NR).packed;
-        for_each_isa(|isa| {
-            let a = pack(isa, &a, &b);
-            let both = whole(&a, &b, vec![0.0; m * 4 * NR], Epilogue::Store);
-            let halves = |first: usize| {
-                let rows = both.chunks(NR).skip(first).step_by(2);
-                rows.flatten().copied().collect::<Vec<f32>>()
-            };
-            let mut expected = vec![0.0; m * 2 * NR];
-            crate::swiglu(isa, &halves(0), &halves(1), &mut expected).unwrap();
-            let mut c = vec![0.0; m * 2 * NR];
-            let mut rows: Vec<&mut [f32]> = c.chunks_mut(2 * NR).collect();
-            gemm_nbits(&a, &b, 0..4, &mut rows, Epilogue::SwiGlu).unwrap();
-            assert_eq!(bits(&c), bits(&expected), "{isa}");
-        });
     }
 
     #[test]
@@ -473,15 +433,22 @@ mod tests {
         let a = pack(Isa::detect(), &[1.0; 8], &b);
         let (mut c, mut d) = ([0.0; 40], [0.0; 40]);
         let no = Epilogue::Store;
-        assert!(gemm_nbits(&a, &b, 0..2, &mut [&mut c], no).is_err());
-        assert!(gemm_nbits(&a, &b, 0..2, &mut [&mut c, &mut d[1..]], no).is_err());
-        assert!(gemm_nbits(&a, &b, 0..3, &mut [&mut c, &mut d], no).is_err());
-        assert!(gemm_nbits(&a, &b, 0..2, &mut [&mut c, &mut d], no).is_ok());
+        assert!(b.multiply(&a, 0..2, &mut [&mut c], no).is_err());
+        assert!(
+            b.multiply(&a, 0..2, &mut [&mut c, &mut d[1..]], no)
+                .is_err()
+        );
+        assert!(b.multiply(&a, 0..3, &mut [&mut c, &mut d], no).is_err());
+        assert!(b.multiply(&a, 0..2, &mut [&mut c, &mut d], no).is_ok());
         let mut other = a.clone();
-        other.pack(&[1.0; 8], 4, 16).unwrap();
-        assert!(gemm_nbits(&other, &b, 0..2, &mut [&mut c, &mut d], no).is_err());
+        other.encoding.block_size = 16;
+        other.pack(&[1.0; 8], 4).unwrap();
+        assert!(b.multiply(&other, 0..2, &mut [&mut c, &mut d], no).is_err());
         let b = PackedNBits::zeros(5, 40, format).unwrap();
-        assert!(gemm_nbits(&a, &b, 0..2, &mut [&mut c, &mut d], no).is_err());
-        assert!(gemm_nbits(&pack(Isa::detect(), &[], &b), &b, 0..2, &mut [], no).is_ok());
+        assert!(b.multiply(&a, 0..2, &mut [&mut c, &mut d], no).is_err());
+        assert!(
+            b.multiply(&pack(Isa::detect(), &[], &b), 0..2, &mut [], no)
+                .is_ok()
+        );
     }
 }

@@ -5,10 +5,11 @@ use std::ops::Range;
 use crate::arch::{Kernel, Target};
 use crate::lanes::{LANES, load_partial};
 use crate::product::blocks::Place;
-use crate::product::int8::rows::{SMALLEST, quantize};
 use crate::product::quantized::high_digits::{DIGIT, HighDigits, RowHighDigits};
 use crate::product::quantized::outliers::{Magnitudes, Outlier, Outliers, magnitude};
-use crate::product::row_blocks::{Group, Row, RowBlocks, copy, count_rows, grow, row_of, sum};
+use crate::product::quantized::steps::{SMALLEST, quantize};
+use crate::product::row_blocks::{Group, Row, copy, grow};
+use crate::product::rows::{Encoding, RowsOf};
 use crate::{Isa, ShapeError};
 
 /// What the values of a row mean in a block along K.
@@ -21,151 +22,94 @@ pub(crate) struct BlockScale {
     pub(crate) offset: i32,
 }
 
-/// As [`QuantizedRows`](crate::QuantizedRows), with a scale for each block of `block_size` values
+/// As [`RowScales`](crate::product::int8::RowScales), with a scale for each block of `block_size` values
 /// along K. Which values are outliers is a question of the row, as there; top is the largest
 /// magnitude of a block's other values, or 1/256 of its largest outlier, if that is more.
 ///
 /// A block whose top is below 1.5e-36 (127 times the smallest normal f32) counts as zeros.
 #[derive(Debug, Clone)]
-pub struct BlockQuantizedRows {
-    blocks: RowBlocks,
-    block_size: usize,
+pub(crate) struct BlockScales {
+    /// A multiple of 16.
+    pub(crate) block_size: usize,
     /// Interleaved as the groups are, `[K / block_size][rows]` for each block of rows.
     scales: Vec<BlockScale>,
     high: HighDigits,
 }
 
-impl BlockQuantizedRows {
-    /// No rows, for the kernels of `isa`.
-    pub fn new(isa: Isa) -> Self {
+impl Default for BlockScales {
+    fn default() -> Self {
         Self {
-            blocks: RowBlocks::new(isa, isa.max_rows().int8, LANES),
             block_size: LANES,
             scales: Vec::new(),
             high: HighDigits::default(),
         }
     }
+}
 
-    /// Number of rows (M).
-    pub fn rows(&self) -> usize {
-        self.blocks.rows()
-    }
-
-    /// Width of a row (K).
-    pub fn k(&self) -> usize {
-        self.blocks.k()
-    }
-
+impl RowsOf<BlockScales> {
     /// Values of a row that share a scale.
-    pub fn block_size(&self) -> usize {
-        self.block_size
-    }
-
-    /// The tier whose kernels read these rows.
-    pub fn isa(&self) -> Isa {
-        self.blocks.isa()
-    }
-
-    pub(crate) fn row_blocks(&self) -> &RowBlocks {
-        &self.blocks
+    pub(crate) fn block_size(&self) -> usize {
+        self.encoding.block_size
     }
 
     /// What the values of a block of rows mean, `[K / block_size][rows]`.
     #[inline(always)]
     pub(crate) fn scales(&self, rows: &Range<usize>) -> &[BlockScale] {
-        let count = self.k().div_ceil(self.block_size);
+        let count = self.k().div_ceil(self.block_size());
         let places = rows.start * count..rows.end * count;
-        self.scales.get(places).unwrap_or_default()
+        self.encoding.scales.get(places).unwrap_or_default()
     }
 
     /// The digits that outliers have besides those among the groups.
     #[inline(always)]
     pub(crate) fn high_digits(&self) -> &HighDigits {
-        &self.high
+        &self.encoding.high
+    }
+}
+
+impl Encoding for BlockScales {
+    const NAME: &'static str = "rows of int8 blocks";
+    const PER_GROUP: usize = LANES;
+
+    fn tallest(isa: Isa) -> usize {
+        isa.max_rows().int8
     }
 
-    /// Takes the rows of `a`, `[any, k]` row-major.
-    ///
-    /// # Errors
-    /// When `k` is zero or `a` is no multiple of it, `block_size` is no multiple of 16, or memory
-    /// runs out.
-    pub fn pack(&mut self, a: &[f32], k: usize, block_size: usize) -> Result<(), ShapeError> {
-        let rows = count_rows("BlockQuantizedRows::pack", a, k)?;
-        self.pack_from(rows, k, block_size, row_of(a, k))
+    fn reserve(&mut self, rows: usize, k: usize) -> Option<()> {
+        let count = rows.checked_mul(k.div_ceil(self.block_size))?;
+        grow(&mut self.scales, count).ok()?;
+        self.high.grow(rows).ok()
     }
 
-    /// Takes `rows` rows of `k` values that `source` gives: it is called with 0, 1, 2, … and room
-    /// for a row, and returns another slice of length `k` where it doesn't use that.
-    ///
-    /// # Errors
-    /// What `source` returns, and when `k` is zero, `block_size` is no multiple of 16, a row has
-    /// another length, or memory runs out. There are no rows then.
-    pub fn pack_from<'a, E: From<ShapeError>>(
-        &mut self,
-        rows: usize,
-        k: usize,
-        block_size: usize,
-        source: impl FnMut(usize, &mut [f32]) -> Result<Option<&'a [f32]>, E>,
-    ) -> Result<(), E> {
-        let op = "BlockQuantizedRows::pack_from";
-        let isa = self.isa();
-        self.blocks.clear();
-        if block_size == 0 || !block_size.is_multiple_of(LANES) {
-            return Err(ShapeError::size(op, "block_size", block_size).into());
+    fn encode(&mut self, isa: Isa, row: Row<'_>) {
+        let count = row.values.len().div_ceil(self.block_size);
+        isa.run(Quantize {
+            block_size: self.block_size,
+            scales: &mut self.scales[row.place.among(count)],
+            high: self.high.row(row.place.index),
+            row,
+        });
+    }
+
+    fn join<'a>(&mut self, parts: impl Iterator<Item = &'a Self>) -> Result<(), ShapeError> {
+        for (index, part) in parts.enumerate() {
+            if index == 0 {
+                self.block_size = part.block_size;
+            }
+            ShapeError::length(
+                Self::NAME,
+                "a block of a part",
+                self.block_size,
+                part.block_size,
+            )?;
         }
-        let count = self.reserve(op, rows, k, block_size)?;
-        let (scales, high) = (&mut self.scales, &mut self.high);
-        let encode = |row: Row<'_>| {
-            isa.run(Quantize {
-                block_size,
-                scales: &mut scales[row.place.among(count)],
-                high: high.row(row.place.index),
-                row,
-            });
-        };
-        self.blocks.pack_from(op, rows, k, source, encode)
+        Ok(())
     }
 
-    /// Takes the rows of all `parts`, one part after another.
-    ///
-    /// # Errors
-    /// When parts differ in K or in `block_size`, or memory runs out. There are no rows then.
-    pub fn concat(&mut self, parts: &[&Self]) -> Result<(), ShapeError> {
-        let op = "BlockQuantizedRows::concat";
-        self.blocks.clear();
-        let mut filled = parts.iter().filter(|part| part.rows() > 0);
-        let Some(first) = filled.next() else {
-            return Ok(());
-        };
-        let block_size = first.block_size;
-        for part in filled {
-            ShapeError::length(op, "a block of a part", block_size, part.block_size)?;
-        }
-        let rows = sum(parts.iter().map(|part| part.rows()));
-        let count = self.reserve(op, rows, first.k(), block_size)?;
-        let (scales, high) = (&mut self.scales, &mut self.high);
-        let copied = |part: usize, from: &Place, to: &Place| {
-            copy(&parts[part].scales, from, scales, to, count);
-            high.copy(&parts[part].high, from.index, to.index);
-        };
-        let parts = parts.iter().map(|part| &part.blocks);
-        self.blocks.concat(op, parts, copied)
-    }
-
-    /// Room for what goes with `rows` rows. Returns the number of blocks of each.
-    fn reserve(
-        &mut self,
-        op: &'static str,
-        rows: usize,
-        k: usize,
-        block_size: usize,
-    ) -> Result<usize, ShapeError> {
-        let too_many = ShapeError::size(op, "rows", rows);
-        let count = k.div_ceil(block_size);
-        grow(&mut self.scales, rows.checked_mul(count).ok_or(too_many)?).map_err(|_| too_many)?;
-        self.high.grow(rows).map_err(|_| too_many)?;
-        self.block_size = block_size;
-        Ok(count)
+    fn copy(&mut self, from: &Self, at: &Place, to: &Place, k: usize) {
+        let count = k.div_ceil(self.block_size);
+        copy(&from.scales, at, &mut self.scales, to, count);
+        self.high.copy(&from.high, at.index, to.index);
     }
 }
 
@@ -262,7 +206,7 @@ mod tests {
     use crate::testing::{LENGTHS, for_each_isa, random};
 
     /// The integers of a row and its scales.
-    fn row(packed: &BlockQuantizedRows, index: usize) -> (Vec<i64>, Vec<f32>) {
+    fn row(packed: &RowsOf<BlockScales>, index: usize) -> (Vec<i64>, Vec<f32>) {
         let mut values = packed.row_blocks().bytes(index);
         let block = packed.row_blocks().block_of(index);
         let scales = packed.scales(&block).chunks(block.len());
@@ -287,10 +231,11 @@ mod tests {
             let a = rows_with_outliers(rows as u64, rows, k);
             for block_size in [16, 32, 64, 256, 1024] {
                 for_each_isa(|isa| {
-                    let mut packed = BlockQuantizedRows::new(isa);
+                    let mut packed = RowsOf::<BlockScales>::new(isa);
                     // What an earlier use left behind doesn't matter.
-                    packed.pack(&random(9, 3 * 200), 200, 16).unwrap();
-                    packed.pack(&a, k, block_size).unwrap();
+                    packed.pack(&random(9, 3 * 200), 200).unwrap();
+                    packed.encoding.block_size = block_size;
+                    packed.pack(&a, k).unwrap();
                     assert_eq!((packed.rows(), packed.k()), (rows, k));
                     for (index, x) in a.chunks(k).enumerate() {
                         let (mut steps, scales) = quantize_blocks(x, block_size);
@@ -307,8 +252,8 @@ mod tests {
     fn edge_values() {
         for_each_isa(|isa| {
             let quantized = |x: &[f32]| {
-                let mut packed = BlockQuantizedRows::new(isa);
-                packed.pack(x, x.len(), 16).unwrap();
+                let mut packed = RowsOf::<BlockScales>::new(isa);
+                packed.pack(x, x.len()).unwrap();
                 row(&packed, 0)
             };
             for zero in [0.0, -0.0, 1e-45, -1e-38, 1.49e-36] {
@@ -334,17 +279,13 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        let mut packed = BlockQuantizedRows::new(Isa::detect());
-        for block_size in [0, 1, 8, 24, usize::MAX] {
-            assert!(packed.pack(&[1.0; 4], 2, block_size).is_err());
-        }
-        assert!(packed.pack(&[1.0], 0, 16).is_err());
-        assert!(packed.pack(&[1.0; 5], 2, 16).is_err());
+        let mut packed = RowsOf::<BlockScales>::new(Isa::detect());
         let fill = |_: usize, _: &mut [f32]| Ok::<Option<&[f32]>, ShapeError>(None);
-        assert!(packed.pack_from(usize::MAX, 20, 16, fill).is_err());
-        assert!(packed.pack_from(usize::MAX / 32, 2, 16, fill).is_err());
+        assert!(packed.pack_from(usize::MAX, 20, fill).is_err());
+        assert!(packed.pack_from(usize::MAX / 32, 2, fill).is_err());
         assert_eq!(packed.rows(), 0);
-        packed.pack(&[1.0; 4], 2, 32).unwrap();
+        packed.encoding.block_size = 32;
+        packed.pack(&[1.0; 4], 2).unwrap();
         assert_eq!((packed.rows(), packed.k(), packed.block_size()), (2, 2, 32));
     }
 }

@@ -4,12 +4,14 @@
 use bytes::Bytes;
 
 use crate::lanes::LANES;
-use crate::product::int8::weights::K_STEP;
 use crate::product::nbits::format::{NBitsCodes, NBitsFormat, level_bytes};
 use crate::product::storage::Storage;
 use crate::{NR, ShapeError};
 
 pub(crate) use crate::product::storage::Line;
+
+/// Weights along K in a word.
+const K_STEP: usize = 4;
 
 /// Weights of a column whose codes lie together: as many as a line has bytes for each of 16
 /// columns, in both nibbles.
@@ -27,28 +29,10 @@ pub(crate) const ZERO_POINT_UNIT: f32 = 1.0 / 8192.0;
 /// its column's largest one off, or 10⁻³⁸. A product with few rows, which is as fast as memory, gains from
 /// this: blocks of 32 take 4.5 bits a weight instead of 5 with f32. Zero points are kept to 1/1024
 /// of a 4-bit code and 1/64 of an 8-bit one.
-///
-/// ```
-/// use akidb_kernels::{
-///     BlockQuantizedRows, Epilogue, Isa, NBitsCodes, NBitsFormat, PackedNBits, gemm_nbits,
-/// };
-///
-/// // [1 2 -127] · [[1 -4], [2 -5], [3 -6]] / 2
-/// let format = NBitsFormat { codes: NBitsCodes::Int4, block_size: 32, zero_points: false };
-/// let mut b = PackedNBits::zeros(3, 2, format)?;
-/// b.write_column(0, &[9, 10, 11], &[0.5], None)?;
-/// b.write_column(1, &[4, 3, 2], &[0.5], None)?;
-/// let mut a = BlockQuantizedRows::new(Isa::detect());
-/// a.pack(&[1.0, 2.0, -127.0], 3, 32)?;
-/// let mut c = [0.0; 2];
-/// gemm_nbits(&a, &b, 0..b.panels(), &mut [&mut c], Epilogue::Store)?;
-/// assert_eq!(c, [-188.0, 374.0]);
-/// # Ok::<(), akidb_kernels::ShapeError>(())
-/// ```
 #[derive(Debug)]
 pub struct PackedNBits {
-    k: usize,
-    n: usize,
+    pub(super) k: usize,
+    pub(super) n: usize,
     format: NBitsFormat,
     layout: Layout,
     /// What a difference of 1 between the bytes that the product multiplies with is worth, in
@@ -123,18 +107,13 @@ impl PackedNBits {
         Ok(Self::with_storage(k, n, format, data, factors))
     }
 
-    /// Scales, zero points and codes, and what the scales are multiplied with, as they lie in
-    /// memory, which [`Self::from_bytes`] takes on a machine of the same byte order.
-    pub fn as_bytes(&self) -> [&[u8]; 2] {
+    /// Scales, zero points and codes, and what the scales are multiplied with, as they lie in memory.
+    pub(super) fn as_bytes(&self) -> [&[u8]; 2] {
         [self.data.as_bytes(), self.factors.as_bytes()]
     }
 
-    /// A matrix with `k` rows and `n` columns of what [`Self::as_bytes`] gave, without a copy: for
-    /// example of a mapped file. It can't be written.
-    ///
-    /// # Errors
-    /// As [`Self::zeros`], and when bytes have another length or don't start at a multiple of 64.
-    pub fn from_bytes(
+    /// What [`Self::as_bytes`] gave for a matrix of the same sizes and format.
+    pub(super) fn from_bytes(
         k: usize,
         n: usize,
         format: NBitsFormat,
@@ -169,21 +148,6 @@ impl PackedNBits {
         }
     }
 
-    /// Number of rows, the width of the input.
-    pub fn k(&self) -> usize {
-        self.k
-    }
-
-    /// Number of columns, the width of the output.
-    pub fn n(&self) -> usize {
-        self.n
-    }
-
-    /// Number of panels, `n` / [`NR`] rounded up.
-    pub fn panels(&self) -> usize {
-        self.n.div_ceil(NR)
-    }
-
     /// What the codes mean.
     pub fn format(&self) -> &NBitsFormat {
         &self.format
@@ -196,7 +160,7 @@ impl PackedNBits {
 
     /// Lines of a panel.
     fn panel_lines(&self) -> usize {
-        self.data.as_slice::<Line>().len() / self.panels()
+        self.data.as_slice::<Line>().len() / self.n.div_ceil(NR)
     }
 
     /// The lines of a panel; empty when there is no such panel.
@@ -423,7 +387,7 @@ mod tests {
         let parts = || b.as_bytes().map(aligned);
         let mut again = PackedNBits::from_bytes(70, 70, int4, parts()).unwrap();
         assert_eq!(again.as_bytes(), b.as_bytes());
-        assert_eq!((again.k(), again.n(), again.format()), (70, 70, &int4));
+        assert_eq!(([again.k, again.n], again.format()), ([70, 70], &int4));
         assert_eq!(again.factors(1), b.factors(1));
         let written = again.write_column(33, &codes, &scales, Some(&[7.0; 3]));
         let op = "PackedNBits::write_column";

@@ -3,8 +3,10 @@
 use std::collections::TryReserveError;
 use std::ops::Range;
 
-use crate::product::quantized::outliers::MAX_OUTLIERS;
 use crate::product::row_blocks::grow;
+
+/// Most outliers of a row.
+pub(crate) const MAX_OUTLIERS: usize = 16;
 
 /// What a high digit counts in low ones.
 pub(crate) const DIGIT: i32 = 256;

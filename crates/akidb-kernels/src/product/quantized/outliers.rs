@@ -7,10 +7,7 @@
 
 use crate::arch::Target;
 use crate::lanes::{LANES, load_partial};
-use crate::product::quantized::high_digits::{DIGIT, RowHighDigits};
-
-/// Most outliers of a row.
-pub(crate) const MAX_OUTLIERS: usize = 16;
+use crate::product::quantized::high_digits::{DIGIT, MAX_OUTLIERS, RowHighDigits};
 
 /// In a normal distribution 1 of 15 000 values is larger than this many means of the magnitudes.
 const THRESHOLD: f32 = 5.0;

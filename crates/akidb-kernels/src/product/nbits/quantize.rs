@@ -1,8 +1,9 @@
-//! Weights in f32 made into codes of 4 or 8 bits.
+//! Weights in f32 made into codes of 4 bits.
 
 use crate::arch::{Kernel, Target};
-use crate::lanes::{LANES, Lanes, load_partial, mul_add, sum};
-use crate::product::nbits::{NBitsCodes, NBitsFormat};
+use crate::lanes::{LANES, Lanes, load_partial, sum};
+use crate::product::nbits::format::{NBitsCodes, NBitsFormat};
+use crate::product::quantized::steps::{extreme, round};
 use crate::{Isa, ShapeError};
 
 /// How many steps the largest magnitude of a block is away from zero, positive or negative: the
@@ -57,23 +58,6 @@ pub fn quantize_int4(
     Ok(())
 }
 
-/// Quantises a column of weights to signed bytes ([`Int8Type::I8`](crate::Int8Type::I8)): `x` is
-/// about `byte · scale` with the scale that is returned, max|x| / 127. It is NaN when a value is
-/// not finite.
-///
-/// # Errors
-/// When `codes` is not as long as `x`.
-pub fn quantize_int8(isa: Isa, x: &[f32], codes: &mut [u8]) -> Result<f32, ShapeError> {
-    ShapeError::length("quantize_int8", "codes", x.len(), codes.len())?;
-    let mut scale = 0.0;
-    isa.run(QuantizeInt8 {
-        x,
-        codes,
-        scale: &mut scale,
-    });
-    Ok(scale)
-}
-
 struct QuantizeInt4<'a> {
     x: &'a [f32],
     block_size: usize,
@@ -120,22 +104,6 @@ fn block<T: Target>(x: &[f32], codes: &mut [u8]) -> f32 {
     best.scale
 }
 
-/// The value with the largest magnitude; the scale of the block where it has none to go by.
-#[inline(always)]
-fn extreme(x: &[f32]) -> Result<f32, f32> {
-    // Magnitudes order as their bits do, with infinity and NaN on top.
-    let magnitude = |x: f32| x.to_bits() & 0x7fff_ffff;
-    let largest = x.iter().map(|x| magnitude(*x)).fold(0, u32::max);
-    if !f32::from_bits(largest).is_finite() {
-        return Err(f32::NAN);
-    }
-    if f32::from_bits(largest) < 127.0 * f32::MIN_POSITIVE {
-        return Err(0.0);
-    }
-    let value = x.iter().copied().find(|x| magnitude(*x) == largest);
-    value.ok_or(0.0)
-}
-
 /// A block rounded to -8..=7 times a scale.
 #[derive(Clone, Copy, Default)]
 struct Fit {
@@ -175,8 +143,8 @@ impl Fit {
         for scaled in &mut scaled {
             *scaled *= inverse;
         }
-        *xq = mul_add::<T>(&scaled, &q, xq);
-        *qq = mul_add::<T>(&q, &q, qq);
+        *xq = T::mul_add_lanes(&scaled, &q, xq);
+        *qq = T::mul_add_lanes(&q, &q, qq);
     }
 }
 
@@ -190,14 +158,6 @@ fn nearest(x: &Lanes, inverse: f32) -> Lanes {
     q
 }
 
-/// The nearest whole number of a number that is small, ties to even.
-#[inline(always)]
-fn round(x: f32) -> f32 {
-    // The sum of these has no place for a fraction.
-    const ROUND: f32 = 12_582_912.0;
-    (x + ROUND) - ROUND
-}
-
 /// Writes codes that count from -8.
 #[inline(always)]
 fn write(q: &Lanes, codes: &mut [u8]) {
@@ -207,30 +167,6 @@ fn write(q: &Lanes, codes: &mut [u8]) {
     }
     for (code, byte) in codes.iter_mut().zip(bytes) {
         *code = byte;
-    }
-}
-
-struct QuantizeInt8<'a> {
-    x: &'a [f32],
-    codes: &'a mut [u8],
-    scale: &'a mut f32,
-}
-
-impl Kernel for QuantizeInt8<'_> {
-    #[inline(always)]
-    fn run<T: Target>(self, _: T) {
-        let inverse;
-        (*self.scale, inverse) = match extreme(self.x) {
-            Ok(extreme) => (extreme.abs() / 127.0, 127.0 / extreme.abs()),
-            Err(scale) => {
-                self.codes.fill(0);
-                *self.scale = scale;
-                return;
-            }
-        };
-        for (code, x) in self.codes.iter_mut().zip(self.x) {
-            *code = round(x * inverse) as i32 as u8;
-        }
     }
 }
 
@@ -338,39 +274,14 @@ mod tests {
                     (scales[0] * 7.0 / large - 1.0).abs() < 1e-6,
                     "{isa} {large} {scales:?}"
                 );
-                let mut bytes = [0; 2];
-                let scale = quantize_int8(isa, &[large, -large / 4.0], &mut bytes).unwrap();
-                assert_eq!((bytes[0], bytes[1] as i8, scale), (127, -32, large / 127.0));
             }
             for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                 let (codes, scales) = int4(isa, &[value, 1.0], 16);
                 assert_eq!(codes, [8; 2]);
                 assert!(scales[0].is_nan(), "{isa}");
-                let mut bytes = [9; 2];
-                assert!(
-                    quantize_int8(isa, &[1.0, value], &mut bytes)
-                        .unwrap()
-                        .is_nan()
-                );
-                assert_eq!(bytes, [0; 2]);
             }
             assert_eq!(int4(isa, &[], 16), (vec![], vec![]));
         });
-    }
-
-    #[test]
-    fn bytes_are_the_nearest() {
-        for len in LENGTHS {
-            let x = random(len as u64, len);
-            for_each_isa(|isa| {
-                let mut codes = vec![0; len];
-                let scale = quantize_int8(isa, &x, &mut codes).unwrap();
-                for (x, code) in x.iter().zip(codes) {
-                    let error = x - f32::from(code as i8) * scale;
-                    assert!(error.abs() <= scale * 0.5001, "{isa} {x}");
-                }
-            });
-        }
     }
 
     #[test]
@@ -383,6 +294,5 @@ mod tests {
         assert!(quantize_int4(isa, &x, 0, &mut codes, &mut [0.0; 2]).is_err());
         assert!(quantize_int4(isa, &x, 20, &mut codes, &mut [0.0; 2]).is_err());
         assert!(quantize_int4(isa, &x, 32, &mut codes, &mut [0.0; 2]).is_ok());
-        assert!(quantize_int8(isa, &x, &mut codes[1..]).is_err());
     }
 }
