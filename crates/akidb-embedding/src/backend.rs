@@ -122,13 +122,10 @@ pub(crate) fn load(
 
 /// Refuses arithmetic that RTen and ONNX Runtime, which compute as the file says, don't do.
 fn as_wanted(loaded: Loaded, precision: Precision) -> Result<Loaded, EmbedError> {
-    let wanted = match precision {
-        Precision::Auto => return Ok(loaded),
-        Precision::F32 => "f32",
-        Precision::Bf16 => "bf16",
-        Precision::Int8 => "int8",
-        Precision::Int4 => "int4",
-    };
+    if precision == Precision::Auto {
+        return Ok(loaded);
+    }
+    let wanted = precision.as_str();
     let info = loaded.backend.info();
     let (backend, computes) = (info.backend, info.precision);
     match computes == wanted {
