@@ -90,6 +90,14 @@ pub enum ErrorKind {
         #[source]
         source: Option<io::Error>,
     },
+    /// A run that would hold too much memory, or whose memory can't be told.
+    #[error("node {node}: {why}")]
+    Run {
+        /// The node's name and operator.
+        node: String,
+        /// What is wrong.
+        why: String,
+    },
     /// A sound model, but not a decoder of the known family and form.
     #[error("node {node:?} ({op_type}) is not recognised: {why}")]
     NotRecognised {

@@ -27,6 +27,7 @@ mod mmap;
 pub mod model;
 pub mod proto;
 mod regular_file;
+pub mod run_memory;
 mod stated;
 pub mod tensor;
 pub mod validate;

@@ -1,7 +1,7 @@
 //! Is an ONNX file as ONNX asks, beyond what [`OnnxModel::open`] refuses?
 
 mod operators;
-mod shapes;
+pub(crate) mod shapes;
 
 use std::collections::{BTreeMap, HashSet};
 

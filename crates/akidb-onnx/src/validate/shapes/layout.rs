@@ -34,9 +34,19 @@ pub(super) fn infer(node: &Node<'_>) -> Option<Inferred> {
 }
 
 fn shape_of(node: &Node<'_>) -> Inferred {
-    let part = node.attribute("start").is_some() || node.attribute("end").is_some();
-    let rank = node.rank(0).filter(|_| !part).and_then(len);
-    Ok(vec![value(Some(DataType::Int64), Some(vec![rank]))])
+    let axes = node.rank(0).and_then(len).map(|rank| {
+        let at = |axis: i64| {
+            if axis < 0 {
+                axis.saturating_add(rank)
+            } else {
+                axis
+            }
+            .clamp(0, rank)
+        };
+        let (start, end) = (node.int_or("start", 0), node.int_or("end", rank));
+        at(end).saturating_sub(at(start)).max(0)
+    });
+    Ok(vec![value(Some(DataType::Int64), Some(vec![axes]))])
 }
 
 /// The shape that a constant input holds, or as many unknown axes as it has values.
@@ -160,7 +170,7 @@ fn tile(node: &Node<'_>) -> Option<Dims> {
         return Some(vec![None; dims.len()]);
     };
     let both = dims.into_iter().zip(repeats);
-    Some(both.map(|(dim, n)| dim?.checked_mul(n)).collect())
+    Some(both.map(|(dim, n)| Some(dim?.saturating_mul(n))).collect())
 }
 
 fn squeeze(node: &Node<'_>) -> Result<Option<Dims>, String> {

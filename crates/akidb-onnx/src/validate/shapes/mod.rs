@@ -6,8 +6,11 @@
 mod contrib;
 mod elements;
 mod layout;
-mod node;
+pub(crate) mod node;
 mod products;
+mod selection;
+mod sequences;
+mod windows;
 
 use std::collections::HashMap;
 
@@ -17,13 +20,16 @@ use crate::model::{OnnxModel, is_op, node_name};
 use crate::proto::NodeProto;
 use crate::proto::tensor_proto::DataType;
 use crate::stated::Stated;
-use node::Node;
+use node::{Node, Values};
 
 /// Axes of a shape; `None` for one whose length isn't known.
-type Dims = Vec<Option<i64>>;
+pub(crate) type Dims = Vec<Option<i64>>;
 
 /// What follows for the outputs of a node, or how its inputs contradict each other.
-type Inferred = Result<Vec<Stated>, String>;
+pub(crate) type Inferred = Result<Vec<Stated>, String>;
+
+/// Most values of a constant that is read for a shape.
+const MAX_VALUES: usize = 64;
 
 /// Before this opset, `Add` and its like were told how to broadcast.
 const FIRST_OPSET: i64 = 7;
@@ -36,18 +42,20 @@ pub(super) fn check(model: &OnnxModel, findings: &mut Vec<Finding>) {
     let graph = model.graph();
     let stated = graph.value_info.iter().chain(&graph.output);
     let stated: HashMap<&str, Stated> = stated.map(|v| (v.name(), Stated::of(v))).collect();
-    let mut known: HashMap<&str, Stated> = graph
-        .initializer
-        .iter()
-        .map(|tensor| (tensor.name(), Stated::of_constant(tensor)))
-        .collect();
+    let initializers = graph.initializer.iter();
+    let mut file = FileValues {
+        model,
+        known: initializers
+            .map(|tensor| (tensor.name(), Stated::of_constant(tensor)))
+            .collect(),
+    };
     for input in model.inputs() {
-        known.insert(input.name(), with_positive_dims(Stated::of(input)));
+        let stated = with_positive_dims(Stated::of(input));
+        file.known.insert(input.name(), stated);
     }
     let mut found = Vec::new();
     for node in model.nodes() {
-        let view = Node::new(model, node, &known);
-        let inferred = match infer(&view) {
+        let inferred = match infer_unless_function(&file, node) {
             Ok(outputs) => outputs,
             Err(why) => {
                 found.push(finding(node, &why));
@@ -72,13 +80,52 @@ pub(super) fn check(model: &OnnxModel, findings: &mut Vec<Finding>) {
                 }
                 value = merged(value, stated);
             }
-            known.insert(name.as_str(), value);
+            file.known.insert(name.as_str(), value);
         }
         if found.len() >= MOST {
             break;
         }
     }
     findings.append(&mut found);
+}
+
+/// What a file says of values: types and shapes, and the integers of its constants.
+struct FileValues<'a> {
+    model: &'a OnnxModel,
+    known: HashMap<&'a str, Stated>,
+}
+
+impl Values for FileValues<'_> {
+    fn stated(&self, name: &str) -> Option<&Stated> {
+        self.known.get(name)
+    }
+
+    fn ints(&self, name: &str) -> Option<Vec<i64>> {
+        constant_ints(self.model, name, MAX_VALUES)
+    }
+}
+
+/// The values of a constant of integers, unless they are more than `most`.
+pub(crate) fn constant_ints(model: &OnnxModel, name: &str, most: usize) -> Option<Vec<i64>> {
+    let proto = model.initializer_proto(name);
+    let longer = |dim: &i64| usize::try_from(*dim).is_ok_and(|dim| dim > most);
+    if proto.is_some_and(|tensor| tensor.dims.iter().any(longer)) {
+        return None;
+    }
+    // A broken constant is another check's finding.
+    let tensor = model.constant(name).ok()??;
+    (tensor.len() <= most)
+        .then(|| tensor.to_i64_vec().ok())
+        .flatten()
+}
+
+/// Nothing is known of an operator that the file itself defines.
+fn infer_unless_function(file: &FileValues<'_>, node: &NodeProto) -> Inferred {
+    let mut functions = file.model.proto().functions.iter();
+    match functions.any(|f| f.name() == node.op_type() && f.domain() == node.domain()) {
+        true => Ok(Vec::new()),
+        false => infer(&Node::new(file, node)).unwrap_or_else(|| Ok(Vec::new())),
+    }
 }
 
 fn finding(node: &NodeProto, why: &str) -> Finding {
@@ -132,19 +179,19 @@ fn merged(first: Stated, second: Stated) -> Stated {
     }
 }
 
-fn infer(node: &Node<'_>) -> Inferred {
-    if node.is_function() {
-        return Ok(Vec::new());
-    }
+/// Types and shapes of a node's outputs, those that are known; `None` of an operator that isn't.
+pub(crate) fn infer(node: &Node<'_>) -> Option<Inferred> {
     match node.domain() {
         "" => elements::infer(node)
             .or_else(|| products::infer(node))
             .or_else(|| layout::infer(node))
+            .or_else(|| selection::infer(node))
+            .or_else(|| windows::infer(node))
+            .or_else(|| sequences::infer(node))
             .or_else(|| contrib::infer(node)),
         "com.microsoft" => contrib::infer(node),
         _ => None,
     }
-    .unwrap_or_else(|| Ok(Vec::new()))
 }
 
 /// A value of this type and shape.
