@@ -6,12 +6,17 @@
 //! by a trial whether texts may share a run, and brings texts of similar length together
 //! ([`GraphModel`]).
 //!
+//! Before each run, [`Admission`] finds out how much memory it will need: a graph of a few bytes can
+//! ask for more than there is, and engines end the process then.
+//!
 //! Not every graph may run several texts at once. Loading tries it and says what was found in
 //! [`BackendInfo::device`](akidb_backend::BackendInfo::device): graphs of a fixed batch size, and
 //! those in which a text's vector changes with its neighbours (one activation scale for a whole
 //! batch, as `DynamicQuantizeLinear` makes), run one text at a time.
 #![forbid(unsafe_code)]
 
+mod admission;
+mod available_memory;
 mod call;
 mod facts;
 mod groups;
@@ -25,6 +30,7 @@ mod pooling;
 mod probe;
 mod rows;
 
+pub use admission::Admission;
 pub use call::check_call;
 pub use facts::GraphFacts;
 pub use guard::catch_panic;

@@ -1,11 +1,11 @@
 //! One run of the graph: token ids in, pooled rows out.
 
 use std::borrow::Cow;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use akidb_backend::{BackendError, BackendErrorKind, Pooling};
 use akidb_graph::{
-    ElementType, GraphOptions, Input, Inputs, Padding, Role, Rows, Runner, output_name,
+    Admission, ElementType, GraphOptions, Input, Inputs, Padding, Role, Rows, Runner, output_name,
 };
 use akidb_onnx::model::OnnxModel;
 use half::f16;
@@ -22,6 +22,7 @@ pub(crate) struct OnnxRuntimeRunner {
     inputs: Vec<Input>,
     output: String,
     pooling: Pooling,
+    admission: Arc<Admission>,
 }
 
 /// What a graph takes and gives, by its file.
@@ -29,12 +30,13 @@ pub(crate) struct OnnxRuntimeRunner {
 pub(crate) struct Interface {
     inputs: Vec<Input>,
     output: String,
+    admission: Arc<Admission>,
 }
 
 impl Interface {
     /// # Errors
-    /// When an input's meaning is unknown (ONNX Runtime wants them all), or no output is an
-    /// embedding.
+    /// When an input's meaning is unknown (ONNX Runtime wants them all), no output is an embedding,
+    /// or a single token needs too much memory: loading computes what depends on no input.
     pub(crate) fn of(onnx: &OnnxModel, graph: &GraphOptions) -> Result<Self, BackendError> {
         let inputs = Inputs::of(onnx, graph.head_dim)?;
         if !inputs.unknown.is_empty() {
@@ -46,9 +48,13 @@ impl Interface {
                 ),
             ));
         }
+        let output = output_name(onnx, graph.output.as_deref())?;
+        let admission = Admission::of_all(onnx, &inputs);
+        admission.check(1, 1)?;
         Ok(Self {
             inputs: inputs.known,
-            output: output_name(onnx, graph.output.as_deref())?,
+            output,
+            admission: Arc::new(admission),
         })
     }
 }
@@ -59,6 +65,7 @@ impl OnnxRuntimeRunner {
             session: Mutex::new(session),
             inputs: interface.inputs,
             output: interface.output,
+            admission: interface.admission,
             pooling,
         }
     }
@@ -96,6 +103,8 @@ impl OnnxRuntimeRunner {
 
 impl Runner for OnnxRuntimeRunner {
     fn run(&self, texts: &[&[u32]], padding: Padding) -> Result<Rows, BackendError> {
+        let longest = texts.iter().map(|ids| ids.len()).max().unwrap_or(0);
+        self.admission.check(texts.len(), longest)?;
         let mut values = Vec::with_capacity(self.inputs.len());
         for input in &self.inputs {
             let value = value(input, texts, padding).map_err(failed)?;

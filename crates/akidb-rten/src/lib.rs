@@ -5,10 +5,10 @@
 //! whatever a file's float type is; `MatMulInteger` and `MatMulNBits` keep their quantized weights.
 //! For the models that it runs too it is the independent check of the native engine.
 //!
-//! What a hostile model can do: files are checked by `akidb-onnx` before RTen sees them, and a
-//! panic in RTen is an error here. But an ONNX graph is a program, and RTen bounds neither its
-//! time nor its memory (a few bytes can ask for a tensor that fills the machine): a model from an
-//! unknown hand belongs in a process with limits.
+//! What a hostile model can do: files are checked by `akidb-onnx` before RTen sees them, a panic in
+//! RTen is an error here, and what a run will hold in memory is found out before it begins. But an
+//! ONNX graph is a program, and nothing bounds its time: a model from an unknown hand belongs in a
+//! process with limits.
 #![forbid(unsafe_code)]
 
 mod bounds;

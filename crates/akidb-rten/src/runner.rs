@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use akidb_backend::{BackendError, BackendErrorKind, Pooling};
-use akidb_graph::{GraphOptions, Inputs, Padding, Rows, Runner, output_name};
-use akidb_onnx::model::OnnxModel;
+use akidb_graph::{Admission, Inputs, Padding, Rows, Runner};
 use rten::{Model, NodeId, RunError, RunErrorKind, RunOptions, ThreadPool};
 use rten_tensor::Tensor;
 use rten_tensor::prelude::*;
@@ -21,18 +20,18 @@ pub(crate) struct RtenRunner {
     output_name: String,
     pooling: Pooling,
     run_options: RunOptions,
+    admission: Admission,
 }
 
 impl RtenRunner {
     pub(crate) fn new(
         model: Model,
-        onnx: &OnnxModel,
+        inputs: Inputs,
+        output_name: String,
+        admission: Admission,
         options: &RtenOptions,
-        graph: &GraphOptions,
     ) -> Result<Self, BackendError> {
         let pool = |n: std::num::NonZeroUsize| Arc::new(ThreadPool::with_num_threads(n.get()));
-        let inputs = Inputs::of(onnx, graph.head_dim)?;
-        let output_name = output_name(onnx, graph.output.as_deref())?;
         Ok(Self {
             inputs: InputNodes::of(&model, inputs),
             output: model.find_node(&output_name).ok_or_else(|| {
@@ -43,7 +42,8 @@ impl RtenRunner {
             })?,
             output_name,
             model,
-            pooling: graph.pooling,
+            pooling: options.pooling,
+            admission,
             run_options: RunOptions::default().with_thread_pool(options.threads.map(pool)),
         })
     }
@@ -72,6 +72,8 @@ impl RtenRunner {
 
 impl Runner for RtenRunner {
     fn run(&self, texts: &[&[u32]], padding: Padding) -> Result<Rows, BackendError> {
+        let longest = texts.iter().map(|ids| ids.len()).max().unwrap_or(0);
+        self.admission.check(texts.len(), longest)?;
         let inputs = self.inputs.values(texts, padding)?;
         let outputs = self
             .model

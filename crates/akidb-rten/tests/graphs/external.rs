@@ -65,6 +65,24 @@ fn external_data_may_have_any_name_and_any_alignment() {
 }
 
 #[test]
+fn external_data_that_is_cut_under_the_engine_is_named_before_a_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let weights = dir.path().join("model.onnx_data");
+    let model = load_external(dir.path(), "model.onnx_data", None, &weights).unwrap();
+    let batch: TokenBatch = [[3, 9, 1, 5]].into_iter().collect();
+    let mut out = vec![0.0; WIDTH];
+    model.forward(&batch, &mut out).unwrap();
+    let file = fs::File::options().write(true).open(&weights).unwrap();
+    // RTen reads what is mapped: a page that is gone raises SIGBUS.
+    file.set_len(0).unwrap();
+    let error = model.forward(&batch, &mut out).unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Failed);
+    let chain = chain(&error);
+    assert!(chain.contains("model.onnx_data"), "{chain}");
+    assert!(chain.contains("changed while it was in use"), "{chain}");
+}
+
+#[test]
 fn external_data_outside_the_models_directory_is_refused() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("model");

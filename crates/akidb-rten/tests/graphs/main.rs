@@ -5,4 +5,5 @@ mod builder;
 mod encoder;
 mod encoders;
 mod external;
+mod memory;
 mod refusals;
