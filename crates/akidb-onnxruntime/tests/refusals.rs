@@ -5,9 +5,9 @@ mod common;
 
 use std::path::Path;
 
-use akidb_backend::{BackendErrorKind, Pooling};
-use akidb_onnx::proto::tensor_proto::DataLocation;
-use akidb_onnx::proto::{ModelProto, NodeProto, StringStringEntryProto};
+use akidb_backend::{Backend, BackendErrorKind, Pooling};
+use akidb_onnx::proto::tensor_proto::{DataLocation, DataType};
+use akidb_onnx::proto::{ModelProto, NodeProto, StringStringEntryProto, TensorProto};
 use akidb_onnxruntime::{
     GraphOptions, Library, LibrarySearch, OnnxRuntimeError, OnnxRuntimeModel, OnnxRuntimeOptions,
     Provider, ProviderChoice,
@@ -60,6 +60,56 @@ fn an_unknown_operator_is_named() {
     let (kind, message) = refused(library, &path);
     assert_eq!(kind, BackendErrorKind::UnsupportedModel);
     assert!(message.contains("FourierDream"), "{message}");
+}
+
+#[test]
+fn a_graph_that_would_fill_the_memory_is_named_by_its_node() {
+    let Some(library) = library() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let path = changed(dir.path(), |model| {
+        let graph = model.graph.as_mut().unwrap();
+        graph.initializer.push(TensorProto {
+            name: Some("large".to_owned()),
+            data_type: Some(DataType::Int64 as i32),
+            dims: vec![2],
+            int64_data: vec![1 << 20, 1 << 20],
+            ..Default::default()
+        });
+        graph.node.push(NodeProto {
+            op_type: Some("ConstantOfShape".to_owned()),
+            input: vec!["large".to_owned()],
+            output: vec!["zeros".to_owned()],
+            ..Default::default()
+        });
+    });
+    let (kind, message) = refused(library, &path);
+    assert_eq!(kind, BackendErrorKind::UnsupportedModel);
+    assert!(message.contains("\"zeros\" (ConstantOfShape)"), "{message}");
+}
+
+#[test]
+fn external_data_that_is_cut_under_the_engine_is_named_before_a_run() {
+    let Some(library) = library() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let onnx = fixture("tiny-external/onnx");
+    for entry in std::fs::read_dir(onnx).unwrap() {
+        let from = entry.unwrap().path();
+        std::fs::copy(&from, dir.path().join(from.file_name().unwrap())).unwrap();
+    }
+    let model = load(library, &dir.path().join("model.onnx"), Pooling::LastToken).unwrap();
+    rows(&model, &[&[1, 2, 3]]).unwrap();
+    let data = std::fs::read_dir(dir.path()).unwrap();
+    let data = data.map(|entry| entry.unwrap().path());
+    for file in data.filter(|path| path.extension().is_none_or(|e| e != "onnx")) {
+        let file = std::fs::File::options().write(true).open(file).unwrap();
+        file.set_len(0).unwrap();
+    }
+    let batch = [[1, 2, 3]].into_iter().collect();
+    let mut row = vec![0.0; model.info().hidden_size];
+    let error = model.forward(&batch, &mut row).unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Failed);
+    let message = chain(&error);
+    assert!(message.contains("changed while it was in use"), "{message}");
 }
 
 #[test]
