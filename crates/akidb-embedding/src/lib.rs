@@ -43,5 +43,5 @@ pub use provider::{
 };
 pub use response::{EmbedResponse, Embedding, Provenance};
 pub use steps::States;
-pub use tokenizer::{Piece, Tokens};
+pub use tokenizer::{Piece, PiecesProgress, Progress, Tokens};
 pub use vectors::{Encoding, Values, encode, similarity};

@@ -6,8 +6,8 @@ use akidb_backend::{BackendError, BackendErrorKind, TokenBatch};
 use crate::distinct::Distinct;
 use crate::embedder::Embedder;
 use crate::error::EmbedError;
-use crate::options::{EmbedOptions, Input, OnLong};
-use crate::tokenizer::{Keep, Tokens, shared_prefix};
+use crate::options::{EmbedOptions, Input};
+use crate::tokenizer::{Progress, Tokens, shared_prefix};
 use crate::vectors::{Values, encode, l2_normalize};
 
 /// Hidden states of several texts' last tokens (or of their pooled tokens), f32.
@@ -71,22 +71,15 @@ impl Embedder {
         &'a I: Into<Input<'a>>,
     {
         let limit = self.check_limit(options.max_tokens)?;
-        let keep = match options.on_long {
-            OnLong::TruncateStart => Keep::End,
-            OnLong::Truncate | OnLong::Error => Keep::Start,
-        };
         Ok(inputs.iter().enumerate().map(move |(index, input)| {
-            let tokens = match input.into() {
-                Input::Text(text) => self.tokenizer.encode(prompt, &text, limit, keep),
-                Input::Tokens(ids) => self
-                    .tokenizer
-                    .encode_ids(prompt, &ids, limit, keep)
-                    .map_err(|message| EmbedError::InvalidTokens { index, message }),
-            }?;
-            if tokens.truncated && options.on_long == OnLong::Error {
-                return Err(EmbedError::TooLong { index, limit });
+            let input = input.into();
+            let mut progress = Progress::default();
+            loop {
+                let tokens = self.slice_of(index, &input, options, prompt, limit, &mut progress)?;
+                if let Some(tokens) = tokens {
+                    return Ok(tokens);
+                }
             }
-            Ok(tokens)
         }))
     }
 

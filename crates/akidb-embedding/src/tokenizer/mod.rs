@@ -1,10 +1,15 @@
 //! Text to token ids, with the special tokens that the model expects.
 
 mod bpe;
+mod cuts;
 mod file;
+mod limits;
+mod parts;
+mod pattern;
 mod pieces;
 mod pipeline;
 mod prompts;
+mod slices;
 mod vocab;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,16 +19,15 @@ use akidb_backend::Pooling;
 
 use crate::error::EmbedError;
 use crate::model::{ModelFiles, Settings};
-use pipeline::{Edges, Pipeline};
+use pipeline::{Edges, Encoded, Pipeline};
 use prompts::Prompts;
+use slices::SliceSizes;
 
-pub use pieces::Piece;
+pub use pieces::{Piece, PiecesProgress};
 pub(crate) use prompts::shared_prefix;
+pub use slices::Progress;
 
 const FILE: &str = "tokenizer.json";
-
-/// No token of a known vocabulary stands for more bytes than this (Qwen3's longest is 128 spaces).
-const MAX_BYTES_PER_TOKEN: usize = 256;
 
 /// A text's ids as the model sees them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +61,7 @@ impl Keep {
 #[derive(Debug)]
 pub(crate) struct TextTokenizer {
     pipeline: Pipeline,
+    sizes: SliceSizes,
     prompts: Prompts,
     label: String,
     prefix: Vec<u32>,
@@ -119,6 +124,7 @@ impl TextTokenizer {
         }
         let this = Self {
             pipeline,
+            sizes: SliceSizes::default(),
             prompts: Prompts::default(),
             label,
             prefix,
@@ -148,32 +154,21 @@ impl TextTokenizer {
     }
 
     /// Ids of `prompt` followed by `text`, at most `limit` of them with the special tokens.
-    pub(crate) fn encode(
+    #[cfg(test)]
+    fn encode(
         &self,
         prompt: &str,
         text: &str,
         limit: usize,
         keep: Keep,
     ) -> Result<Tokens, EmbedError> {
-        let room = limit.saturating_sub(self.special_tokens());
-        let joined;
-        let mut all = text;
-        if !prompt.is_empty() {
-            joined = format!("{prompt}{text}");
-            all = &joined;
+        let mut progress = Progress::default();
+        loop {
+            let tokens = self.encode_slice(prompt, text, limit, keep, &mut progress)?;
+            if let Some(tokens) = tokens {
+                return Ok(tokens);
+            }
         }
-        // The far side of a huge text can't matter: don't spend time and memory on it.
-        let bound = room.saturating_add(1).saturating_mul(MAX_BYTES_PER_TOKEN);
-        let cut = all.len() > bound;
-        if cut {
-            all = match keep {
-                Keep::Start => &all[..all.floor_char_boundary(bound)],
-                Keep::End => &all[all.ceil_char_boundary(all.len() - bound)..],
-            };
-        }
-        let mut content = self.raw(all)?;
-        let truncated = keep.cut(&mut content, room) || cut;
-        Ok(self.wrap(content, truncated))
     }
 
     /// Ids given by the caller, after the prompt's; special tokens that are there already stay.
@@ -192,7 +187,7 @@ impl TextTokenizer {
         }
         let ids = ids.strip_prefix(self.prefix.as_slice()).unwrap_or(ids);
         let ids = ids.strip_suffix(self.suffix.as_slice()).unwrap_or(ids);
-        let mut content = self.raw(prompt).map_err(|e| e.to_string())?;
+        let mut content = self.raw(prompt).map_err(|e| e.to_string())?.ids;
         content.extend_from_slice(ids);
         let room = limit.saturating_sub(self.special_tokens());
         let truncated = keep.cut(&mut content, room);
@@ -204,7 +199,7 @@ impl TextTokenizer {
     pub(crate) fn prompt_ids(&self, prompt: &str) -> Result<Arc<[u32]>, EmbedError> {
         self.prompts.get(prompt, |prompt| {
             let content = self.raw(prompt)?;
-            Ok([self.prefix.as_slice(), &content].concat())
+            Ok([self.prefix.as_slice(), &content.ids].concat())
         })
     }
 
@@ -212,17 +207,17 @@ impl TextTokenizer {
         self.vocab_size.is_none_or(|size| (id as usize) < size)
     }
 
-    fn raw(&self, text: &str) -> Result<Vec<u32>, EmbedError> {
+    fn raw(&self, text: &str) -> Result<Encoded, EmbedError> {
         if text.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Encoded::default());
         }
-        let ids = guard(&self.label, || self.pipeline.encode(text))?;
-        match ids.iter().find(|&&id| !self.knows(id)) {
+        let encoded = guard(&self.label, || self.pipeline.encode(text))?;
+        match encoded.ids.iter().find(|&&id| !self.knows(id)) {
             Some(id) => Err(EmbedError::Contradiction {
                 file: self.label.clone(),
                 message: format!("token {id} is outside config.json's vocab_size"),
             }),
-            None => Ok(ids),
+            None => Ok(encoded),
         }
     }
 
@@ -252,5 +247,7 @@ fn guard<T>(label: &str, call: impl FnOnce() -> tokenizers::Result<T>) -> Result
     })
 }
 
+#[cfg(test)]
+mod hostile_tests;
 #[cfg(test)]
 mod tests;

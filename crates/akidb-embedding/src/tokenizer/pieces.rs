@@ -1,7 +1,9 @@
 //! Tokens with the text that each stands for, and the way back from ids to text.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
+use super::slices::joined;
 use super::{TextTokenizer, guard};
 use crate::embedder::Embedder;
 use crate::error::EmbedError;
@@ -18,6 +20,16 @@ pub struct Piece {
     pub special: bool,
     /// Where in prompt and text it stands, in characters; a special token nowhere.
     pub range: Option<Range<usize>>,
+}
+
+/// How far a text's tokens are told.
+#[derive(Debug, Clone, Default)]
+pub struct PiecesProgress {
+    /// Bytes of the text.
+    done: usize,
+    /// Characters of prompt and text.
+    chars: usize,
+    ended: bool,
 }
 
 impl Embedder {
@@ -41,9 +53,29 @@ impl Embedder {
         special_tokens: bool,
         options: &EmbedOptions,
     ) -> Result<Vec<Piece>, EmbedError> {
+        let mut progress = PiecesProgress::default();
+        let mut pieces = Vec::new();
+        while let Some(slice) = self.pieces_slice(text, special_tokens, options, &mut progress)? {
+            pieces.extend(slice);
+        }
+        Ok(pieces)
+    }
+
+    /// The tokens of the next slice of a text, some milliseconds of work: all together are those of
+    /// [`Self::pieces`]. `None` behind the last.
+    ///
+    /// # Errors
+    /// As [`Self::pieces`].
+    pub fn pieces_slice(
+        &self,
+        text: &str,
+        special_tokens: bool,
+        options: &EmbedOptions,
+        progress: &mut PiecesProgress,
+    ) -> Result<Option<Vec<Piece>>, EmbedError> {
         let prompt = options.prompt.resolve(&self.settings.prompts)?;
         self.tokenizer
-            .pieces(&format!("{prompt}{text}"), special_tokens)
+            .pieces_slice(&prompt, text, special_tokens, progress)
     }
 
     /// The text that token ids stand for; ids that no token has stand for nothing.
@@ -56,28 +88,23 @@ impl Embedder {
 }
 
 impl TextTokenizer {
-    fn pieces(&self, text: &str, special_tokens: bool) -> Result<Vec<Piece>, EmbedError> {
-        let encoding = guard(&self.label, || self.pipeline.encode_char_offsets(text))?;
-        let starts: Vec<usize> = text
-            .char_indices()
-            .map(|(at, _)| at)
-            .chain([text.len()])
-            .collect();
-        let slice = |from: usize, to: usize| {
-            let from = starts.get(from)?;
-            text.get(*from..*starts.get(to)?)
+    pub(super) fn pieces_slice(
+        &self,
+        prompt: &str,
+        text: &str,
+        special_tokens: bool,
+        progress: &mut PiecesProgress,
+    ) -> Result<Option<Vec<Piece>>, EmbedError> {
+        if progress.ended {
+            return Ok(None);
+        }
+        let start = progress.done;
+        let end = self.slice_end(text, start).at;
+        let slice = text.get(start..end).unwrap_or_default();
+        let slice = match start {
+            0 => joined(prompt, slice),
+            _ => Cow::Borrowed(slice),
         };
-        let content =
-            encoding
-                .get_ids()
-                .iter()
-                .zip(encoding.get_offsets())
-                .map(|(&id, &(from, to))| Piece {
-                    id,
-                    text: slice(from, to).unwrap_or_default().to_owned(),
-                    special: false,
-                    range: Some(from..to),
-                });
         let special = |ids: &[u32]| -> Vec<Piece> {
             let ids = ids.iter().filter(|_| special_tokens);
             ids.map(|&id| Piece {
@@ -88,14 +115,49 @@ impl TextTokenizer {
             })
             .collect()
         };
-        Ok(special(&self.prefix)
-            .into_iter()
-            .chain(content)
-            .chain(special(&self.suffix))
-            .collect())
+        let mut pieces = Vec::new();
+        if start == 0 {
+            pieces = special(&self.prefix);
+        }
+        pieces.extend(self.content(&slice, start > 0, progress.chars)?);
+        if end == text.len() {
+            pieces.extend(special(&self.suffix));
+            progress.ended = true;
+        }
+        progress.done = end;
+        progress.chars += slice.chars().count();
+        Ok(Some(pieces))
     }
 
-    fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, EmbedError> {
+    /// The tokens of a slice that stands behind `before` characters.
+    fn content(
+        &self,
+        slice: &str,
+        inside: bool,
+        before: usize,
+    ) -> Result<impl Iterator<Item = Piece>, EmbedError> {
+        let placed = guard(&self.label, || {
+            self.pipeline.encode_char_offsets(slice, inside)
+        })?;
+        let ends = slice.char_indices().map(|(at, _)| at).chain([slice.len()]);
+        let ends: Vec<usize> = ends.collect();
+        Ok(placed.into_iter().map(move |(id, range)| {
+            let (from, to) = (ends.get(range.start), ends.get(range.end));
+            let text = from.zip(to).and_then(|(&from, &to)| slice.get(from..to));
+            Piece {
+                id,
+                text: text.unwrap_or_default().to_owned(),
+                special: false,
+                range: Some(before + range.start..before + range.end),
+            }
+        }))
+    }
+
+    pub(super) fn decode(
+        &self,
+        ids: &[u32],
+        skip_special_tokens: bool,
+    ) -> Result<String, EmbedError> {
         guard(&self.label, || {
             self.pipeline.decode(ids, skip_special_tokens)
         })

@@ -1,19 +1,36 @@
-//! From normalizer to post-processor, by the `tokenizers` crate; plain BPE by this one's.
+//! From normalizer to pre-tokens and their tokens, with the parts of the `tokenizers` crate; plain
+//! BPE by this one's.
 
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use tokenizers::tokenizer::pre_tokenizer::OffsetType;
 use tokenizers::{
-    DecoderWrapper, Encoding, Model, ModelWrapper, NormalizerWrapper, PostProcessorWrapper,
-    PreTokenizerWrapper, TokenizerImpl,
+    Model, ModelWrapper, NormalizedString, Normalizer, OffsetReferential, PreTokenizedString,
+    PreTokenizer, TokenizerImpl,
 };
 
 use super::bpe::Bpe;
+use super::cuts::{Cuts, Known};
+use super::limits::{LimitError, check_model, check_strings};
+use super::parts::{Decoders, Normalizers, PostProcessors, PreTokenizers};
 
 /// A tokenizer whose model is `M` and whose other parts are the `tokenizers` crate's.
-type With<M> =
-    TokenizerImpl<M, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
+type With<M> = TokenizerImpl<M, Normalizers, PreTokenizers, PostProcessors, Decoders>;
 
-/// A tokenizer that neither truncates nor pads.
+/// Bytes of tokens that are decoded at a time.
+const MAX_DECODED: usize = 64 << 20;
+
+/// A tokenizer that neither truncates nor pads, and what is known of it.
 #[derive(Debug)]
-pub(super) enum Pipeline {
+pub(super) struct Pipeline {
+    pub(super) model: PipelineModel,
+    /// Where texts can be cut; `None` where that isn't known.
+    cuts: Option<Cuts>,
+}
+
+#[derive(Debug)]
+pub(super) enum PipelineModel {
     /// For plain BPE, quick to load.
     Bpe(Box<With<Bpe>>),
     /// For everything else.
@@ -27,84 +44,228 @@ pub(super) struct Edges {
     pub(super) suffix: Vec<u32>,
 }
 
+/// The ids of a piece of a text, without special tokens.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Encoded {
+    pub(super) ids: Vec<u32>,
+    /// The word that the piece starts with, and the one that it ends with.
+    pub(super) first_word: Word,
+    pub(super) last_word: Word,
+}
+
+/// A pre-token at an end of a piece.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Word {
+    pub(super) chars: usize,
+    pub(super) tokens: usize,
+    /// It is the whole piece.
+    pub(super) alone: bool,
+}
+
+/// An id and the characters that it stands for.
+pub(super) type Placed = (u32, Range<usize>);
+
+/// Calls with the tokenizer, whichever model it has.
+macro_rules! with {
+    ($pipeline:expr, $tokenizer:ident => $call:expr) => {
+        match &$pipeline.model {
+            PipelineModel::Bpe($tokenizer) => $call,
+            PipelineModel::Library($tokenizer) => $call,
+        }
+    };
+}
+
 impl Pipeline {
     /// From the bytes of a tokenizer.json.
     pub(super) fn new(bytes: &[u8]) -> tokenizers::Result<Self> {
-        let mut this = match serde_json::from_slice(bytes) {
-            Ok(tokenizer) => Self::Bpe(Box::new(tokenizer)),
+        check_strings(bytes)?;
+        match serde_json::from_slice::<With<Bpe>>(bytes) {
+            Ok(mut tokenizer) => {
+                // Length and padding are ours to decide, whatever the file was saved with.
+                tokenizer.with_truncation(None)?.with_padding(None);
+                Ok(Self {
+                    cuts: cuts(&tokenizer),
+                    model: PipelineModel::Bpe(Box::new(tokenizer)),
+                })
+            }
             // Whether the file is wrong or only something else than plain BPE is the crate's to say.
             Err(reason) => {
                 tracing::debug!("the tokenizer loads the slow way: {reason}");
-                Self::library(bytes)?
-            }
-        };
-        // Length and padding are ours to decide, whatever the file was saved with.
-        match &mut this {
-            Self::Bpe(tokenizer) => {
-                tokenizer.with_truncation(None)?.with_padding(None);
-            }
-            Self::Library(tokenizer) => {
-                tokenizer.with_truncation(None)?.with_padding(None);
+                Self::library(bytes)
             }
         }
-        Ok(this)
     }
 
     pub(super) fn library(bytes: &[u8]) -> tokenizers::Result<Self> {
-        Ok(Self::Library(Box::new(serde_json::from_slice(bytes)?)))
+        check_model(bytes)?;
+        let mut tokenizer: With<ModelWrapper> = serde_json::from_slice(bytes)?;
+        tokenizer.with_truncation(None)?.with_padding(None);
+        Ok(Self {
+            cuts: cuts(&tokenizer),
+            model: PipelineModel::Library(Box::new(tokenizer)),
+        })
+    }
+
+    /// The last place of a range of a text where it can be cut, or the first: the parts have, one by
+    /// one, the tokens of the whole.
+    pub(super) fn cut(
+        &self,
+        text: &str,
+        range: Range<usize>,
+        last: bool,
+        known: &mut Known,
+    ) -> Option<usize> {
+        let normalizers = with!(self, tokenizer => tokenizer.get_normalizer());
+        let cuts = self.cuts.as_ref()?;
+        cuts.find(normalizers, text, range, last, known)
+    }
+
+    /// Characters of the longest word that the model looks into, where it has such a limit: longer
+    /// ones are one unknown token each.
+    pub(super) fn longest_word(&self) -> Option<usize> {
+        match &self.model {
+            PipelineModel::Library(tokenizer) => match tokenizer.get_model() {
+                ModelWrapper::WordPiece(model) => Some(model.max_input_chars_per_word),
+                _ => None,
+            },
+            PipelineModel::Bpe(_) => None,
+        }
     }
 
     /// Ids of a text without special tokens.
-    pub(super) fn encode(&self, text: &str) -> tokenizers::Result<Vec<u32>> {
-        let encoding = match self {
-            Self::Bpe(tokenizer) => tokenizer.encode_fast(text, false),
-            Self::Library(tokenizer) => tokenizer.encode_fast(text, false),
-        }?;
-        Ok(encoding.get_ids().to_vec())
+    pub(super) fn encode(&self, text: &str) -> tokenizers::Result<Encoded> {
+        let split = with!(self, tokenizer => tokenize(tokenizer, text))?;
+        let words = split.get_splits(OffsetReferential::Original, OffsetType::Byte);
+        let mut ids = Vec::with_capacity(words.len());
+        ids.extend(
+            words
+                .iter()
+                .flat_map(|(_, _, tokens)| tokens.iter().flatten().map(|t| t.id)),
+        );
+        let word = |(word, at, tokens): &(&str, (usize, usize), &Option<Vec<_>>)| Word {
+            chars: word.chars().count(),
+            tokens: tokens.as_ref().map_or(0, Vec::len),
+            alone: *at == (0, text.len()),
+        };
+        let first = words.first().filter(|(_, at, _)| at.0 == 0);
+        let last = words.last().filter(|(_, at, _)| at.1 == text.len());
+        Ok(Encoded {
+            first_word: first.map(word).unwrap_or_default(),
+            last_word: last.map(word).unwrap_or_default(),
+            ids,
+        })
     }
 
-    /// Ids of a text without special tokens, and the characters that each stands for.
-    pub(super) fn encode_char_offsets(&self, text: &str) -> tokenizers::Result<Encoding> {
-        match self {
-            Self::Bpe(tokenizer) => tokenizer.encode_char_offsets(text, false),
-            Self::Library(tokenizer) => tokenizer.encode_char_offsets(text, false),
-        }
+    /// Ids of a text without special tokens, and the characters that each stands for. `inside` where
+    /// it is the rest of a longer text.
+    pub(super) fn encode_char_offsets(
+        &self,
+        text: &str,
+        inside: bool,
+    ) -> tokenizers::Result<Vec<Placed>> {
+        with!(self, tokenizer => {
+            let split = tokenize(tokenizer, text)?;
+            let encoding = split.into_encoding(None, 0, OffsetType::Char)?;
+            let encoding = tokenizer.post_process(encoding, None, false)?;
+            let ranges = encoding.get_offsets().iter().map(|&(from, to)| from..to);
+            let mut placed: Vec<Placed> = encoding.get_ids().iter().copied().zip(ranges).collect();
+            let trims = tokenizer.get_post_processor();
+            if inside
+                && trims.is_some_and(PostProcessors::trims_but_the_first)
+                && text.starts_with(' ')
+                && let Some((_, range)) = placed.first_mut()
+                && range.start == 0
+            {
+                range.start = range.end.min(1);
+            }
+            Ok(placed)
+        })
     }
 
     /// The text that ids stand for; ids outside the vocabulary for none.
     pub(super) fn decode(&self, ids: &[u32], skip_special: bool) -> tokenizers::Result<String> {
-        match self {
-            Self::Bpe(tokenizer) => tokenizer.decode(ids, skip_special),
-            Self::Library(tokenizer) => tokenizer.decode(ids, skip_special),
+        let mut bytes = 0usize;
+        for &id in ids {
+            bytes = bytes.saturating_add(self.token(id).map_or(0, |token| token.len()));
+            if bytes > MAX_DECODED {
+                return Err(LimitError::Decoded(MAX_DECODED).into());
+            }
         }
+        with!(self, tokenizer => tokenizer.decode(ids, skip_special))
     }
 
     /// A token's own text, as the vocabulary has it.
     pub(super) fn token(&self, id: u32) -> Option<String> {
-        match self {
-            Self::Bpe(tokenizer) => tokenizer.id_to_token(id),
-            Self::Library(tokenizer) => tokenizer.id_to_token(id),
-        }
+        with!(self, tokenizer => tokenizer.id_to_token(id))
     }
 
     /// Number of tokens, added ones included.
     pub(super) fn vocab_size(&self) -> usize {
-        match self {
-            Self::Bpe(tokenizer) => tokenizer.get_vocab_size(true),
-            Self::Library(tokenizer) => tokenizer.get_vocab_size(true),
-        }
+        with!(self, tokenizer => tokenizer.get_vocab_size(true))
     }
 
     pub(super) fn edges(&self) -> tokenizers::Result<Edges> {
-        match self {
-            Self::Bpe(tokenizer) => edges(tokenizer),
-            Self::Library(tokenizer) => edges(tokenizer),
+        with!(self, tokenizer => edges(tokenizer))
+    }
+}
+
+fn cuts<M: Model>(tokenizer: &With<M>) -> Option<Cuts> {
+    Cuts::new(
+        tokenizer.get_normalizer(),
+        tokenizer.get_pre_tokenizer(),
+        tokenizer.get_added_vocabulary(),
+    )
+}
+
+/// Splits a text into pre-tokens and each of these into tokens.
+fn tokenize<M: Model>(tokenizer: &With<M>, text: &str) -> tokenizers::Result<PreTokenizedString> {
+    let normalizers = tokenizer.get_normalizer().map(Told::new);
+    let added = tokenizer.get_added_vocabulary();
+    let mut split = added.extract_and_normalize(normalizers.as_ref(), text);
+    if let Some(error) = normalizers.and_then(Told::error) {
+        return Err(error);
+    }
+    if let Some(pre_tokenizers) = tokenizer.get_pre_tokenizer() {
+        pre_tokenizers.pre_tokenize(&mut split)?;
+    }
+    let model = tokenizer.get_model();
+    split.tokenize(|word| model.tokenize(word.get()))?;
+    Ok(split)
+}
+
+/// Normalizers and the error of one, which the crate drops.
+struct Told<'a> {
+    normalizers: &'a Normalizers,
+    error: Mutex<Option<tokenizers::Error>>,
+}
+
+impl<'a> Told<'a> {
+    fn new(normalizers: &'a Normalizers) -> Self {
+        Self {
+            normalizers,
+            error: Mutex::default(),
         }
+    }
+
+    fn error(self) -> Option<tokenizers::Error> {
+        let error = self.error.into_inner();
+        error.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Normalizer for Told<'_> {
+    fn normalize(&self, text: &mut NormalizedString) -> tokenizers::Result<()> {
+        if let Err(error) = self.normalizers.normalize(text) {
+            let mut told = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+            told.get_or_insert(error);
+        }
+        Ok(())
     }
 }
 
 fn edges<M: Model>(tokenizer: &With<M>) -> tokenizers::Result<Edges> {
-    let probe = tokenizer.encode("a", true)?;
+    let probe = tokenize(tokenizer, "a")?.into_encoding(None, 0, OffsetType::Byte)?;
+    let probe = tokenizer.post_process(probe, None, true)?;
     let (ids, special) = (probe.get_ids(), probe.get_special_tokens_mask());
     let before = special.iter().take_while(|&&s| s == 1).count();
     let after = special[before..]
