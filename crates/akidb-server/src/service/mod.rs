@@ -8,6 +8,7 @@ mod schedule;
 mod stats;
 mod tokenize;
 mod tokens;
+mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +31,7 @@ use crate::settings::Settings;
 use models::{Model, Models};
 use schedule::{Done, PassLimits, Scheduler, State, Work};
 use tokenize::Tokenizing;
+pub(crate) use tokenize::tokenizing_threads;
 
 /// What a text takes beside its bytes until it is answered, for each value of its vector: the state, the
 /// vector and, in JSON, up to 16 bytes.
@@ -236,7 +238,7 @@ impl EmbeddingService {
 
         let texts = self
             .tokenizing
-            .run(&model.embedder, inputs, &options, prompt);
+            .run(&model.embedder, inputs, &options, prompt, &client, held);
         let texts: Vec<Tokens> = texts.await?;
         let tokenized = Instant::now();
 

@@ -1,103 +1,184 @@
 //! Texts to token ids, without holding up the threads that serve connections.
 
-use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
-use akidb_embedding::{EmbedOptions, Embedder, Input, Tokens};
+use akidb_embedding::{
+    EmbedError, EmbedOptions, Embedder, Input, Piece, PiecesProgress, Progress, Tokens,
+};
 
 use super::error::ServiceError;
-use crate::room::Room;
+use super::turns::{Turn, Turns};
+use crate::room::{Reserved, Room};
 
 /// What is tokenized where the request is: less than a millisecond's work, mostly some µs.
 const INLINE_BYTES: usize = 4 << 10;
 
-/// What is tokenized at once elsewhere. Between two of these, a request that was dropped ends.
-const CHUNK_BYTES: usize = 128 << 10;
-
-/// The threads and the memory of tokenizing.
+/// The turns and the memory of tokenizing.
 #[derive(Debug)]
 pub(crate) struct Tokenizing {
-    threads: Arc<Semaphore>,
+    turns: Arc<Turns>,
     pub(crate) room: Room,
+}
+
+/// A request's texts, as far as they are tokenized.
+#[derive(Debug)]
+struct Job {
+    embedder: Arc<Embedder>,
+    inputs: Vec<Input<'static>>,
+    options: EmbedOptions,
+    texts: Vec<Tokens>,
+    progress: Progress,
+    /// What the ids take.
+    bytes: usize,
+}
+
+impl Job {
+    /// Tokenizes until the turn is over or everything is done.
+    fn go_on(&mut self, turn: Option<&Turn>) -> Result<(), ServiceError> {
+        while let Some(input) = self.inputs.get(self.texts.len()) {
+            let tokens = self
+                .embedder
+                .tokenize_slice(input, &self.options, &mut self.progress)
+                .map_err(|error| error.counted_from(self.texts.len()))?;
+            if let Some(tokens) = tokens {
+                self.bytes += size_of_val(tokens.ids.as_slice());
+                self.texts.push(tokens);
+            }
+            if turn.is_some_and(Turn::is_over) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Half of the cores: the others compute what is tokenized.
+pub(crate) fn tokenizing_threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    cores.div_ceil(2)
 }
 
 impl Tokenizing {
     pub(crate) fn new(room: Room) -> Self {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            threads: Arc::new(Semaphore::new(threads)),
+            turns: Turns::new(tokenizing_threads(), room.clone()),
             room,
         }
     }
 
-    /// Does something in one of the threads. Its place is taken until it is done, also when nobody
-    /// waits any more.
+    /// Does something of a client in a thread of its own when it is the client's turn, which lasts
+    /// until it is done, also when nobody waits any more.
     pub(crate) async fn elsewhere<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
+        client: &Arc<str>,
+        work: impl FnOnce(&Turn) -> T + Send + 'static,
     ) -> Result<T, ServiceError> {
-        let thread = Arc::clone(&self.threads).acquire_owned().await;
-        let thread = thread.map_err(|_| ServiceError::Stopped)?;
-        let work = move || {
-            let _thread = thread;
-            work()
-        };
-        let done = tokio::task::spawn_blocking(work).await;
+        let turn = self.turns.turn(client).await;
+        let turn = turn.ok_or(ServiceError::Stopped)?;
+        let done = tokio::task::spawn_blocking(move || work(&turn)).await;
         done.map_err(|_| ServiceError::Stopped)
     }
 
-    /// The tokens of each input, behind `prompt` bytes of the same for all.
+    /// The tokens of each input, behind `prompt` bytes of the same for all; `held` counts them.
     pub(crate) async fn run(
         &self,
         embedder: &Arc<Embedder>,
         inputs: Vec<Input<'static>>,
         options: &EmbedOptions,
         prompt: usize,
+        client: &Arc<str>,
+        held: &Reserved,
     ) -> Result<Vec<Tokens>, ServiceError> {
-        if bytes(&inputs, prompt) <= INLINE_BYTES {
-            return tokenize(embedder, &inputs, 0..inputs.len(), options);
+        let inline = bytes(&inputs, prompt) <= INLINE_BYTES;
+        let mut job = Job {
+            embedder: Arc::clone(embedder),
+            options: options.clone(),
+            texts: Vec::with_capacity(inputs.len()),
+            inputs,
+            progress: Progress::default(),
+            bytes: 0,
+        };
+        let mut counted = 0;
+        loop {
+            if inline {
+                job.go_on(None)?;
+            } else {
+                let work = move |turn: &Turn| job.go_on(Some(turn)).map(|()| job);
+                job = self.elsewhere(client, work).await??;
+            }
+            if !held.grow(job.bytes - counted) {
+                return Err(ServiceError::Overloaded {
+                    retry_after: Duration::from_secs(1),
+                });
+            }
+            counted = job.bytes;
+            if job.texts.len() == job.inputs.len() {
+                return Ok(job.texts);
+            }
         }
-        let inputs = Arc::new(inputs);
-        let mut texts = Vec::with_capacity(inputs.len());
-        while texts.len() < inputs.len() {
-            let chunk = chunk(&inputs, texts.len(), prompt);
-            let (embedder, options) = (Arc::clone(embedder), options.clone());
-            let inputs = Arc::clone(&inputs);
-            let work = move || tokenize(&embedder, &inputs, chunk, &options);
-            texts.extend(self.elsewhere(work).await??);
+    }
+
+    /// The pieces of each text.
+    pub(crate) async fn pieces(
+        &self,
+        embedder: &Arc<Embedder>,
+        texts: Vec<String>,
+        special_tokens: bool,
+        options: EmbedOptions,
+        client: &Arc<str>,
+    ) -> Result<Vec<Vec<Piece>>, ServiceError> {
+        let mut job = PiecesJob {
+            embedder: Arc::clone(embedder),
+            special_tokens,
+            options,
+            pieces: Vec::with_capacity(texts.len()),
+            current: Vec::new(),
+            texts,
+            progress: PiecesProgress::default(),
+        };
+        while job.pieces.len() < job.texts.len() {
+            let work = move |turn: &Turn| job.go_on(turn).map(|()| job);
+            job = self.elsewhere(client, work).await??;
         }
-        Ok(texts)
+        Ok(job.pieces)
     }
 }
 
-/// Inputs from `start` on, at least one and no more than [`CHUNK_BYTES`] else.
-fn chunk(inputs: &[Input<'_>], start: usize, prompt: usize) -> Range<usize> {
-    let mut room = CHUNK_BYTES;
-    let rest = inputs.iter().skip(start);
-    let fitting = rest.take_while(|input| {
-        let bytes = bytes(std::slice::from_ref(*input), prompt);
-        let fits = bytes <= room;
-        room = room.saturating_sub(bytes);
-        fits
-    });
-    start..start + fitting.count().max(1)
+/// The pieces of a request's texts, as far as they are there: the last text's may go on.
+#[derive(Debug)]
+struct PiecesJob {
+    embedder: Arc<Embedder>,
+    texts: Vec<String>,
+    special_tokens: bool,
+    options: EmbedOptions,
+    pieces: Vec<Vec<Piece>>,
+    current: Vec<Piece>,
+    progress: PiecesProgress,
 }
 
-fn tokenize(
-    embedder: &Embedder,
-    inputs: &[Input<'static>],
-    chunk: Range<usize>,
-    options: &EmbedOptions,
-) -> Result<Vec<Tokens>, ServiceError> {
-    let start = chunk.start;
-    let inputs = inputs.get(chunk).unwrap_or_default();
-    let texts = embedder.tokenize(inputs, options)?;
-    let texts = texts.into_iter();
-    texts
-        .map(|text| text.map_err(|error| error.counted_from(start).into()))
-        .collect()
+impl PiecesJob {
+    fn go_on(&mut self, turn: &Turn) -> Result<(), EmbedError> {
+        while let Some(text) = self.texts.get(self.pieces.len()) {
+            let slice = self.embedder.pieces_slice(
+                text,
+                self.special_tokens,
+                &self.options,
+                &mut self.progress,
+            )?;
+            match slice {
+                Some(slice) => self.current.extend(slice),
+                None => {
+                    self.progress = PiecesProgress::default();
+                    self.pieces.push(std::mem::take(&mut self.current));
+                }
+            }
+            if turn.is_over() {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What inputs take, each behind a prompt.
@@ -117,26 +198,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_are_bounded_and_cover_all_inputs() {
-        let text = |bytes: usize| Input::from("x".repeat(bytes));
-        let inputs = [
-            text(CHUNK_BYTES / 2),
-            text(CHUNK_BYTES / 2),
-            text(1),
-            text(2 * CHUNK_BYTES),
-            text(0),
-        ];
-        let mut chunks = Vec::new();
-        let mut start = 0;
-        while start < inputs.len() {
-            let chunk = chunk(&inputs, start, 0);
-            start = chunk.end;
-            chunks.push(chunk);
-        }
-        assert_eq!(chunks, [0..2, 2..3, 3..4, 4..5]);
-        // A prompt stands before each.
-        assert_eq!(chunk(&inputs, 0, 1), 0..1);
-        assert_eq!(bytes(&inputs[2..3], 1000), 1001);
+    fn a_prompt_stands_before_each_text() {
+        let inputs = [Input::from("x".repeat(5)), Input::from(vec![1, 2])];
+        assert_eq!(bytes(&inputs, 0), 5 + 8);
+        assert_eq!(bytes(&inputs, 1000), 5 + 8 + 2000);
         assert_eq!(bytes(&inputs, usize::MAX), usize::MAX);
     }
 
@@ -150,10 +215,15 @@ mod tests {
             .collect();
         let inputs: Vec<Input> = texts.iter().cloned().map(Input::from).collect();
         let options = EmbedOptions::default();
-        let tokens = tokenizing.run(&embedder, inputs.clone(), &options, 0);
+        let client: Arc<str> = "a".into();
+        let held = tokenizing.room.start();
+        let tokens = tokenizing.run(&embedder, inputs.clone(), &options, 0, &client, &held);
         let expected = embedder.tokenize(&texts, &options).unwrap();
         let expected: Result<Vec<Tokens>, EmbedError> = expected.into_iter().collect();
-        assert_eq!(tokens.await.unwrap(), expected.unwrap());
+        let tokens = tokens.await.unwrap();
+        let ids: usize = tokens.iter().map(|text| text.ids.len()).sum();
+        assert_eq!(tokens, expected.unwrap());
+        assert_eq!(tokenizing.room.taken(), size_of::<u32>() * ids);
 
         let mut inputs = inputs;
         inputs[150] = Input::from("word ".repeat(10_000));
@@ -161,24 +231,56 @@ mod tests {
             on_long: OnLong::Error,
             ..EmbedOptions::default()
         };
-        let error = tokenizing.run(&embedder, inputs, &options, 0).await;
+        let error = tokenizing.run(&embedder, inputs, &options, 0, &client, &held);
+        let error = error.await;
         let error = error.unwrap_err().to_string();
         assert!(error.contains("index 150"), "{error}");
     }
 
     #[tokio::test]
-    async fn a_thread_is_taken_until_its_work_is_done() {
+    async fn pieces_are_the_embedders_whatever_the_slices() {
+        let embedder = Embedder::builder().model("akidb-mini").build().unwrap();
+        let embedder = Arc::new(embedder);
         let tokenizing = Tokenizing::new(Room::new(usize::MAX));
-        let threads = Arc::clone(&tokenizing.threads);
-        let all = threads.available_permits();
+        let texts = vec!["1".repeat(100_000), String::new(), "a word ".repeat(9000)];
+        let options = EmbedOptions::query();
+        let each = texts
+            .iter()
+            .map(|text| embedder.pieces(text, true, &options).unwrap());
+        let expected: Vec<_> = each.collect();
+        let client = "a".into();
+        let pieces = tokenizing.pieces(&embedder, texts, true, options, &client);
+        assert_eq!(pieces.await.unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn tokens_that_find_no_room_end_their_request() {
+        let embedder = Embedder::builder().model("akidb-mini").build().unwrap();
+        let embedder = Arc::new(embedder);
+        let tokenizing = Tokenizing::new(Room::new(100 << 10));
+        let others = tokenizing.room.reserve(99 << 10).unwrap();
+        let inputs = || vec![Input::from("a word ".repeat(1000))];
+        let (client, options) = ("a".into(), EmbedOptions::default());
+        let held = tokenizing.room.start();
+        let answer = tokenizing.run(&embedder, inputs(), &options, 0, &client, &held);
+        assert!(matches!(answer.await, Err(ServiceError::Overloaded { .. })));
+        drop(others);
+        let answer = tokenizing.run(&embedder, inputs(), &options, 0, &client, &held);
+        assert_eq!(answer.await.unwrap()[0].ids.len(), 2002);
+    }
+
+    #[tokio::test]
+    async fn a_turn_lasts_until_its_work_is_done() {
+        let tokenizing = Tokenizing::new(Room::new(0));
         let (go, wait) = std::sync::mpsc::channel::<()>();
-        let work = tokenizing.elsewhere(move || wait.recv());
-        let dropped = tokio::time::timeout(std::time::Duration::from_millis(50), work).await;
-        assert!(dropped.is_err());
-        assert_eq!(threads.available_permits(), all - 1);
+        let (client, other) = ("a".into(), "b".into());
+        let work = tokenizing.elsewhere(&client, move |_| wait.recv());
+        let soon = Duration::from_millis(50);
+        assert!(tokio::time::timeout(soon, work).await.is_err());
+        // Without room there is one turn at a time.
+        let mut next = Box::pin(tokenizing.elsewhere(&other, |_| ()));
+        assert!(tokio::time::timeout(soon, &mut next).await.is_err());
         drop(go);
-        while threads.available_permits() < all {
-            tokio::task::yield_now().await;
-        }
+        next.await.unwrap();
     }
 }

@@ -149,7 +149,7 @@ pub(crate) async fn info(
         max_batch_requests: None,
         max_client_batch_size: settings.max_client_batch_size,
         auto_truncate: true,
-        tokenization_workers: std::thread::available_parallelism().map_or(1, usize::from),
+        tokenization_workers: crate::service::tokenizing_threads(),
         version: env!("CARGO_PKG_VERSION"),
         sha: None,
         docker_label: None,

@@ -113,15 +113,12 @@ pub(crate) async fn tokenize(
         ..EmbedOptions::default()
     };
     let special = request.add_special_tokens.unwrap_or(true);
-    let tokens: Vec<Vec<Token>> = service
-        .with_tokenizer(request.model.as_deref(), move |embedder| {
-            let tokens = |text: &String| {
-                let pieces = embedder.pieces(text, special, &options)?;
-                Ok(pieces.into_iter().map(Token::from).collect())
-            };
-            texts.iter().map(tokens).collect()
-        })
-        .await?;
+    let model = request.model.as_deref();
+    let pieces = service.pieces(model, &caller.client, texts, special, options);
+    let tokens = pieces.await?.into_iter();
+    let tokens: Vec<Vec<Token>> = tokens
+        .map(|pieces| pieces.into_iter().map(Token::from).collect())
+        .collect();
     let numbers = tokens.iter().map(Vec::len).sum();
     answer::json(tokens, numbers).await
 }
@@ -176,7 +173,7 @@ pub(crate) async fn decode(
     let skip_special = request.skip_special_tokens.unwrap_or(true);
     let numbers = lists.iter().map(Vec::len).sum();
     let texts: Vec<String> = service
-        .with_tokenizer(request.model.as_deref(), move |embedder| {
+        .with_tokenizer(request.model.as_deref(), &caller.client, move |embedder| {
             let decode = |ids: &Vec<u32>| embedder.decode(ids, skip_special);
             lists.iter().map(decode).collect()
         })
