@@ -1,0 +1,1 @@
+"""The rows of scripts/hostile.py: each an attack, and what must hold."""

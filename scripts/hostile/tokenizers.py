@@ -1,0 +1,68 @@
+"""Row: tokenizer.json files that make much of little."""
+
+import base64
+import json
+import shutil
+
+from .harness import SLACK_MB, TINY, Bystander, post, row
+
+# Address space of the server, in kB: an allocation beyond it fails as it would on a full machine.
+ADDRESS_SPACE = 8_000_000
+# What a request for another model may take beside it, in seconds.
+BESIDE = 0.5
+
+
+def limited(setup):
+    """The program with less address space than the machine has."""
+    program = setup.directory / "limited"
+    program.write_text(f'#!/bin/sh\nulimit -v {ADDRESS_SPACE}\nexec "{setup.program}" "$@"\n')
+    program.chmod(0o755)
+    return program
+
+
+def tokenizers_of(text):
+    """By name: what is changed in a tokenizer.json, and the text that it is given."""
+    doubled = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
+    # A trie of 2^32 - 4 bytes is announced, of which 16 are there.
+    charsmap = base64.b64encode(b"\xfc\xff\xff\xff" + b"\0" * 16).decode()
+    # Each start is looked at to the end of the text before it fails.
+    quadratic = {"type": "Split", "pattern": {"Regex": "a*b(?=c)"}, "behavior": "Isolated", "invert": False}
+    return {
+        "40 × Replace a → aa": ({"normalizer": {"type": "Sequence", "normalizers": [doubled] * 40}}, "a" * 100),
+        "a precompiled_charsmap of 8.6 GB": (
+            {"normalizer": {"type": "Precompiled", "precompiled_charsmap": charsmap}},
+            text,
+        ),
+        "Prepend of 60 MB": ({"normalizer": {"type": "Prepend", "prepend": "x" * 60_000_000}}, text),
+        "one quadratic regex, 200 kB": (
+            {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [quadratic, byte_level()]}},
+            "a" * 200_000,
+        ),
+    }
+
+
+def byte_level():
+    return {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
+
+
+@row(
+    "tokenizer.json: 40 × Replace a → aa; a precompiled_charsmap that asks for 8.6 GB; Prepend of 60 MB; a quadratic regex",
+    "the model is refused at load, or its texts are bounded; other models go on",
+    seconds=200,
+)
+def tokenizers(setup):
+    program = limited(setup)
+    for i, (what, (change, text)) in enumerate(tokenizers_of("a quick fox").items()):
+        model = setup.directory / f"model-{i}"
+        shutil.copytree(TINY, model)
+        path = model / "tokenizer.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+        models = ("--model", "akidb-mini", "--model", f"bad={model}")
+        with setup.serve(models=models, program=program) as server:
+            server.warm()
+            with server.memory(512 + SLACK_MB, f"{what}: memory"), Bystander(server) as bystander:
+                answer = post(server, "/v1/embeddings", {"input": text, "model": "bad"}, timeout=25)
+            message = json.loads(answer.body)["error"]["message"] if answer.status not in (None, 200) else ""
+            shown = f"{answer.status or answer.error} after {answer.seconds:.1f} s {message[:100]}"
+            server.check(f"{what}: it is answered in time", shown, answer.status and answer.seconds < 10)
+            bystander.check(BESIDE)
