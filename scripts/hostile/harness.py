@@ -237,6 +237,16 @@ def post(server, path, body, timeout=30, source="127.0.0.1", headers=None):
         connection.close()
 
 
+def message(answer):
+    """What an answer of the OpenAI routes says is wrong."""
+    if answer.status in (None, 200):
+        return ""
+    try:
+        return json.loads(answer.body)["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        return answer.body.decode(errors="replace")
+
+
 def get(server, path, timeout=5, headers=None):
     """The status of a GET; None where there is no answer in time."""
     host, port = server.address.split(":")

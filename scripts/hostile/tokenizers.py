@@ -4,7 +4,7 @@ import base64
 import json
 import shutil
 
-from .harness import SLACK_MB, TINY, Bystander, post, row
+from .harness import SLACK_MB, TINY, Bystander, message, post, row, together
 
 # Address space of the server, in kB: an allocation beyond it fails as it would on a full machine.
 ADDRESS_SPACE = 8_000_000
@@ -25,8 +25,9 @@ def tokenizers_of(text):
     doubled = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
     # A trie of 2^32 - 4 bytes is announced, of which 16 are there.
     charsmap = base64.b64encode(b"\xfc\xff\xff\xff" + b"\0" * 16).decode()
-    # Each start is looked at to the end of the text before it fails.
-    quadratic = {"type": "Split", "pattern": {"Regex": "a*b(?=c)"}, "behavior": "Isolated", "invert": False}
+    # From each start it looks to the end of the text before it fails.
+    regex = {"Regex": "(?=[a-z]*[0-9])x"}
+    quadratic = {"type": "Split", "pattern": regex, "behavior": "Isolated", "invert": False}
     return {
         "40 × Replace a → aa": ({"normalizer": {"type": "Sequence", "normalizers": [doubled] * 40}}, "a" * 100),
         "a precompiled_charsmap of 8.6 GB": (
@@ -60,9 +61,15 @@ def tokenizers(setup):
         models = ("--model", "akidb-mini", "--model", f"bad={model}")
         with setup.serve(models=models, program=program) as server:
             server.warm()
-            with server.memory(512 + SLACK_MB, f"{what}: memory"), Bystander(server) as bystander:
-                answer = post(server, "/v1/embeddings", {"input": text, "model": "bad"}, timeout=25)
-            message = json.loads(answer.body)["error"]["message"] if answer.status not in (None, 200) else ""
-            shown = f"{answer.status or answer.error} after {answer.seconds:.1f} s {message[:100]}"
-            server.check(f"{what}: it is answered in time", shown, answer.status and answer.seconds < 10)
-            bystander.check(BESIDE)
+            ask_bad_model(server, what, text)
+
+
+def ask_bad_model(server, what, text):
+    body = {"input": text, "model": "bad"}
+    with server.memory(512 + SLACK_MB, f"{what}: memory"), Bystander(server) as bystander:
+        answers = together(4, lambda _: post(server, "/v1/embeddings", body, timeout=25))
+    answer = max(answers, key=lambda answer: answer.seconds)
+    shown = f"{answer.status or answer.error} after {answer.seconds:.1f} s {message(answer)[:100]}"
+    holds = answer.seconds < 10 and all(a.status for a in answers)
+    server.check(f"{what}: four are answered (≤ 10 s)", shown, holds)
+    bystander.check(BESIDE)
