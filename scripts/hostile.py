@@ -133,8 +133,8 @@ def outcome(said):
 
 def idle_row(results):
     """What stayed after any of the attacks: the table's own row for it."""
-    said = [line for lines in results.values() for line in lines if line.get("idle")]
-    return [{**line, "what": f"{name}, {line['what']}"} for name, lines in results.items() for line in lines if line in said]
+    said = [(name, line) for name, lines in results.items() for line in lines if line.get("idle")]
+    return [{**line, "what": f"{name}, {line['what']}"} for name, line in said]
 
 
 def table(results):
@@ -157,9 +157,7 @@ def table(results):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", metavar="ROW", choices=list(ROWS))
     parser.add_argument("--list", action="store_true", help="the rows' names")
     parser.add_argument("--target", default=str(ROOT / "target/release"), help="directory of akidb-embed")

@@ -46,8 +46,7 @@ def altered(files):
 
 def manifest(files, revision=OLD, model=ID):
     entries = [
-        {"path": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        for name, data in files.items()
+        {"path": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
     ]
     variants = [{"name": "safetensors", "files": ["model.safetensors"]}]
     now = int(time.time())

@@ -47,7 +47,9 @@ def slow_bodies(setup):
 
 @row("1 000 half-open sockets: silent, half closed, or gone after half a request", "let go in time")
 def half_open(setup):
-    part = b"POST /v1/embeddings HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"
+    part = (
+        b"POST /v1/embeddings HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"
+    )
     with setup.serve(*IMPATIENT) as server:
         server.warm()
         before = server.descriptors()
@@ -114,8 +116,7 @@ def sigterm_under_load(setup):
         lost, answered = [], []
         with setup.serve() as server:
             threads = [
-                threading.Thread(target=until_refused, args=(server, n, lost, answered), daemon=True)
-                for n in range(16)
+                threading.Thread(target=until_refused, args=(server, n, lost, answered), daemon=True) for n in range(16)
             ]
             for thread in threads:
                 thread.start()
@@ -139,9 +140,14 @@ def descriptors(setup):
     resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
     with setup.serve() as server:
         resource.setrlimit(resource.RLIMIT_NOFILE, (8192, hard))
-        sockets = [connect(server) for _ in range(2000)]
+        sockets = []
+        # The system completes some for a server that can't accept them, then it doesn't.
+        with contextlib.suppress(TimeoutError):
+            while len(sockets) < 2000:
+                sockets.append(connect(server, 2))
         status = get(server, "/health")
-        server.check("/health beside 2 000 connections", status or "no answer in 5 s", status == 200)
+        shown = f"{status or 'no answer in 5 s'} beside {len(sockets)}"
+        server.check("/health beside 2 000 connections", shown, status == 200 and len(sockets) == 2000)
         for client in sockets:
             client.close()
     program = setup.directory / "limited"

@@ -16,13 +16,17 @@ def flood(setup, send, connections=20):
                 with http2.Client(server.address, timeout=5) as client:
                     sent = send(client)
                     wait_until(lambda client=client: client.gone, 1)
-                    ends.append(f"{sent}, {client.gone or 'not closed'}, GOAWAY {client.goaway}")
-        setup.tell("ends", counted(ends))
+                    ends.append(f"{sent}, then {'closed' if client.gone else 'left open'}")
+        setup.tell("connections", counted(ends))
         bystander.check(BESIDE)
         server.still_answers()
 
 
-@row("HTTP/2 rapid reset: 20 connections of up to 50 000 requests, each cancelled at once", "cut, others are answered", packages=("hpack",))
+@row(
+    "HTTP/2 rapid reset: 20 connections of up to 50 000 requests, each cancelled at once",
+    "cut, others are answered",
+    packages=("hpack",),
+)
 def rapid_reset(setup):
     head = http2.headers("/v1/embeddings", content_type="application/json")
 
@@ -35,7 +39,7 @@ def rapid_reset(setup):
                 for n in numbers
             )
             if not client.write(b"".join(pairs)):
-                return f"{i // 10},000 resets"
+                return "cut"
         return "50 000 resets"
 
     flood(setup, send)
@@ -48,7 +52,7 @@ def continuation_flood(setup):
         fields = http2.literal("x-filler", "y" * 16_000)
         for i in range(12_000):
             if not client.write(http2.frame(http2.CONTINUATION, 0, 1, fields)):
-                return f"{i // 625} × 10 MB"
+                return "cut"
         return "200 MB"
 
     flood(setup, send)
@@ -84,7 +88,7 @@ def frame_floods(setup):
             if frame == empty:
                 client.open(http2.headers("/v1/embeddings", content_type="application/json"))
             if not all(client.write(frame * 1000) for _ in range(40)):
-                return f"cut by frames of type {frame[3]}"
+                return "cut"
         return "40 000 of each"
 
     flood(setup, send, connections=5)

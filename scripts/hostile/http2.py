@@ -18,7 +18,11 @@ def frame(kind, flags=0, stream=0, payload=b""):
 
 
 def integer(value, bits, first=0):
-    """HPACK's integers (RFC 7541, 5.1)."""
+    """HPACK's integers (RFC 7541, 5.1), with the examples of C.1.
+
+    >>> integer(10, 5).hex(), integer(1337, 5).hex(), integer(42, 8).hex()
+    ('0a', '1f9a0a', '2a')
+    """
     most = (1 << bits) - 1
     if value < most:
         return bytes([first | value])
@@ -54,6 +58,11 @@ def field(number, payload):
 
 
 def integer_of_protobuf(value):
+    """A varint: `150` of protocol buffers' own documentation.
+
+    >>> integer_of_protobuf(150).hex(), field(2, b"testing").hex()
+    ('9601', '120774657374696e67')
+    """
     encoded = bytearray()
     while value >= 128:
         encoded.append(value % 128 | 128)

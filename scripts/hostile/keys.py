@@ -132,5 +132,3 @@ def keys_fifo(setup):
         shown, holds = "it hangs", False
         process.kill()
     setup.check("a start with it", shown, holds)
-
-

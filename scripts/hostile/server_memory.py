@@ -92,9 +92,7 @@ def fairness_builtin(setup):
         beside_digits(setup, server, 15)
 
 
-@row(
-    "the same on Qwen", "p50 ≤ 3 × alone + one slice", seconds=330, needs_model=True
-)
+@row("the same on Qwen", "p50 ≤ 3 × alone + one slice", seconds=330, needs_model=True)
 def fairness_qwen(setup):
     with qwen(setup) as server:
         server.warm(texts=2)
@@ -113,6 +111,7 @@ def unread_vectors(setup, connections, requests, *flags):
         queue = (16 if flags else 256) * MIB
         clients = [http2.Client(server.address, window=0) for _ in range(connections)]
         with server.memory(2 * queue + SLACK_MB):
+
             def ask(i):
                 return sum(clients[i].request("/v1/embeddings", many_vectors(n)) > 0 for n in range(requests))
 
@@ -204,6 +203,7 @@ def grpc_streams(setup, streams, per_connection, window, send, what):
         server.warm()
         clients = [http2.Client(server.address, window, timeout=15) for _ in range(streams // per_connection)]
         with server.memory(2 * QUEUE_MB + SLACK_MB, what):
+
             def one(i):
                 client = clients[i % len(clients)]
                 return send(client, client.open(http2.grpc_headers("EmbedStream")))

@@ -101,7 +101,9 @@ def tricks(made):
         "a file through a symbolic link": made.archive(
             block("onnx", kind=b"2", link=str(made.outside)), block("onnx/evil", b"evil")
         ),
-        "a hard link out": made.archive(block("config.json", kind=b"1", link=str(made.outside / "canary")), files=without),
+        "a hard link out": made.archive(
+            block("config.json", kind=b"1", link=str(made.outside / "canary")), files=without
+        ),
         "a hard link inside": made.archive(block("config.json", kind=b"1", link="tokenizer.json"), files=without),
         "a character device": made.archive(block("config.json", kind=b"3"), files=without),
         "a block device": made.archive(block("config.json", kind=b"4"), files=without),
