@@ -56,12 +56,8 @@ impl FromStr for Precision {
 
 /// A name that stands for no precision.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown precision \"{0}\"; known are {known}", known = known())]
+#[error("unknown precision \"{0}\"; known are {known}", known = Precision::ALL.map(Precision::as_str).join(", "))]
 pub struct PrecisionError(String);
-
-fn known() -> String {
-    Precision::ALL.map(Precision::as_str).join(", ")
-}
 
 #[cfg(test)]
 mod tests {

@@ -29,6 +29,22 @@ pub(crate) const ZERO_POINT_UNIT: f32 = 1.0 / 8192.0;
 /// its column's largest one off, or 10⁻³⁸. A product with few rows, which is as fast as memory, gains from
 /// this: blocks of 32 take 4.5 bits a weight instead of 5 with f32. Zero points are kept to 1/1024
 /// of a 4-bit code and 1/64 of an 8-bit one.
+///
+/// ```
+/// # use akidb_kernels::{Epilogue, Isa, NBitsCodes, NBitsFormat, PackedNBits, Rows, ShapeError, Weight};
+/// // [1 2 -127] · [[1 -4], [2 -5], [3 -6]] / 2
+/// let format = NBitsFormat { codes: NBitsCodes::Int4, block_size: 32, zero_points: false };
+/// let mut b = PackedNBits::zeros(3, 2, format)?;
+/// b.write_column(0, &[9, 10, 11], &[0.5], None)?;
+/// b.write_column(1, &[4, 3, 2], &[0.5], None)?;
+/// let b = Weight::NBits(b);
+/// let mut a = Rows::new(Isa::detect());
+/// a.pack_from(&b, 1, |_, _| Ok::<_, ShapeError>(Some(&[1.0, 2.0, -127.0][..])))?;
+/// let mut c = [0.0; 2];
+/// a.multiply(&b, 0..b.panels(), &mut [&mut c], Epilogue::Store)?;
+/// assert_eq!(c, [-188.0, 374.0]);
+/// # Ok::<(), ShapeError>(())
+/// ```
 #[derive(Debug)]
 pub struct PackedNBits {
     pub(super) k: usize,
