@@ -20,7 +20,7 @@ use crate::lanes::LANES;
 pub(super) type Sums = [int32x4_t; 4];
 
 /// What differs between the products of the tiers.
-pub(super) trait Products: Copy {
+pub(in crate::arch) trait Products: Copy {
     /// As [`Int8Target::INT8_VECTORS`].
     const INT8_VECTORS: &'static [usize];
 
