@@ -1,10 +1,12 @@
 //! Which backend runs a model, and why.
 
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use akidb_backend::{Backend, BackendError, BackendErrorKind, Pooling};
 use akidb_kernels::Isa;
+use akidb_models::external_files;
 use akidb_native::{Engine, EngineOptions, PackedCache, SourceFile};
 use akidb_onnx::ErrorKind;
 use akidb_onnx::decoder::{Decoder, decoder_from_safetensors, recognise};
@@ -16,7 +18,6 @@ use crate::env;
 use crate::error::EmbedError;
 use crate::model::{ModelFiles, Settings, Source, Weights};
 use crate::onnxruntime::{self, OnnxRuntimeConfig};
-use crate::sources::{external_files, shards, with};
 
 pub use akidb_native::Precision;
 
@@ -253,7 +254,7 @@ fn decoder(
         Source::Onnx(path) => {
             let file = SourceFile::new(path);
             let model = OnnxModel::open(path)?;
-            let sources = with(file, external_files(path, &model)).ok();
+            let sources = source_files(file, &external_files(path, &model));
             Ok((recognise(&model, config.as_ref())?, sources))
         }
         Source::OnnxBytes(bytes) => {
@@ -263,11 +264,8 @@ fn decoder(
         Source::Safetensors(path) => {
             let config = config.ok_or_else(|| files.missing("config.json"))?;
             let file = SourceFile::new(path);
-            let others = match path.extension() {
-                Some(extension) if extension == "json" => shards(files, path)?,
-                _ => Ok(Vec::new()),
-            };
-            let sources = with(file, others).ok();
+            let shards = weights.files.split_last().map(|(_, shards)| shards);
+            let sources = source_files(file, shards.unwrap_or_default());
             Ok((decoder_from_safetensors(path, &config)?, sources))
         }
         Source::CoreMl(_) => Err(EmbedError::Backend {
@@ -275,6 +273,15 @@ fn decoder(
             source: for_onnxruntime("the native engine"),
         }),
     }
+}
+
+/// A file and those that belong to it; `None` where a change of one couldn't be seen.
+fn source_files(file: io::Result<SourceFile>, others: &[PathBuf]) -> Option<Vec<SourceFile>> {
+    let others = others.iter().map(|other| SourceFile::new(other));
+    std::iter::once(file)
+        .chain(others)
+        .collect::<Result<_, _>>()
+        .ok()
 }
 
 /// The error of another backend than ONNX Runtime for graphs of fixed shapes.

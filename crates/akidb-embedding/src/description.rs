@@ -1,10 +1,8 @@
 //! What a model's files say of it, without loading it.
 
-use std::path::Path;
-
 use crate::builder::EmbedderBuilder;
 use crate::error::EmbedError;
-use crate::model::{ModelFiles, Settings, Source};
+use crate::model::{ModelFiles, Settings, Source, Weights};
 
 /// What is known of a model that isn't loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +37,7 @@ impl EmbedderBuilder {
         let weights = files.weights(self.variant.as_deref())?;
         let settings = Settings::read(&files)?;
         Ok(ModelDescription {
-            weights_bytes: bytes(&weights.source)?,
+            weights_bytes: bytes(&weights)?,
             variant: weights.variant,
             dimension: settings.hidden_size,
             max_tokens: settings.max_tokens,
@@ -49,38 +47,21 @@ impl EmbedderBuilder {
     }
 }
 
-fn bytes(source: &Source) -> Result<u64, EmbedError> {
-    match source {
-        Source::OnnxBytes(bytes) => Ok(bytes.len() as u64),
-        // External data is named after the file whose it is.
-        Source::Onnx(path) => beside(path, |name, own| name.starts_with(own)),
-        Source::Safetensors(path) if path.extension().is_some_and(|e| e == "json") => {
-            beside(path, |name, _| name.ends_with(".safetensors"))
-        }
-        Source::Safetensors(path) => beside(path, |name, own| name == own),
-        // Its graphs share the weights that lie beside its manifest.
-        Source::CoreMl(path) => beside(path, |_, _| true),
+fn bytes(weights: &Weights) -> Result<u64, EmbedError> {
+    if let Source::OnnxBytes(bytes) = &weights.source {
+        return Ok(bytes.len() as u64);
     }
-}
-
-/// Bytes of the files in the same directory that belong to the one at `path`, itself included.
-fn beside(path: &Path, belongs: impl Fn(&str, &str) -> bool) -> Result<u64, EmbedError> {
-    let failed = |source| EmbedError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let own = path.file_name().unwrap_or_default().to_string_lossy();
-    let directory = match path.parent() {
-        Some(directory) if directory != Path::new("") => directory,
-        _ => Path::new("."),
-    };
     let mut sum: u64 = 0;
-    for entry in directory.read_dir().map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        if belongs(&entry.file_name().to_string_lossy(), &own) {
-            // Of what a link points to.
-            let bytes = entry.path().metadata().map_err(failed)?.len();
-            sum = sum.saturating_add(bytes);
+    for file in &weights.files {
+        // Of what a link points to.
+        match file.metadata() {
+            Ok(metadata) => sum = sum.saturating_add(metadata.len()),
+            // Loading the model tells that it is missing.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => {
+                let path = file.clone();
+                return Err(EmbedError::Read { path, source });
+            }
         }
     }
     Ok(sum)
@@ -89,6 +70,11 @@ fn beside(path: &Path, belongs: impl Fn(&str, &str) -> bool) -> Result<u64, Embe
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn bytes_of(root: &std::path::Path, variant: &str) -> u64 {
+        let files = ModelFiles::find(root.to_str()).unwrap();
+        bytes(&files.weights(Some(variant)).unwrap()).unwrap()
+    }
 
     #[test]
     fn external_data_and_shards_count() {
@@ -103,12 +89,35 @@ mod tests {
         ] {
             std::fs::write(dir.path().join(name), vec![0; bytes]).unwrap();
         }
-        let at = |name: &str| dir.path().join(name);
-        let onnx = |name: &str| bytes(&Source::Onnx(at(name))).unwrap();
-        assert_eq!((onnx("model.onnx"), onnx("model_int8.onnx")), (11, 100));
-        let safetensors = |name: &str| bytes(&Source::Safetensors(at(name))).unwrap();
-        assert_eq!(safetensors("model.safetensors.index.json"), 110_000);
-        assert_eq!(safetensors("model-1.safetensors"), 10_000);
+        let of = |variant| bytes_of(dir.path(), variant);
+        assert_eq!((of("f32"), of("int8")), (11, 100));
+        assert_eq!(of("safetensors"), 111_000);
+        let shard = dir.path().join("model-1.safetensors");
+        assert_eq!(bytes_of(&shard, "safetensors"), 10_000);
+    }
+
+    #[test]
+    fn the_weights_of_graphs_for_coreml_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let manifest = r#"{"version": 1, "weights": "coreml/weights.onnx_data",
+            "embed_tokens": {"file": "coreml/embed_tokens.safetensors", "tensor": "t"},
+            "shapes": [{"file": "coreml/model_1x4.onnx", "batch": 1, "sequence": 4}]}"#;
+        std::fs::create_dir(dir.path().join("coreml")).unwrap();
+        std::fs::write(dir.path().join("coreml.json"), manifest).unwrap();
+        for (name, bytes) in [
+            ("tokenizer.json", 1_000_000),
+            ("coreml/model_1x4.onnx", 10),
+            ("coreml/embed_tokens.safetensors", 2_000),
+            ("coreml/weights.onnx_data", 50_000),
+        ] {
+            std::fs::write(dir.path().join(name), vec![0; bytes]).unwrap();
+        }
+        let expected = 52_010 + manifest.len() as u64;
+        assert_eq!(bytes_of(dir.path(), "coreml"), expected);
+        assert_eq!(
+            bytes_of(&dir.path().join("coreml.json"), "coreml"),
+            expected
+        );
     }
 
     #[test]

@@ -23,7 +23,6 @@ mod packed;
 mod prompt;
 mod provider;
 mod response;
-mod sources;
 mod steps;
 mod tokenizer;
 mod vectors;

@@ -41,6 +41,18 @@ fn written(precision: coreml::Precision, shapes: &[&str]) -> tempfile::TempDir {
     dir
 }
 
+#[test]
+fn all_weights_count_into_the_memory_that_is_expected() {
+    let dir = written(coreml::Precision::F16, &["1x8"]);
+    let files = std::fs::read_dir(dir.path().join("coreml")).unwrap();
+    let sizes = files.map(|file| file.unwrap().metadata().unwrap().len());
+    let manifest = dir.path().join(coreml::MANIFEST).metadata().unwrap();
+    let expected = sizes.sum::<u64>() + manifest.len();
+    let description = builder(dir.path()).describe().unwrap();
+    assert_eq!(description.variant, "coreml");
+    assert_eq!(description.weights_bytes, expected);
+}
+
 fn builder(model: &Path) -> EmbedderBuilder {
     Embedder::builder().model(model.to_str().unwrap())
 }

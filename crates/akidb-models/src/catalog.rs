@@ -154,9 +154,9 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::layout::ModelLayout;
     use crate::name::ModelId;
     use crate::store::BUILTIN_MODEL;
-    use crate::variants::Layout;
 
     #[test]
     fn the_compiled_in_catalog_is_sound() {
@@ -180,7 +180,7 @@ mod tests {
             assert!(entry.revision.is_some(), "{} is not pinned", entry.id);
             // The rules that sort a repository's files agree with what is written here.
             let of_variants = entry.variants.iter().flat_map(|v| &v.files);
-            let layout = Layout::of(entry.files.iter().chain(of_variants));
+            let layout = ModelLayout::of(entry.files.iter().chain(of_variants));
             assert_eq!(layout.common.len(), entry.files.len(), "{}", entry.id);
             for variant in &entry.variants {
                 let found = layout.variant(&variant.name).unwrap();

@@ -34,13 +34,13 @@ mod hash;
 mod hex;
 #[cfg(feature = "hub")]
 mod hub;
+mod layout;
 mod machine;
 mod manifest;
 mod name;
 #[cfg(feature = "hub")]
 mod pull;
 mod store;
-mod variants;
 
 pub use bundle::{BundleError, ExportError, Exported};
 pub use catalog::{Catalog, CatalogEntry, CatalogVariant};
@@ -51,6 +51,10 @@ pub use goldens::{GoldenSimilarity, GoldenVector, Goldens};
 pub use hex::{Commit, GitBlob, Hex, HexError, Sha256};
 #[cfg(feature = "hub")]
 pub use hub::{HubOptions, PUBLIC_ENDPOINT, Token};
+pub use layout::{
+    COREML, COREML_MANIFEST, ModelLayout, SAFETENSORS, SAFETENSORS_INDEX, Variant,
+    canonical_variant, external_files, variant_name,
+};
 pub use machine::Machine;
 pub use manifest::{FileEntry, Manifest, VariantEntry, VectorCheck};
 pub use name::{ModelId, NameError, RepoPath};
@@ -59,4 +63,3 @@ pub use pull::{Hub, Pulled, Remote, Request};
 pub use store::{
     BUILTIN_MODEL, Installed, Origin, Removal, Removed, Store, Unfinished, Unreadable, Verified,
 };
-pub use variants::{Layout, SAFETENSORS, Variant, canonical_variant, variant_name};

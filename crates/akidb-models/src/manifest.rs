@@ -293,7 +293,7 @@ impl Manifest {
 
     /// The variant of that name.
     pub fn variant(&self, name: &str) -> Option<&VariantEntry> {
-        let name = crate::variants::canonical_variant(name);
+        let name = crate::layout::canonical_variant(name);
         self.variants.iter().find(|v| v.name == name)
     }
 

@@ -110,6 +110,11 @@ impl FromStr for RepoPath {
 }
 
 impl RepoPath {
+    /// A path that a listing of a directory gave, which may have names that no repository has.
+    pub(crate) fn listed(path: String) -> Self {
+        Self(path)
+    }
+
     /// The path as text, with `/` between directories.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -127,7 +132,7 @@ impl RepoPath {
     }
 
     /// Where it is under the model's root.
-    pub(crate) fn under(&self, root: &Path) -> PathBuf {
+    pub fn under(&self, root: &Path) -> PathBuf {
         self.0.split('/').fold(root.to_owned(), |p, s| p.join(s))
     }
 }

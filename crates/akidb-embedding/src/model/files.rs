@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use akidb_models::{Layout, RepoPath};
+use akidb_models::{ModelLayout, RepoPath};
 use akidb_onnx::decoder::DecoderConfig;
 use akidb_onnx::read_regular_file;
 use serde::de::DeserializeOwned;
@@ -86,19 +86,18 @@ impl ModelFiles {
     /// # Errors
     /// When the directory can't be read.
     pub fn companions(&self) -> Result<Vec<String>, EmbedError> {
-        let names = match &self.place {
-            Place::BuiltIn => builtin::names().map(str::to_owned).collect(),
-            Place::Directory { root, .. } => {
-                let failed = |source| EmbedError::Read {
-                    path: root.clone(),
-                    source,
-                };
-                names(root).map_err(failed)?
-            }
-        };
-        let paths: Vec<RepoPath> = names.iter().filter_map(|name| name.parse().ok()).collect();
-        let common = Layout::of(&paths).common;
+        let common = self.layout()?.common;
         Ok(common.iter().map(RepoPath::to_string).collect())
+    }
+
+    pub(super) fn layout(&self) -> Result<ModelLayout, EmbedError> {
+        match &self.place {
+            Place::BuiltIn => {
+                let names = builtin::names().filter_map(|name| name.parse().ok());
+                Ok(ModelLayout::of(&names.collect::<Vec<RepoPath>>()))
+            }
+            Place::Directory { root, .. } => Ok(ModelLayout::read(root)?),
+        }
     }
 
     /// The file's name as a user would look for it.
@@ -164,21 +163,6 @@ impl ModelFiles {
             file: file.to_owned(),
         }
     }
-}
-
-/// Names of the files in `root` and of those called `config.json` in the directories in it.
-fn names(root: &Path) -> std::io::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in root.read_dir()? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if entry.path().is_file() {
-            names.push(name);
-        } else if entry.path().join(CONFIG).is_file() {
-            names.push(format!("{name}/{CONFIG}"));
-        }
-    }
-    Ok(names)
 }
 
 fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>, EmbedError> {

@@ -2,8 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use akidb_models::{SAFETENSORS, canonical_variant, variant_name};
-use akidb_onnx::coreml::{self, MANIFEST};
+use akidb_models::{
+    COREML, COREML_MANIFEST, ModelLayout, SAFETENSORS, SAFETENSORS_INDEX, canonical_variant,
+    variant_name,
+};
+use akidb_onnx::coreml;
 use akidb_onnx::model::OnnxModel;
 use bytes::Bytes;
 
@@ -18,6 +21,8 @@ pub struct Weights {
     pub variant: String,
     /// Where they are.
     pub source: Source,
+    /// All of their files, the one that a program opens last; none when they are part of the program.
+    pub files: Vec<PathBuf>,
 }
 
 /// Where and in which format weights are.
@@ -73,9 +78,6 @@ const PREFERENCE: [&str; 10] = [
     "bnb4",
     COREML,
 ];
-/// The variant of graphs of fixed shapes, which `akidb-embed optimize --target coreml` writes.
-const COREML: &str = "coreml";
-const SAFETENSORS_FILES: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"];
 
 impl ModelFiles {
     /// The weight file of `variant`, or of the best variant there is.
@@ -123,76 +125,54 @@ impl ModelFiles {
                 return Ok(vec![Weights {
                     variant: variant_of(Path::new(builtin::WEIGHTS)),
                     source: Source::OnnxBytes(bytes),
+                    files: Vec::new(),
                 }]);
             }
             Place::Directory { root, weights } => (root, weights),
         };
         if let Some(file) = named {
-            let has = |extension: &str| file.extension().is_some_and(|e| e == extension);
-            let (variant, source) = if has("onnx") {
-                (variant_of(file), Source::Onnx(file.clone()))
-            } else if has(SAFETENSORS) {
-                (SAFETENSORS.to_owned(), Source::Safetensors(file.clone()))
-            } else if file.ends_with(MANIFEST) {
-                (COREML.to_owned(), Source::CoreMl(file.clone()))
-            } else {
-                return Err(EmbedError::Unsupported(format!(
+            let source = source(file).ok_or_else(|| {
+                EmbedError::Unsupported(format!(
                     "{} is neither a directory nor an .onnx or .safetensors file",
                     file.display()
-                )));
-            };
-            return Ok(vec![Weights { variant, source }]);
+                ))
+            })?;
+            return Ok(vec![Weights {
+                variant: match source {
+                    Source::Safetensors(_) => SAFETENSORS.to_owned(),
+                    Source::CoreMl(_) => COREML.to_owned(),
+                    _ => variant_of(file),
+                },
+                source,
+                files: ModelLayout::weights_in(file)?,
+            }]);
         }
-        let mut found = Vec::new();
-        for dir in [root.join("onnx"), root.clone()] {
-            for file in onnx_files(&dir)? {
-                let variant = variant_of(&file);
-                if !found.iter().any(|w: &Weights| w.variant == variant) {
-                    found.push(Weights {
-                        variant,
-                        source: Source::Onnx(file),
-                    });
-                }
-            }
-        }
-        if let Some(file) = SAFETENSORS_FILES
-            .iter()
-            .map(|f| root.join(f))
-            .find(|f| f.is_file())
-        {
-            found.push(Weights {
-                variant: SAFETENSORS.to_owned(),
-                source: Source::Safetensors(file),
-            });
-        }
-        let manifest = root.join(MANIFEST);
-        if manifest.is_file() {
-            found.push(Weights {
-                variant: COREML.to_owned(),
-                source: Source::CoreMl(manifest),
-            });
-        }
-        Ok(found)
+        let weights = |variant: akidb_models::Variant| {
+            let files = variant.files.iter().map(|file| file.under(root));
+            let files: Vec<_> = files.collect();
+            Some(Weights {
+                variant: variant.name,
+                source: source(files.last()?)?,
+                files,
+            })
+        };
+        let variants = self.layout()?.variants.into_iter();
+        Ok(variants.filter_map(weights).collect())
     }
 }
 
-fn onnx_files(dir: &Path) -> Result<Vec<PathBuf>, EmbedError> {
-    let failed = |source| EmbedError::Read {
-        path: dir.to_owned(),
-        source,
-    };
-    if !dir.is_dir() {
-        return Ok(Vec::new());
+/// What a program opens at `file`, by its name.
+fn source(file: &Path) -> Option<Source> {
+    let has = |extension: &str| file.extension().is_some_and(|e| e == extension);
+    if has("onnx") {
+        Some(Source::Onnx(file.to_owned()))
+    } else if has(SAFETENSORS) || file.ends_with(SAFETENSORS_INDEX) {
+        Some(Source::Safetensors(file.to_owned()))
+    } else if file.ends_with(COREML_MANIFEST) {
+        Some(Source::CoreMl(file.to_owned()))
+    } else {
+        None
     }
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|e| e == "onnx") && path.is_file() {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 fn variant_of(file: &Path) -> String {

@@ -9,10 +9,10 @@ use akidb_onnx::open_regular_file;
 use super::ExportError;
 use crate::error::Error;
 use crate::hash::{Hasher, hash_file};
+use crate::layout::ModelLayout;
 use crate::manifest::{FileEntry, MANIFEST, Manifest, Slot, Snapshot, VariantEntry};
 use crate::name::ModelId;
 use crate::store::{Installed, Origin, Store, check_space, files};
-use crate::variants::Layout;
 
 /// A bundle that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +89,7 @@ fn describe(model: &Installed, to: &Path) -> Result<Manifest, Error> {
             let revision = revision.ok_or_else(unknown)?;
             let mut manifest = Manifest::new(model.id.parse()?, Snapshot::first(revision), None);
             let there = files(&model.root)?;
-            let layout = Layout::of(there.keys());
+            let layout = ModelLayout::of(there.keys());
             let of_variants = layout.variants.iter().flat_map(|v| &v.files);
             for path in layout.common.iter().chain(of_variants) {
                 if manifest.file(path).is_some() {
@@ -105,7 +105,7 @@ fn describe(model: &Installed, to: &Path) -> Result<Manifest, Error> {
                 });
             }
             let variants = layout.variants.into_iter();
-            let entry = |v: crate::variants::Variant| VariantEntry {
+            let entry = |v: crate::layout::Variant| VariantEntry {
                 name: v.name,
                 files: v.files,
                 vectors: None,

@@ -10,10 +10,10 @@ use akidb_onnx::open_regular_file;
 use super::{BundleError, MAX_FILES, MAX_MANIFEST};
 use crate::error::Error;
 use crate::hash::{BUFFER_BYTES, Hasher};
+use crate::layout::{ModelLayout, Variant};
 use crate::manifest::{FileEntry, MANIFEST, Manifest};
 use crate::name::RepoPath;
 use crate::store::{Arrived, BUILTIN_MODEL, Lock, Store, check_space, delete_others, publish};
-use crate::variants::{Layout, Variant};
 
 /// Ends the names of files that are being unpacked.
 const UNPACKED: &str = ".import";
@@ -149,7 +149,7 @@ fn check(manifest: &Manifest, len: u64) -> Result<Vec<Variant>, BundleError> {
     if manifest.clash(manifest.files.iter()).is_some() {
         return no_model("one has the name of another's directory");
     }
-    let layout = Layout::of(manifest.files.iter().map(|f| &f.path));
+    let layout = ModelLayout::of(manifest.files.iter().map(|f| &f.path));
     if layout.variants.is_empty() {
         return no_model("there are no weights");
     }

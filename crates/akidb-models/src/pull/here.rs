@@ -10,10 +10,10 @@ use crate::event::{Event, Events};
 use crate::hash::hash_file;
 use crate::hex::Commit;
 use crate::hub::{Checksum, RemoteFile};
+use crate::layout::canonical_variant;
 use crate::manifest::FileEntry;
 use crate::name::{ModelId, RepoPath};
 use crate::store::{Installed, Store};
-use crate::variants::canonical_variant;
 
 impl Hub {
     /// The model, if it is known without asking the hub that all of it is here.

@@ -10,11 +10,11 @@ use crate::error::Error;
 use crate::event::{Event, Events};
 use crate::hex::Commit;
 use crate::hub::{Failure, Http, HubOptions, Listing, Pauses};
+use crate::layout::{ModelLayout, Variant, canonical_variant};
 use crate::machine::Machine;
 use crate::manifest::Manifest;
 use crate::name::{ModelId, RepoPath};
 use crate::store::{Lock, Store, publish};
-use crate::variants::{Layout, Variant, canonical_variant};
 use bring::forget_parts;
 use here::in_place;
 
@@ -101,7 +101,7 @@ impl Hub {
     ) -> Result<Remote, Error> {
         let (id, revision) = meaning(store, model, revision)?;
         let listing = self.listing(&id, &revision, events)?;
-        let layout = Layout::of(listing.paths());
+        let layout = ModelLayout::of(listing.paths());
         let with_size = |v: Variant| {
             let size = listing.size(&v.files);
             (v, size)
@@ -164,7 +164,7 @@ impl Hub {
             return Ok(pulled);
         }
         let listing = self.listing(&id, &revision, events)?;
-        let layout = Layout::of(listing.paths());
+        let layout = ModelLayout::of(listing.paths());
         let has = |name: &str| layout.common.iter().any(|f| f.as_str() == name);
         if !has("config.json") || !has("tokenizer.json") || layout.variants.is_empty() {
             return Err(Error::NoModel { id: id.to_string() });
@@ -238,7 +238,7 @@ fn meaning(store: &Store, model: &str, revision: Option<&str>) -> Result<(ModelI
 
 fn choose(
     id: &ModelId,
-    layout: &Layout,
+    layout: &ModelLayout,
     request: &Request,
 ) -> Result<(String, Option<String>), Error> {
     if let Some(name) = &request.variant {
@@ -254,7 +254,7 @@ fn choose(
     Ok((name.to_owned(), Some(why)))
 }
 
-fn unknown(id: &ModelId, variant: &str, layout: &Layout) -> Error {
+fn unknown(id: &ModelId, variant: &str, layout: &ModelLayout) -> Error {
     Error::UnknownVariant {
         id: id.to_string(),
         variant: variant.to_owned(),

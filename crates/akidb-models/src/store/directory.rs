@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::{Installed, Origin};
 use crate::error::Error;
+use crate::layout::ModelLayout;
 use crate::manifest::Manifest;
 use crate::name::{RepoPath, SNAPSHOTS};
-use crate::variants::Layout;
 
 /// What makes a directory a model that somebody put there by hand.
 const CONFIG: &str = "config.json";
@@ -43,8 +43,9 @@ impl Found {
     pub(super) fn has_weights(&self) -> bool {
         let model = self.model.as_ref();
         model.map_or(true, |model| match model.origin {
-            Origin::Directory => files(&model.root)
-                .map_or(true, |files| !Layout::of(files.keys()).variants.is_empty()),
+            Origin::Directory => files(&model.root).map_or(true, |files| {
+                !ModelLayout::of(files.keys()).variants.is_empty()
+            }),
             Origin::Store(_) | Origin::HubCache => true,
         })
     }

@@ -12,9 +12,9 @@ use super::directory::{files, subdirectories};
 use super::{Installed, Origin};
 use crate::catalog::Catalog;
 use crate::hex::Commit;
+use crate::layout::ModelLayout;
 use crate::manifest::Snapshot;
 use crate::name::{ModelId, RepoPath};
-use crate::variants::Layout;
 
 const PREFIX: &str = "models--";
 
@@ -63,7 +63,7 @@ fn complete(root: &Path, id: &ModelId, catalog: &Catalog) -> bool {
         name.parse::<RepoPath>()
             .is_ok_and(|p| there.contains_key(&p))
     };
-    let layout = Layout::of(there.keys());
+    let layout = ModelLayout::of(there.keys());
     let Some(entry) = catalog.get(id.as_str()) else {
         return has("config.json") && has("tokenizer.json") && !layout.variants.is_empty();
     };

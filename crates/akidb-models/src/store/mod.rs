@@ -15,11 +15,11 @@ use std::time::SystemTime;
 
 use crate::catalog::Catalog;
 use crate::error::Error;
+use crate::layout::ModelLayout;
 use crate::manifest::Manifest;
 #[cfg(feature = "hub")]
 use crate::manifest::Snapshot;
 use crate::name::ModelId;
-use crate::variants::Layout;
 
 use directory::Found;
 pub(crate) use directory::files;
@@ -298,7 +298,7 @@ impl Installed {
         }
         let files = directory::files(&self.root)?;
         let size = |file: &crate::name::RepoPath| files.get(file).copied().unwrap_or_default();
-        let layout = Layout::of(files.keys());
+        let layout = ModelLayout::of(files.keys());
         let total = |files: &[_]| files.iter().map(size).fold(0, u64::saturating_add);
         let variants = layout.variants.into_iter();
         Ok(variants.map(|v| (v.name, total(&v.files))).collect())

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use super::{Lock, Store};
 use crate::error::Error;
 use crate::hex::Commit;
+use crate::layout::Variant;
 use crate::manifest::{FileEntry, Leftover, Manifest, Snapshot, VariantEntry, now, sync_directory};
 use crate::name::{ModelId, RepoPath};
-use crate::variants::Variant;
 
 /// Room that is left on the disk, in bytes.
 const RESERVE: u64 = 16 << 20;

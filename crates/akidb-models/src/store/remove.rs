@@ -9,9 +9,9 @@ use super::publish::{delete, delete_strays};
 use super::unfinished::unfinished_files;
 use super::{Installed, LAST_USED, Lock, Origin, Store};
 use crate::error::Error;
+use crate::layout::canonical_variant;
 use crate::manifest::{MANIFEST, Manifest, NEW};
 use crate::name::{ModelId, RepoPath};
-use crate::variants::canonical_variant;
 
 /// What is to go.
 #[derive(Debug, Clone, PartialEq, Eq)]

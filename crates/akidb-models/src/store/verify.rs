@@ -6,9 +6,9 @@ use super::{Lock, Store};
 use crate::error::Error;
 use crate::hash::hash_file;
 use crate::hex::{GitBlob, Sha256};
+use crate::layout::canonical_variant;
 use crate::manifest::{VectorCheck, now};
 use crate::name::ModelId;
-use crate::variants::canonical_variant;
 
 /// What reading a model again has shown.
 #[derive(Debug, Clone, PartialEq, Eq)]

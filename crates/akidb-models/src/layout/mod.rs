@@ -1,11 +1,30 @@
-//! Which files of a repository are one variant of its weights.
+//! Which files belong to a model, and which of them are one variant of its weights: by their names,
+//! and by what they name.
+
+mod contents;
 
 use std::collections::BTreeMap;
 
 use crate::name::RepoPath;
 
+pub use contents::external_files;
+
 /// The variant of weights in safetensors.
 pub const SAFETENSORS: &str = "safetensors";
+
+/// The variant of graphs of fixed shapes, which `akidb-embed optimize --target coreml` writes.
+pub const COREML: &str = "coreml";
+
+/// Name of the file that names those graphs and their weights.
+pub const COREML_MANIFEST: &str = "coreml.json";
+
+/// The directories that they may lie in.
+const COREML_DIRECTORIES: [&str; 2] = ["coreml", "coreml.2"];
+
+const SAFETENSORS_FILE: &str = "model.safetensors";
+
+/// Name of the file that names the parts of weights in safetensors.
+pub const SAFETENSORS_INDEX: &str = "model.safetensors.index.json";
 
 /// Text files that a model may need, whatever its weights.
 const COMMON: [&str; 9] = [
@@ -28,15 +47,15 @@ const MAX_DATA: usize = 1_000;
 /// Weights of one kind: one file or several that belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variant {
-    /// `f32`, `fp16`, `int8`, `q4f16` …, or `safetensors`.
+    /// `f32`, `fp16`, `int8`, `q4f16` …, `safetensors` or `coreml`.
     pub name: String,
     /// Its files. The one that a program opens, which names the others, is last.
     pub files: Vec<RepoPath>,
 }
 
-/// A repository's files, as far as they are of use.
+/// The files of a repository, a bundle or a directory, as far as they are of use.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Layout {
+pub struct ModelLayout {
     /// Files of every variant: configuration, tokenizer, licence.
     pub common: Vec<RepoPath>,
     /// By name.
@@ -61,7 +80,7 @@ pub fn canonical_variant(variant: &str) -> &str {
     }
 }
 
-impl Layout {
+impl ModelLayout {
     /// Sorts a repository's files. ONNX files count at the root and in `onnx/`, where those in `onnx/`
     /// come first when both have a variant.
     pub fn of<'a>(files: impl IntoIterator<Item = &'a RepoPath>) -> Self {
@@ -78,10 +97,13 @@ impl Layout {
         if let Some(files) = safetensors(&files) {
             variants.insert(SAFETENSORS.to_owned(), files);
         }
+        if let Some(files) = coreml(&files) {
+            variants.insert(COREML.to_owned(), files);
+        }
         let common = |file: &&RepoPath| match file.split() {
             ("", name) => COMMON.contains(&name),
             // 1_Pooling and the like.
-            (directory, "config.json") => directory.starts_with(|c: char| c.is_ascii_digit()),
+            (directory, "config.json") => is_module(directory),
             _ => false,
         };
         Self {
@@ -98,6 +120,16 @@ impl Layout {
         let name = canonical_variant(name);
         self.variants.iter().find(|v| v.name == name)
     }
+}
+
+/// Whether a directory of this name may hold files of a model.
+fn may_hold_files(directory: &str) -> bool {
+    directory == "onnx" || COREML_DIRECTORIES.contains(&directory) || is_module(directory)
+}
+
+/// Whether a directory is one of sentence-transformers' modules.
+fn is_module(directory: &str) -> bool {
+    directory.starts_with(|c: char| c.is_ascii_digit())
 }
 
 fn name(file: &RepoPath) -> &str {
@@ -151,10 +183,10 @@ fn onnx_variants(files: &[&RepoPath]) -> Vec<Variant> {
 /// Of all files: those at the root.
 fn safetensors(files: &[&RepoPath]) -> Option<Vec<RepoPath>> {
     let find = |name: &str| files.iter().find(|f| f.as_str() == name);
-    if let Some(file) = find("model.safetensors") {
+    if let Some(file) = find(SAFETENSORS_FILE) {
         return Some(vec![(*file).clone()]);
     }
-    let index = find("model.safetensors.index.json")?;
+    let index = find(SAFETENSORS_INDEX)?;
     let shard = |file: &&&RepoPath| {
         let (directory, name) = file.split();
         directory.is_empty() && name.starts_with("model-") && name.ends_with(".safetensors")
@@ -163,13 +195,25 @@ fn safetensors(files: &[&RepoPath]) -> Option<Vec<RepoPath>> {
     Some(shards.chain([index]).map(|f| (*f).clone()).collect())
 }
 
+/// Of all files: graphs, the weights that they share, and the manifest.
+fn coreml(files: &[&RepoPath]) -> Option<Vec<RepoPath>> {
+    let manifest = files.iter().find(|f| f.as_str() == COREML_MANIFEST)?;
+    let ends = [".onnx", ".onnx_data", ".safetensors"];
+    let named = |file: &&&RepoPath| {
+        let (directory, name) = file.split();
+        COREML_DIRECTORIES.contains(&directory) && ends.iter().any(|end| name.ends_with(end))
+    };
+    let named = files.iter().filter(named);
+    Some(named.chain([manifest]).map(|f| (*f).clone()).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn layout(files: &[&str]) -> Layout {
+    fn layout(files: &[&str]) -> ModelLayout {
         let files: Vec<RepoPath> = files.iter().map(|f| f.parse().unwrap()).collect();
-        Layout::of(&files)
+        ModelLayout::of(&files)
     }
 
     fn names(files: &[RepoPath]) -> Vec<&str> {
@@ -235,7 +279,7 @@ mod tests {
             .chain((0..50_000).map(|i| format!("{i}.weights")))
             .map(|name| name.parse().unwrap())
             .collect();
-        let layout = Layout::of(&files);
+        let layout = ModelLayout::of(&files);
         let total: usize = layout.variants.iter().map(|v| v.files.len()).sum();
         assert!(total <= MAX_GRAPHS * (MAX_DATA + 1), "{total}");
     }
@@ -253,6 +297,28 @@ mod tests {
         // One file needs no index.
         let one = layout(&["model.safetensors", "model.safetensors.index.json"]);
         assert_eq!(names(&one.variants[0].files), ["model.safetensors"]);
+    }
+
+    #[test]
+    fn graphs_for_coreml_are_one_variant() {
+        let coreml = layout(&[
+            "coreml.json",
+            "coreml/embed_tokens.safetensors",
+            "coreml/model_1x4.onnx",
+            "coreml/notes.txt",
+            "coreml/weights.onnx_data",
+        ]);
+        assert_eq!(coreml.variants.len(), 1);
+        let files = names(&coreml.variant("coreml").unwrap().files);
+        assert_eq!(
+            files,
+            [
+                "coreml/embed_tokens.safetensors",
+                "coreml/model_1x4.onnx",
+                "coreml/weights.onnx_data",
+                "coreml.json"
+            ]
+        );
     }
 
     #[test]
