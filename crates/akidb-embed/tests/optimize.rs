@@ -48,14 +48,43 @@ fn files_for_coreml_are_written_and_judged() {
     assert_eq!(report["manifest"]["precision"], "f32");
     assert_eq!(
         report["manifest"]["shapes"][1]["file"],
-        "coreml/model_2x8.onnx"
+        "coreml.2/model_2x8.onnx"
     );
-    let file = format!("{out}/coreml/model_2x8.onnx");
+    assert!(!dir.path().join("new/coreml").exists());
+    let file = format!("{out}/coreml.2/model_2x8.onnx");
     let file = &report["files"][file];
     assert_eq!(file["nodes"], file["supported"]);
     let source = report["source"].as_object().unwrap();
     let (_, source) = source.iter().next().unwrap();
     assert!(source["partitions"].as_u64().unwrap() > 6);
+}
+
+#[test]
+fn graphs_never_lie_beside_the_settings_of_another_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().display().to_string();
+    let optimize = |model: &str| {
+        akidb(&[
+            "optimize", model, "--target", "coreml", "--shapes", "1x4", "-o", &out,
+        ])
+    };
+    assert_eq!(optimize(&builtin("")).code, 0);
+    // Ends midway, as if it were killed.
+    let in_the_way = |directory: &str| {
+        let weights = dir.path().join(directory).join("weights.onnx_data");
+        let _ = std::fs::remove_file(&weights);
+        std::fs::create_dir_all(&weights).unwrap();
+    };
+    in_the_way("coreml.2");
+    assert_eq!(optimize(&builtin("")).code, 1);
+    assert!(
+        dir.path().join("coreml.json").is_file(),
+        "the same settings"
+    );
+    in_the_way("coreml");
+    let other = akidb_testing::fixture("tiny").display().to_string();
+    assert_eq!(optimize(&other).code, 1);
+    assert!(!dir.path().join("coreml.json").exists());
 }
 
 #[test]

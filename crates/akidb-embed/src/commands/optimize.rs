@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use akidb_embedding::EmbedError;
-use akidb_embedding::files::{ModelFiles, Source, Weights};
+use akidb_embedding::files::{ModelFiles, Source, Weights, read_regular_file};
 use akidb_onnx::coreml::{self, Coverage, Manifest, StaticShape, WriteOptions};
 use akidb_onnx::decoder::{Decoder, decoder_from_safetensors, recognise};
 use akidb_onnx::model::OnnxModel;
@@ -190,6 +191,15 @@ fn copy_companions(files: &ModelFiles, dir: &Path) -> Result<(), CliError> {
         let Some(bytes) = files.read(&name)? else {
             continue;
         };
+        if read_regular_file(&to, bytes.len() as u64).is_ok_and(|there| there == *bytes) {
+            continue;
+        }
+        // What was written for a model with other settings must not be found with these.
+        let manifest = dir.join(coreml::MANIFEST);
+        match fs::remove_file(&manifest) {
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(unwritten(&manifest, e)),
+            _ => {}
+        }
         if let Some(parent) = to.parent() {
             fs::create_dir_all(parent).map_err(|e| unwritten(parent, e))?;
         }
