@@ -75,7 +75,7 @@ pub(super) fn contents(
     inputs: &[Option<Contents>],
     output: &Stated,
 ) -> Option<Contents> {
-    if !matches!(node.domain(), "") {
+    if !node.domain().is_empty() {
         return None;
     }
     let input = |i: usize| inputs.get(i).and_then(Option::as_ref);
