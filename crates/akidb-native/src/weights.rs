@@ -95,7 +95,11 @@ impl Weights {
 
     /// The files that a pass reads.
     pub(crate) fn files(&self) -> MappedFiles {
-        let products = self.layers.iter().flat_map(Layer::products).flat_map(Weight::parts);
+        let products = self
+            .layers
+            .iter()
+            .flat_map(Layer::products)
+            .flat_map(Weight::parts);
         let table: &[u8] = self.embed_tokens.tensor().data();
         MappedFiles::holding(products.chain([table]))
     }

@@ -64,7 +64,9 @@ fn holder(server: &Running, bytes: usize) -> TcpStream {
 /// Sends everything before it looks at the answer, as most clients do.
 fn answer(server: &Running, line: &str, body: &str) -> String {
     let mut stream = connect(server.address());
-    stream.write_all(request(line, "", body).as_bytes()).unwrap();
+    stream
+        .write_all(request(line, "", body).as_bytes())
+        .unwrap();
     rest(&mut stream)
 }
 
@@ -138,9 +140,7 @@ fn who_takes_an_answer_slowly_gets_all_of_it() {
         }
     }
     server.wait_until_held(|held| held == 0);
-    client
-        .write_all(&http2::post(3, "/health", JSON))
-        .unwrap();
+    client.write_all(&http2::post(3, "/health", JSON)).unwrap();
     client.write_all(&http2::data(3, b"", true)).unwrap();
     client
         .set_read_timeout(Some(Duration::from_millis(500)))
@@ -211,7 +211,10 @@ fn what_the_tokenizer_s_routes_take_is_counted() {
         ("POST /embed_all", &all),
     ] {
         let refused = answer(&server, line, body);
-        assert!(refused.starts_with("HTTP/1.1 429"), "{line}: {refused:.300}");
+        assert!(
+            refused.starts_with("HTTP/1.1 429"),
+            "{line}: {refused:.300}"
+        );
     }
     drop(first);
     server.wait_until_held(|held| held == 0);

@@ -21,7 +21,9 @@ fn the_limit_of_open_files_is_raised_as_far_as_it_may_be() {
         ..settings()
     });
     // Both ends of each are this process's.
-    Resource::NOFILE.set(Resource::NOFILE.get_soft().unwrap() + 200, hard).unwrap();
+    Resource::NOFILE
+        .set(Resource::NOFILE.get_soft().unwrap() + 200, hard)
+        .unwrap();
     let mut clients: Vec<TcpStream> = (0..150).map(|_| connect(server.address())).collect();
     for client in &mut clients {
         client.write_all(b"GET /health HTTP/1.0\r\n\r\n").unwrap();

@@ -158,5 +158,8 @@ fn head(request: &Request) -> usize {
     let headers = request.headers().iter();
     let each = headers.map(|(name, value)| name.as_str().len() + value.len() + HEADER_BYTES);
     let path = request.uri().path_and_query();
-    each.fold(path.map_or(0, |path| path.as_str().len()), usize::saturating_add)
+    each.fold(
+        path.map_or(0, |path| path.as_str().len()),
+        usize::saturating_add,
+    )
 }

@@ -127,11 +127,7 @@ impl EmbeddingService {
 
     /// What the service has to do and does.
     pub fn stats(&self) -> Stats {
-        Stats::new(
-            self.scheduler.stats(),
-            &self.models,
-            self.room().taken(),
-        )
+        Stats::new(self.scheduler.stats(), &self.models, self.room().taken())
     }
 
     /// What is held for all clients.

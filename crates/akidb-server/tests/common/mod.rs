@@ -196,7 +196,9 @@ pub(crate) mod http2 {
 
     /// A body, in frames of the size that everybody takes; `end`: the request's last.
     pub(crate) fn data(stream: u32, bytes: &[u8], end: bool) -> Vec<u8> {
-        let frames = bytes.chunks(16 << 10).map(|chunk| frame(DATA, 0, stream, chunk));
+        let frames = bytes
+            .chunks(16 << 10)
+            .map(|chunk| frame(DATA, 0, stream, chunk));
         let mut frames: Vec<u8> = frames.flatten().collect();
         if end {
             frames.extend(frame(DATA, 1, stream, &[]));
