@@ -88,6 +88,10 @@ def lines_of(process, seconds):
     yield None
 
 
+def failure(what, shown):
+    return {"what": what, "shown": shown, "holds": False, "idle": False}
+
+
 def run(row, arguments):
     """One row in a process of its own; gives what it said."""
     print(f"\n{row.name}: {row.attack}", flush=True)
@@ -100,7 +104,7 @@ def run(row, arguments):
     try:
         for line in lines_of(process, row.seconds):
             if line is None:
-                line = {"what": "the row's end", "shown": f"none in {row.seconds} s", "holds": False, "idle": False}
+                line = failure("the row's end", f"none in {row.seconds} s")
             if "note" in line:
                 print(f"    … {line['note']}", flush=True)
                 continue
@@ -116,11 +120,11 @@ def run(row, arguments):
             os.killpg(process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-        process.wait()
+        status = process.wait()
         process.stdout.close()
         shutil.rmtree(directory, ignore_errors=True)
     print(f"    {time.monotonic() - start:.0f} s", flush=True)
-    return said
+    return said or [failure("the row itself", f"it says nothing and ends with {status}")]
 
 
 def outcome(said):
