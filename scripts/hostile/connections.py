@@ -8,7 +8,9 @@ import socket
 import threading
 import time
 
-from .harness import SLACK_MB, Bystander, Skipped, get, row, together, wait_until
+from .attacked import SLACK_MB, Bystander
+from .clients import get, together, wait_until
+from .harness import Skipped, row
 
 BESIDE = 0.5
 IMPATIENT = ("--header-timeout", "2s", "--body-timeout", "2s", "--keep-alive", "2s")

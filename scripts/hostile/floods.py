@@ -1,7 +1,9 @@
 """Rows: HTTP/2 frames without end, which held before and must hold."""
 
 from . import http2
-from .harness import SLACK_MB, Bystander, counted, row, wait_until
+from .attacked import SLACK_MB, Bystander
+from .clients import counted, wait_until
+from .harness import row
 
 BESIDE = 0.5
 

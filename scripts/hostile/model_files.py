@@ -5,7 +5,8 @@ import os
 import shutil
 import struct
 
-from .harness import MINI, TINY, message, post, row
+from .clients import message, post
+from .harness import MINI, TINY, row
 
 # Tokens from all over the vocabulary.
 TEXT = "red shoes, zygote 日本語 👍 naïve Übermut quixotic"

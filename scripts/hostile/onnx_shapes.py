@@ -2,7 +2,9 @@
 
 import shutil
 
-from .harness import SLACK_MB, TINY, Bystander, message, post, row
+from .attacked import SLACK_MB, Bystander
+from .clients import message, post
+from .harness import TINY, row
 from .tokenizers import BESIDE, limited
 
 WIDTH, VOCABULARY = 28, 300

@@ -8,7 +8,9 @@ import threading
 import time
 
 from . import http2
-from .harness import SLACK_MB, counted, post, row, together, wait_until
+from .attacked import SLACK_MB
+from .clients import counted, post, together, wait_until
+from .harness import row
 
 MIB = 1_048_576 / 1e6
 QUEUE_MB = 256 * MIB

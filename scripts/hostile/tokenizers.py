@@ -4,7 +4,9 @@ import base64
 import json
 import shutil
 
-from .harness import SLACK_MB, TINY, Bystander, message, post, row, together
+from .attacked import SLACK_MB, Bystander
+from .clients import message, post, together
+from .harness import TINY, row
 
 # Address space of the server, in kB: an allocation beyond it fails as it would on a full machine.
 ADDRESS_SPACE = 8_000_000
