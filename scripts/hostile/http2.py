@@ -198,6 +198,12 @@ class Client:
     def header(self, number, name):
         return next((value for key, value in self.streams[number].headers if key == name), None)
 
+    def unanswered(self):
+        """Streams of which not even the head has come."""
+        if self.gone:
+            return 0
+        return sum(not s.headers and s.reset is None for s in list(self.streams.values()))
+
     def waiting(self):
         """Streams that are neither answered nor cut."""
         if self.gone:
