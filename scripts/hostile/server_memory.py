@@ -41,7 +41,7 @@ def digits_qwen(setup):
         for clients in (1, 4):
             with server.memory(2 * QUEUE_MB + SLACK_MB, f"{clients} at a time"):
                 answers = together(clients, lambda _: post(server, "/v1/embeddings", body, timeout=150))
-            setup.tell("answers", [f"{a.status or a.error} after {a.seconds:.1f} s" for a in answers])
+            setup.tell("answers", counted(f"{a.status or a.error} after {a.seconds:.0f} s" for a in answers))
             server.idle()
 
 
