@@ -31,6 +31,11 @@ impl Room {
         self.taken.load(Ordering::Relaxed)
     }
 
+    /// How much there is for all clients.
+    pub(crate) fn most(&self) -> usize {
+        self.most
+    }
+
     /// Nothing yet, for a request that may take more.
     pub(crate) fn start(&self) -> Reserved {
         Reserved {

@@ -172,11 +172,11 @@ impl Pipeline {
             let trims = tokenizer.get_post_processor();
             if inside
                 && trims.is_some_and(PostProcessors::trims_but_the_first)
-                && text.starts_with(' ')
+                && encoding.get_tokens().first().is_some_and(|token| token.starts_with(['Ġ', ' ']))
                 && let Some((_, range)) = placed.first_mut()
                 && range.start == 0
             {
-                range.start = range.end.min(1);
+                *range = 1..range.end.max(1);
             }
             Ok(placed)
         })

@@ -23,7 +23,7 @@ pub(super) struct SliceSizes {
 impl Default for SliceSizes {
     fn default() -> Self {
         Self {
-            usual: 16 << 10,
+            usual: 8 << 10,
             most: 64 << 10,
         }
     }

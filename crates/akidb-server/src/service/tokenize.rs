@@ -271,7 +271,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_lasts_until_its_work_is_done() {
-        let tokenizing = Tokenizing::new(Room::new(0));
+        let room = Room::new(8);
+        let _all = room.reserve(8).unwrap();
+        let tokenizing = Tokenizing::new(room);
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let (client, other) = ("a".into(), "b".into());
         let work = tokenizing.elsewhere(&client, move |_| wait.recv());

@@ -12,6 +12,9 @@ use crate::room::{Reserved, Room};
 /// What a turn takes in memory: a slice of a text and its tokens, some 500 bytes a byte.
 const TURN_BYTES: usize = 8 << 20;
 
+/// A turn counts as no more than this part of the room: a small one is not full of turns.
+const PART_OF_ROOM: usize = 8;
+
 /// How long a turn lasts; its last slice is finished.
 pub(super) const TURN: Duration = Duration::from_millis(5);
 
@@ -113,7 +116,8 @@ impl Turns {
                 if board.running >= self.most {
                     return;
                 }
-                let memory = self.room.reserve(TURN_BYTES);
+                let bytes = TURN_BYTES.min(self.room.most() / PART_OF_ROOM);
+                let memory = self.room.reserve(bytes);
                 if board.running > 0 && memory.is_none() {
                     return;
                 }
@@ -223,8 +227,8 @@ mod tests {
 
     #[tokio::test]
     async fn without_room_there_is_one_turn_at_a_time() {
-        let room = Room::new(1);
-        let all = room.reserve(1).unwrap();
+        let room = Room::new(PART_OF_ROOM);
+        let all = room.reserve(PART_OF_ROOM).unwrap();
         let turns = Turns::new(4, room.clone());
         let first = turns.turn(&name("a")).await.unwrap();
         let b = name("b");
@@ -236,7 +240,7 @@ mod tests {
         drop(second);
         drop(all);
         let turn = turns.turn(&b).await;
-        assert_eq!(room.taken(), TURN_BYTES);
+        assert_eq!(room.taken(), 1);
         drop(turn);
         assert_eq!(room.taken(), 0);
     }
