@@ -167,6 +167,9 @@ pub enum EmbedError {
     /// The model's query prompt has no place for a task.
     #[error("the model takes no instruction: its query prompt has no \"Instruct: \" line")]
     NoInstruction,
+    /// A task is named for texts that are no queries.
+    #[error("an instruction is for queries, not for documents")]
+    InstructionForDocuments,
     /// A text is longer than allowed and truncation was declined.
     #[error("the text at index {index} is longer than {limit} tokens")]
     TooLong {

@@ -20,6 +20,7 @@ mod model;
 pub mod onnxruntime;
 mod options;
 mod packed;
+mod passes;
 mod prompt;
 mod provider;
 mod response;
@@ -35,10 +36,10 @@ pub use error::{ConfigError, EmbedError};
 pub use model::{BUILTIN_MODEL, model_store};
 pub use options::{EmbedOptions, Input, OnLong};
 pub use packed::packed_weights_of;
-pub use prompt::Prompt;
+pub use prompt::{Prompt, Role};
 pub use provider::{
     BatchEmbeddingRequest, BatchEmbeddingResponse, EmbeddingError, EmbeddingProvider,
-    EmbeddingResult, ModelInfo, OnnxEmbeddingProvider, Usage,
+    EmbeddingResult, ModelInfo, OnnxEmbeddingProvider, OnnxEmbeddingProviderBuilder, Usage,
 };
 pub use response::{EmbedResponse, Embedding, Provenance};
 pub use steps::States;

@@ -22,6 +22,15 @@ pub enum Prompt {
     Literal(String),
 }
 
+/// What a text is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// To be found.
+    Document,
+    /// To find others with.
+    Query,
+}
+
 /// Where a query prompt names its task: `Instruct: {task}\nQuery:`.
 const TASK: &str = "Instruct: ";
 
@@ -34,6 +43,21 @@ pub(crate) struct Prompts {
 }
 
 impl Prompt {
+    /// The prompt of texts of a role, with the task of queries in your own words where there is one.
+    /// A task without a role is for queries.
+    ///
+    /// # Errors
+    /// [`EmbedError::InstructionForDocuments`].
+    pub fn of(role: Option<Role>, instruction: Option<String>) -> Result<Self, EmbedError> {
+        match (instruction, role) {
+            (Some(_), Some(Role::Document)) => Err(EmbedError::InstructionForDocuments),
+            (Some(task), _) => Ok(Self::Instruction(task)),
+            (None, Some(Role::Query)) => Ok(Self::Query),
+            (None, Some(Role::Document)) => Ok(Self::Document),
+            (None, None) => Ok(Self::Default),
+        }
+    }
+
     /// The characters put before a text.
     pub(crate) fn resolve(&self, prompts: &Prompts) -> Result<String, EmbedError> {
         let by_name = &prompts.by_name;
@@ -86,6 +110,22 @@ mod tests {
             "Instruct: Find code\nQuery:"
         );
         assert_eq!(resolve(Prompt::Literal("> ".to_owned())), "> ");
+    }
+
+    #[test]
+    fn a_task_is_for_queries_and_a_role_may_be_left_out() {
+        let task = || Some("Find code".to_owned());
+        let find = Prompt::Instruction("Find code".to_owned());
+        assert_eq!(Prompt::of(None, None).unwrap(), Prompt::Default);
+        assert_eq!(Prompt::of(None, task()).unwrap(), find);
+        assert_eq!(Prompt::of(Some(Role::Query), task()).unwrap(), find);
+        assert_eq!(Prompt::of(Some(Role::Query), None).unwrap(), Prompt::Query);
+        let document = Some(Role::Document);
+        assert_eq!(Prompt::of(document, None).unwrap(), Prompt::Document);
+        assert!(matches!(
+            Prompt::of(document, task()),
+            Err(EmbedError::InstructionForDocuments)
+        ));
     }
 
     #[test]

@@ -140,7 +140,7 @@ async fn deadlines_and_callers_that_go_end_work_that_has_not_begun() {
     let gone = tokio::time::timeout(Duration::from_millis(50), embed).await;
     assert!(gone.is_err());
     let stats = service.stats();
-    assert_eq!((stats.interactive.texts, stats.queue_bytes), (0, 0));
+    assert_eq!((stats.interactive.items, stats.queue_bytes), (0, 0));
     assert_eq!(
         service
             .embed(request(&[text(1)]))
@@ -166,7 +166,7 @@ async fn a_queue_that_is_too_long_or_too_large_refuses_at_once() {
         let (service, many) = (Arc::clone(&service), many.clone());
         tokio::spawn(async move { service.embed(request(&many)).await })
     };
-    while service.stats().interactive.texts == 0 {
+    while service.stats().interactive.items == 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     // The same client waits for its own texts, another one has its turn.

@@ -56,6 +56,34 @@ impl Values {
         }
     }
 
+    /// The first `dimension` numbers as whoever reads the encoding has them: a sign bit is 1 or −1.
+    ///
+    /// ```
+    /// use akidb_embedding::{Encoding, encode};
+    ///
+    /// let signs = encode(vec![0.6, -0.8], Encoding::Binary).map(|values| values.decode(2));
+    /// assert_eq!(signs, Some(vec![1.0, -1.0]));
+    /// ```
+    pub fn decode(self, dimension: usize) -> Vec<f32> {
+        let mut values = match self {
+            Self::F32(values) => values,
+            Self::F16(values) => values.into_iter().map(f16::to_f32).collect(),
+            Self::I8 { codes, scale } => {
+                let codes = codes.into_iter().map(f32::from);
+                codes.map(|code| code * scale).collect()
+            }
+            Self::Binary(bytes) => {
+                let bits = bytes.into_iter().flat_map(|byte| {
+                    let bit = move |i: u32| byte & (0x80_u8 >> i) != 0;
+                    (0..8).map(bit)
+                });
+                bits.map(|bit| if bit { 1.0 } else { -1.0 }).collect()
+            }
+        };
+        values.truncate(dimension);
+        values
+    }
+
     /// The f32 values, if that is what they are.
     pub fn into_f32(self) -> Option<Vec<f32>> {
         match self {
@@ -151,6 +179,20 @@ mod tests {
             encode(vec![0.0, -0.0], Encoding::Binary),
             Some(Values::Binary(vec![0]))
         );
+    }
+
+    #[test]
+    fn what_is_decoded_is_what_the_encoding_holds() {
+        let values = vec![0.25, -1.0, 0.1];
+        let decoded = |encoding| {
+            let values = encode(values.clone(), encoding).unwrap();
+            values.decode(3)
+        };
+        assert_eq!(decoded(Encoding::F32), values);
+        assert_eq!(decoded(Encoding::F16)[2], f16::from_f32(0.1).to_f32());
+        let scale = 1.0 / 127.0;
+        assert_eq!(decoded(Encoding::I8), [32.0 * scale, -1.0, 13.0 * scale]);
+        assert_eq!(decoded(Encoding::Binary), [1.0, -1.0, 1.0]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use akidb_embedding::EmbedError;
+use akidb_schedule::ScheduleError;
 
 /// Why a request has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -72,5 +73,17 @@ pub enum ServiceError {
 impl From<EmbedError> for ServiceError {
     fn from(error: EmbedError) -> Self {
         Self::Embed(Arc::new(error))
+    }
+}
+
+impl From<ScheduleError<EmbedError>> for ServiceError {
+    fn from(error: ScheduleError<EmbedError>) -> Self {
+        match error {
+            ScheduleError::Failed { source, .. } => Self::Embed(source),
+            ScheduleError::Panicked { message, .. } => Self::Panicked { message },
+            ScheduleError::Overloaded { retry_after } => Self::Overloaded { retry_after },
+            ScheduleError::DeadlineExceeded => Self::DeadlineExceeded,
+            _ => Self::Stopped,
+        }
     }
 }

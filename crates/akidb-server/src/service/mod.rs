@@ -3,8 +3,8 @@
 mod check;
 mod error;
 mod models;
+mod passes;
 mod request;
-mod schedule;
 mod stats;
 mod tokenize;
 mod tokens;
@@ -17,19 +17,20 @@ use std::time::{Duration, Instant};
 use metrics::counter;
 use tokio::sync::RwLock;
 
+pub use akidb_schedule::{Class, ClassStats};
 pub use error::ServiceError;
 pub use models::{ModelFacts, ModelStatus};
-pub use request::{Class, EmbedAnswer, EmbedRequest, Timing};
-pub use schedule::ClassStats;
+pub use request::{EmbedAnswer, EmbedRequest, Timing};
 pub use stats::Stats;
 
-use akidb_embedding::{Embedding, Tokens};
+use akidb_embedding::{Embedder, Embedding, Tokens};
+use akidb_schedule::{Done, PassLimits, Scheduler, Work};
 
 use crate::caller::RETRY_AFTER;
 use crate::room::{Reserved, Room};
 use crate::settings::Settings;
 use models::{Model, Models};
-use schedule::{Done, PassLimits, Scheduler, State, Work};
+use passes::PassMetrics;
 use tokenize::Tokenizing;
 pub(crate) use tokenize::tokenizing_threads;
 
@@ -48,7 +49,7 @@ const MARGIN: u32 = 6;
 pub struct EmbeddingService {
     settings: Settings,
     models: Arc<Models>,
-    scheduler: Arc<Scheduler>,
+    scheduler: Arc<Scheduler<Embedder>>,
     tokenizing: Tokenizing,
     draining: AtomicBool,
     /// Each request holds it for reading.
@@ -67,7 +68,9 @@ impl EmbeddingService {
             tokens: settings.max_batch_tokens,
             time: settings.max_pass_time,
         };
-        let scheduler = Scheduler::start(limits, settings.result_cache_bytes)?;
+        let cache = settings.result_cache_bytes;
+        let scheduler = Scheduler::start(limits, cache, Box::new(PassMetrics))
+            .map_err(|_| ServiceError::Stopped)?;
         let scheduler = Arc::new(scheduler);
         let models = Models::new(&settings, Arc::clone(&scheduler))?;
         Ok(Self {
@@ -241,22 +244,22 @@ impl EmbeddingService {
         let seen: Vec<(usize, bool)> = texts.iter().map(|t| (t.ids.len(), t.truncated)).collect();
         let texts: Vec<Arc<[u32]>> = texts.into_iter().map(|text| text.ids.into()).collect();
         let known = texts.iter().map(|ids| self.scheduler.known(model.id, ids));
-        let known: Vec<Option<State>> = known.collect();
+        let known: Vec<Option<Arc<[f32]>>> = known.collect();
         record(&model, &known, &seen);
         let work = Work {
-            model: model.id,
-            texts,
+            engine: model.id,
+            items: texts,
             known,
-            instruction: provenance.instruction.as_str().into(),
+            group: provenance.instruction.as_str().into(),
             class,
             client,
             max_wait,
             deadline,
         };
-        let Done { states, started } = self.scheduler.run(work).await?;
+        let Done { outputs, started } = self.scheduler.run(work).await?;
         let embeddings = seen
             .iter()
-            .zip(&states)
+            .zip(&outputs)
             .enumerate()
             .map(|(index, (&(tokens, truncated), state))| {
                 let values = model
@@ -284,7 +287,7 @@ impl EmbeddingService {
     }
 }
 
-fn record(model: &Model, known: &[Option<State>], seen: &[(usize, bool)]) {
+fn record(model: &Model, known: &[Option<Arc<[f32]>>], seen: &[(usize, bool)]) {
     let count = |name, count: usize| {
         counter!(name, "model" => Arc::clone(&model.name)).increment(count as u64);
     };

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use metrics::gauge;
 
 use akidb_embedding::{EmbedError, Embedder, ModelDescription};
+use akidb_schedule::{EngineId, Scheduler, Speed};
 
 use super::error::ServiceError;
-use super::schedule::{Scheduler, Speed};
 use crate::settings::{ModelSettings, Settings};
 
 /// A model that didn't load isn't tried again for so long.
@@ -48,7 +48,7 @@ pub(crate) struct Model {
     pub(crate) name: Arc<str>,
     pub(crate) embedder: Arc<Embedder>,
     /// Its number in the queue.
-    pub(crate) id: u64,
+    pub(crate) id: EngineId,
 }
 
 impl Model {
@@ -87,13 +87,13 @@ pub(crate) struct Models {
     /// Held while one is loaded: one at a time.
     loading: tokio::sync::Mutex<()>,
     memory: Option<u64>,
-    scheduler: Arc<Scheduler>,
+    scheduler: Arc<Scheduler<Embedder>>,
 }
 
 impl Models {
     pub(crate) fn new(
         settings: &Settings,
-        scheduler: Arc<Scheduler>,
+        scheduler: Arc<Scheduler<Embedder>>,
     ) -> Result<Self, ServiceError> {
         let mut slots = Vec::with_capacity(settings.models.len());
         for model in &settings.models {
@@ -242,7 +242,7 @@ impl Models {
             let place = places.places.get_mut(index);
             if let Some(model) = place.and_then(|place| place.model.take()) {
                 tracing::info!(model = %model.name, "put away: another model needs its memory");
-                self.scheduler.remove_model(model.id);
+                self.scheduler.remove_engine(model.id);
                 models.push(model);
             }
         }
@@ -259,7 +259,7 @@ impl Models {
         let load = move || -> Result<(Embedder, Speed), EmbedError> {
             drop(unused);
             let embedder = builder.build()?;
-            let speed = scheduler.warm_up(&embedder)?;
+            let speed = embedder.warm_up(&scheduler)?;
             Ok((embedder, speed))
         };
         let start = Instant::now();
@@ -285,7 +285,7 @@ impl Models {
         let engine = Arc::clone(&embedder);
         Ok(Arc::new(Model {
             facts,
-            id: self.scheduler.add_model(Arc::clone(&name), engine, speed),
+            id: self.scheduler.add_engine(Arc::clone(&name), engine, speed),
             name,
             embedder,
         }))

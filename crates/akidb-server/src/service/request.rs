@@ -4,26 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use akidb_embedding::{EmbedOptions, Embedding, Input, Provenance};
-
-/// How urgent a request is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Class {
-    /// Somebody waits: goes before bulk work.
-    #[default]
-    Interactive,
-    /// Throughput counts, not latency.
-    Bulk,
-}
-
-impl Class {
-    /// Its name in metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Interactive => "interactive",
-            Self::Bulk => "bulk",
-        }
-    }
-}
+use akidb_schedule::Class;
 
 /// Texts to embed, and for whom.
 #[derive(Debug, Clone)]

@@ -1,7 +1,8 @@
 //! What the service has to do and does, in numbers.
 
+use akidb_schedule::{ClassStats, ScheduleStats};
+
 use super::models::{ModelStatus, Models};
-use super::schedule::{ClassStats, ScheduleStats};
 
 /// What the service has to do and does.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,71 +2,67 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A text that is to be computed, whoever waits for it.
-pub(super) type TextId = u64;
-pub(super) type RequestId = u64;
-pub(super) type ModelId = u64;
+/// An item that is to be computed, whoever waits for it.
+pub(crate) type ItemId = u64;
+pub(crate) type RequestId = u64;
 
-/// Texts that can run in one pass: one model, one instruction.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Group {
-    pub(super) model: ModelId,
-    pub(super) instruction: Arc<str>,
-}
-
-/// A request's place for one of its texts.
+/// A request's place for one of its items.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
-    pub(super) text: TextId,
-    pub(super) request: RequestId,
+pub(crate) struct Place {
+    pub(crate) item: ItemId,
+    pub(crate) request: RequestId,
     /// Older places have smaller numbers.
     order: u64,
 }
 
-/// What a pass pays for a text.
+/// What a pass pays for an item.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Price {
-    pub(super) cost: u64,
-    pub(super) time: Duration,
+pub(crate) struct Price {
+    pub(crate) cost: u64,
+    pub(crate) time: Duration,
 }
 
-#[derive(Debug, Default)]
-struct Client {
-    /// Virtual time from which on its next text may run.
+#[derive(Debug)]
+struct Client<G> {
+    /// Virtual time from which on its next item may run.
     turn: Duration,
-    groups: HashMap<Group, VecDeque<Place>>,
+    groups: HashMap<G, VecDeque<Place>>,
     places: usize,
     /// Places whose request is gone.
     left: usize,
-    /// Time of its texts that wait.
+    /// Time of its items that wait.
     backlog: Duration,
 }
 
-/// The clients of one class.
-#[derive(Debug, Default)]
-pub(super) struct Clients {
-    by_name: BTreeMap<Arc<str>, Client>,
+/// The clients of one class. Items of one group `G` can run in one pass.
+#[derive(Debug)]
+pub(crate) struct Clients<G> {
+    by_name: BTreeMap<Arc<str>, Client<G>>,
     /// The turn that was served last.
     now: Duration,
     order: u64,
 }
 
-impl Clients {
-    pub(super) fn is_empty(&self) -> bool {
+impl<G: Clone + Eq + Hash> Clients<G> {
+    pub(crate) fn new() -> Self {
+        Self {
+            by_name: BTreeMap::new(),
+            now: Duration::ZERO,
+            order: 0,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
         self.by_name.values().all(|client| client.places == 0)
     }
 
-    pub(super) fn push(
-        &mut self,
-        client: &Arc<str>,
-        group: &Group,
-        text: TextId,
-        request: RequestId,
-    ) {
-        let client = self.by_name.entry(Arc::clone(client)).or_default();
+    pub(crate) fn push(&mut self, client: &Arc<str>, group: &G, item: ItemId, request: RequestId) {
+        let client = self.by_name.entry(Arc::clone(client));
+        let client = client.or_insert_with(Client::new);
         // Who was away can't save turns up.
         client.turn = client.turn.max(self.now);
         let order = self.order;
@@ -74,28 +70,28 @@ impl Clients {
         client.places += 1;
         let places = client.groups.entry(group.clone()).or_default();
         places.push_back(Place {
-            text,
+            item,
             request,
             order,
         });
     }
 
-    /// Adds to the time of a client's texts that wait.
-    pub(super) fn waits(&mut self, client: &str, time: Duration) {
+    /// Adds to the time of a client's items that wait.
+    pub(crate) fn waits(&mut self, client: &str, time: Duration) {
         if let Some(client) = self.by_name.get_mut(client) {
             client.backlog += time;
         }
     }
 
     /// Takes it off again.
-    pub(super) fn waits_no_more(&mut self, client: &str, time: Duration) {
+    pub(crate) fn waits_no_more(&mut self, client: &str, time: Duration) {
         if let Some(client) = self.by_name.get_mut(client) {
             client.backlog = client.backlog.saturating_sub(time);
         }
     }
 
     /// A request of the client is gone; it had `places`, some of which may be served already.
-    pub(super) fn leave(&mut self, client: &str, places: usize, wanted: impl Fn(&Place) -> bool) {
+    pub(crate) fn leave(&mut self, client: &str, places: usize, wanted: impl Fn(&Place) -> bool) {
         let Some(client) = self.by_name.get_mut(client) else {
             return;
         };
@@ -110,9 +106,9 @@ impl Clients {
         }
     }
 
-    /// The group of the text whose turn it is.
-    pub(super) fn first(&mut self, wanted: impl Fn(&Place) -> bool) -> Option<Group> {
-        let mut first: Option<((Duration, u64), &Group)> = None;
+    /// The group of the item whose turn it is.
+    pub(crate) fn first(&mut self, wanted: impl Fn(&Place) -> bool) -> Option<G> {
+        let mut first: Option<((Duration, u64), &G)> = None;
         for client in self.by_name.values_mut() {
             client.drop_unwanted(&wanted);
         }
@@ -137,14 +133,14 @@ impl Clients {
         group
     }
 
-    /// Takes texts of a group, turn by turn, as long as their cost is within `room`; the first in
+    /// Takes items of a group, turn by turn, as long as their cost is within `room`; the first in
     /// any case. `price` is `None` for places that nobody wants any more.
-    pub(super) fn take(
+    pub(crate) fn take(
         &mut self,
-        group: &Group,
+        group: &G,
         mut room: u64,
         price: impl Fn(&Place) -> Option<Price>,
-    ) -> Vec<TextId> {
+    ) -> Vec<ItemId> {
         let turns = self.by_name.iter().filter_map(|(name, client)| {
             let place = client.groups.get(group)?.front()?;
             Some(Reverse((client.turn, place.order, Arc::clone(name))))
@@ -162,17 +158,17 @@ impl Clients {
             let Some(place) = places.front().copied() else {
                 continue;
             };
-            // Another client's place may have taken the same text.
-            if !known.contains(&place.text)
+            // Another client's place may have taken the same item.
+            if !known.contains(&place.item)
                 && let Some(Price { cost, time }) = price(&place)
             {
                 if cost > room && !taken.is_empty() {
-                    // A smaller text of another client may still fit.
+                    // A smaller item of another client may still fit.
                     continue;
                 }
                 room = room.saturating_sub(cost);
-                taken.push(place.text);
-                known.insert(place.text);
+                taken.push(place.item);
+                known.insert(place.item);
                 self.now = self.now.max(turn);
                 client.turn = turn + time;
             }
@@ -188,9 +184,9 @@ impl Clients {
         taken
     }
 
-    /// How long it takes until a further text of the client, `time` long, has had its turn: every
+    /// How long it takes until a further item of the client, `time` long, has had its turn: every
     /// other client is served no more than this one meanwhile.
-    pub(super) fn wait(&self, client: &str, time: Duration) -> Duration {
+    pub(crate) fn wait(&self, client: &str, time: Duration) -> Duration {
         let own = self
             .by_name
             .get(client)
@@ -199,13 +195,23 @@ impl Clients {
         others.sum()
     }
 
-    /// Time of all texts that wait.
-    pub(super) fn backlog(&self) -> Duration {
+    /// Time of all items that wait.
+    pub(crate) fn backlog(&self) -> Duration {
         self.by_name.values().map(|client| client.backlog).sum()
     }
 }
 
-impl Client {
+impl<G: Eq + Hash> Client<G> {
+    fn new() -> Self {
+        Self {
+            turn: Duration::ZERO,
+            groups: HashMap::new(),
+            places: 0,
+            left: 0,
+            backlog: Duration::ZERO,
+        }
+    }
+
     /// Drops places that nobody wants any more, up to the first of each group that is wanted.
     fn drop_unwanted(&mut self, wanted: impl Fn(&Place) -> bool) {
         let places = &mut self.places;

@@ -1,33 +1,30 @@
 //! The queue against its promises, with a clock and a model that are made up.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use akidb_embedding::EmbedError;
-
-use super::queue::{Answer, Pass, PassLimits, Queue};
-use super::{Class, Done, Engine, ServiceError, Speed, State, Work};
+use crate::error::{Fault, ScheduleError};
+use crate::fake::{Fake, text};
+use crate::queue::{Answer, PassLimits};
+use crate::request::{Class, EngineId};
+use crate::speed::Speed;
 
 const MS: Duration = Duration::from_millis(1);
 
-#[derive(Debug)]
-struct NoEngine;
+type Queue = crate::queue::Queue<Fake>;
+type Pass = crate::queue::Pass<Fake>;
+type Work = crate::request::Work<Fake>;
+type Error = ScheduleError<io::Error>;
+type Receiver = oneshot::Receiver<Result<crate::Done<Fake>, Error>>;
 
-impl Engine for NoEngine {
-    fn states(&self, _: &[&[u32]], _: &str) -> Result<Vec<State>, EmbedError> {
-        Ok(Vec::new())
-    }
-}
-
-type Receiver = oneshot::Receiver<Result<Done, ServiceError>>;
-
-/// A queue, its clock, and a model that takes 1 ms a token.
+/// A queue, its clock, and an engine that takes 1 ms a token.
 struct Bench {
     queue: Queue,
-    model: u64,
+    engine: EngineId,
     now: Instant,
 }
 
@@ -38,20 +35,20 @@ impl Bench {
             time: pass_ms * MS,
         });
         let speed = Speed::of((100, 100 * MS), (200, 200 * MS));
-        let model = queue.add_model("m".into(), Arc::new(NoEngine), speed);
+        let engine = queue.add_engine("m".into(), Arc::new(Fake), speed);
         Self {
             queue,
-            model,
+            engine,
             now: Instant::now(),
         }
     }
 
     fn work(&self, class: Class, client: &str, texts: &[Vec<u32>]) -> Work {
         Work {
-            model: self.model,
-            texts: texts.iter().map(|ids| ids.as_slice().into()).collect(),
+            engine: self.engine,
+            items: texts.to_vec(),
             known: vec![None; texts.len()],
-            instruction: "".into(),
+            group: "",
             class,
             client: client.into(),
             max_wait: Duration::MAX,
@@ -63,7 +60,7 @@ impl Bench {
         self.try_submit(work).unwrap()
     }
 
-    fn try_submit(&mut self, work: Work) -> Result<(u64, Receiver), ServiceError> {
+    fn try_submit(&mut self, work: Work) -> Result<(u64, Receiver), Error> {
         let (answer, receiver) = oneshot::channel();
         let id = self.queue.submit(work, answer, self.now)?;
         Ok((id, receiver))
@@ -74,7 +71,7 @@ impl Bench {
     }
 
     fn take(&mut self) -> Option<Vec<Vec<u32>>> {
-        self.queue.take(self.now).map(|pass| texts(&pass))
+        self.queue.take(self.now).map(|pass| pass.items)
     }
 
     /// Runs the next pass: a text's state is its first id.
@@ -85,14 +82,11 @@ impl Bench {
     }
 
     fn end(&mut self, pass: &Pass) {
-        let results = pass
-            .texts
-            .iter()
-            .map(|text| Ok([text.ids[0] as f32].into()));
+        let results = pass.items.iter().map(|text| Ok(text[0] as f32));
         self.end_with(pass, results.collect());
     }
 
-    fn end_with(&mut self, pass: &Pass, results: Vec<Result<State, ServiceError>>) {
+    fn end_with(&mut self, pass: &Pass, results: Vec<Result<f32, Fault<io::Error>>>) {
         let took = pass.tokens as u32 * MS;
         self.now += took;
         let answers = self.queue.finish(pass, results, took);
@@ -100,20 +94,9 @@ impl Bench {
     }
 }
 
-fn texts(pass: &Pass) -> Vec<Vec<u32>> {
-    pass.texts.iter().map(|text| text.ids.to_vec()).collect()
-}
-
-/// `tokens` ids, the first of which tells texts apart.
-fn text(first: u32, tokens: usize) -> Vec<u32> {
-    let mut ids = vec![0; tokens];
-    ids[0] = first;
-    ids
-}
-
-fn states(receiver: &mut Receiver) -> Vec<f32> {
+fn outputs(receiver: &mut Receiver) -> Vec<f32> {
     let done = receiver.try_recv().unwrap().unwrap();
-    done.states.iter().map(|state| state[0]).collect()
+    done.outputs
 }
 
 use Class::{Bulk, Interactive};
@@ -125,9 +108,9 @@ fn a_pass_has_texts_up_to_its_time_and_one_in_any_case() {
     let (_, mut answer) = bench.add(Interactive, "a", &all);
     for pass in [&all[..1], &all[1..3], &all[3..]] {
         assert!(answer.try_recv().is_err());
-        assert_eq!(texts(&bench.run().unwrap()), pass);
+        assert_eq!(bench.run().unwrap().items, pass);
     }
-    assert_eq!(states(&mut answer), [1.0, 2.0, 3.0, 4.0]);
+    assert_eq!(outputs(&mut answer), [1.0, 2.0, 3.0, 4.0]);
 }
 
 #[test]
@@ -137,10 +120,10 @@ fn a_request_is_split_over_passes_and_put_together_in_order() {
     let (_, mut answer) = bench.add(Interactive, "a", &all);
     for passes in [3, 3, 3] {
         assert!(answer.try_recv().is_err());
-        assert_eq!(bench.run().unwrap().texts.len(), passes);
+        assert_eq!(bench.run().unwrap().items.len(), passes);
     }
     assert_eq!(
-        states(&mut answer),
+        outputs(&mut answer),
         (1..=9).map(|n| n as f32).collect::<Vec<_>>()
     );
     assert!(bench.run().is_none());
@@ -152,14 +135,14 @@ fn equal_texts_are_computed_once_and_answered_to_all() {
     let (_, mut first) = bench.add(Bulk, "a", &[text(7, 10), text(8, 10), text(7, 10)]);
     let (_, mut second) = bench.add(Bulk, "b", &[text(8, 10)]);
     let pass = bench.queue.take(bench.now).unwrap();
-    assert_eq!(texts(&pass), [text(7, 10), text(8, 10)]);
+    assert_eq!(pass.items, [text(7, 10), text(8, 10)]);
     // While it runs, too.
     let (_, mut third) = bench.add(Interactive, "c", &[text(7, 10)]);
     assert!(bench.take().is_none());
     bench.end(&pass);
-    assert_eq!(states(&mut first), [7.0, 8.0, 7.0]);
-    assert_eq!(states(&mut second), [8.0]);
-    assert_eq!(states(&mut third), [7.0]);
+    assert_eq!(outputs(&mut first), [7.0, 8.0, 7.0]);
+    assert_eq!(outputs(&mut second), [8.0]);
+    assert_eq!(outputs(&mut third), [7.0]);
     // Afterwards it is computed again.
     let _third = bench.add(Interactive, "c", &[text(7, 10)]);
     assert_eq!(bench.take().unwrap(), [text(7, 10)]);
@@ -171,10 +154,10 @@ fn a_text_that_waits_in_bulk_runs_at_once_when_somebody_interactive_wants_it() {
     let all: Vec<Vec<u32>> = (1..=9).map(|n| text(n, 50)).collect();
     let (_, mut bulk) = bench.add(Bulk, "a", &all);
     let (_, mut interactive) = bench.add(Interactive, "b", &all[7..8]);
-    assert_eq!(texts(&bench.run().unwrap()), all[7..8]);
-    assert_eq!(states(&mut interactive), [8.0]);
+    assert_eq!(bench.run().unwrap().items, all[7..8]);
+    assert_eq!(outputs(&mut interactive), [8.0]);
     while bench.run().is_some() {}
-    assert_eq!(states(&mut bulk).len(), 9);
+    assert_eq!(outputs(&mut bulk).len(), 9);
     assert_eq!(bench.queue.stats(Bulk, bench.now), Default::default());
 }
 
@@ -182,38 +165,38 @@ fn a_text_that_waits_in_bulk_runs_at_once_when_somebody_interactive_wants_it() {
 fn what_is_known_is_not_computed() {
     let mut bench = Bench::new(100);
     let mut work = bench.work(Interactive, "a", &[text(1, 5), text(2, 5)]);
-    work.known[1] = Some([22.0].into());
+    work.known[1] = Some(22.0);
     let (_, mut answer) = bench.submit(work);
-    assert_eq!(texts(&bench.run().unwrap()), [text(1, 5)]);
-    assert_eq!(states(&mut answer), [1.0, 22.0]);
+    assert_eq!(bench.run().unwrap().items, [text(1, 5)]);
+    assert_eq!(outputs(&mut answer), [1.0, 22.0]);
 
     let mut work = bench.work(Interactive, "a", &[text(2, 5)]);
-    work.known[0] = Some([22.0].into());
+    work.known[0] = Some(22.0);
     let (_, mut answer) = bench.submit(work);
-    assert_eq!(states(&mut answer), [22.0]);
+    assert_eq!(outputs(&mut answer), [22.0]);
     let (_, mut none) = bench.add(Interactive, "a", &[]);
-    assert!(states(&mut none).is_empty());
+    assert!(outputs(&mut none).is_empty());
     assert!(bench.take().is_none());
 }
 
 #[test]
-fn passes_have_one_model_and_one_instruction() {
+fn passes_have_one_engine_and_one_group() {
     let mut bench = Bench::new(100);
     let speed = Speed::of((100, 100 * MS), (200, 200 * MS));
-    let other = bench.queue.add_model("o".into(), Arc::new(NoEngine), speed);
+    let other = bench.queue.add_engine("o".into(), Arc::new(Fake), speed);
     let mut kept = Vec::new();
     for n in 0..9 {
         let mut work = bench.work(Interactive, "a", &[text(n, 5)]);
         match n % 3 {
-            0 => work.model = other,
-            1 => work.instruction = "query: ".into(),
+            0 => work.engine = other,
+            1 => work.group = "query: ",
             _ => {}
         }
         kept.push(bench.submit(work));
     }
     let mut firsts = Vec::new();
     while let Some(pass) = bench.run() {
-        firsts.push(pass.texts.iter().map(|t| t.ids[0]).collect::<Vec<_>>());
+        firsts.push(pass.items.iter().map(|t| t[0]).collect::<Vec<_>>());
     }
     assert_eq!(firsts, [[0, 3, 6], [1, 4, 7], [2, 5, 8]]);
 }
@@ -228,10 +211,10 @@ fn what_nobody_waits_for_any_more_is_not_computed() {
     bench.queue.cancel(first);
     bench.queue.cancel(first);
     bench.end(&pass);
-    assert_eq!(texts(&bench.run().unwrap()), all[2..3]);
-    assert_eq!(states(&mut shared), [3.0]);
+    assert_eq!(bench.run().unwrap().items, all[2..3]);
+    assert_eq!(outputs(&mut shared), [3.0]);
     assert!(bench.take().is_none());
-    assert_eq!(bench.queue.queued_tokens(bench.model), 0);
+    assert_eq!(bench.queue.queued_tokens(bench.engine), 0);
     assert_eq!(
         bench.queue.stats(Interactive, bench.now),
         Default::default()
@@ -244,14 +227,14 @@ fn a_text_that_fails_harms_its_own_request_only() {
     let (_, mut bad) = bench.add(Interactive, "a", &[text(1, 25), text(2, 50)]);
     let (_, mut good) = bench.add(Interactive, "b", &[text(3, 25)]);
     let pass = bench.queue.take(bench.now).unwrap();
-    let results = pass.texts.iter().map(|text| match text.ids[0] {
-        1 => Err(ServiceError::Stopped),
-        n => Ok([n as f32].into()),
+    let results = pass.items.iter().map(|text| match text[0] {
+        1 => Err(Fault::Panicked("1".into())),
+        n => Ok(n as f32),
     });
     let results = results.collect();
     bench.end_with(&pass, results);
     assert!(bad.try_recv().unwrap().is_err());
-    assert_eq!(states(&mut good), [3.0]);
+    assert_eq!(outputs(&mut good), [3.0]);
     // The rest of the request that failed is dropped.
     assert!(bench.take().is_none());
 }
@@ -269,8 +252,8 @@ fn clients_share_the_time_however_much_they_ask_for() {
     }
     let mut time = HashMap::new();
     for _ in 0..30 {
-        for text in bench.run().unwrap().texts {
-            *time.entry(text.ids[0] / 1000).or_insert(0) += text.ids.len();
+        for text in bench.run().unwrap().items {
+            *time.entry(text[0] / 1000).or_insert(0) += text.len();
         }
     }
     let [many, long, single] = [0, 1, 2].map(|client| time[&client]);
@@ -292,8 +275,8 @@ fn who_was_away_saves_nothing_up_and_who_had_much_waits() {
     let _late = bench.add(Bulk, "b", &all);
     for _ in 0..5 {
         let mut pass = bench.run().unwrap();
-        pass.texts.sort_by_key(|text| text.ids[0]);
-        assert!(pass.texts[0].ids[0] <= 40 && pass.texts[1].ids[0] > 100);
+        pass.items.sort();
+        assert!(pass.items[0][0] <= 40 && pass.items[1][0] > 100);
     }
 }
 
@@ -330,7 +313,7 @@ fn an_interactive_text_waits_for_one_pass_of_bulk_work_at_most() {
         let (_, mut answer) = bench.add(Interactive, "b", &[text(1000 + n, 5)]);
         bench.end(&pass);
         assert_eq!(bench.run().unwrap().class, Interactive);
-        assert_eq!(states(&mut answer).len(), 1);
+        assert_eq!(outputs(&mut answer).len(), 1);
     }
 }
 
@@ -346,7 +329,7 @@ fn who_would_wait_too_long_is_refused_and_told_for_how_long() {
         };
         match bench.try_submit(work) {
             Ok(_) => None,
-            Err(ServiceError::Overloaded { retry_after }) => Some(retry_after),
+            Err(Error::Overloaded { retry_after }) => Some(retry_after),
             Err(error) => panic!("{error}"),
         }
     };
@@ -393,7 +376,7 @@ fn what_cannot_end_before_its_deadline_is_not_begun() {
         };
         match bench.try_submit(work) {
             Ok(_) => assert!(accepted),
-            Err(error) => assert!(!accepted && matches!(error, ServiceError::DeadlineExceeded)),
+            Err(error) => assert!(!accepted && matches!(error, Error::DeadlineExceeded)),
         }
     }
 }
@@ -403,10 +386,7 @@ fn those_who_are_abandoned_are_told() {
     let mut bench = Bench::new(100);
     let (_, mut answer) = bench.add(Interactive, "a", &[text(1, 5)]);
     bench.queue.abandon().into_iter().for_each(Answer::send);
-    assert!(matches!(
-        answer.try_recv().unwrap(),
-        Err(ServiceError::Stopped)
-    ));
+    assert!(matches!(answer.try_recv().unwrap(), Err(Error::Stopped)));
     assert!(bench.take().is_none());
 }
 
@@ -444,8 +424,8 @@ fn every_text_is_answered_once_in_any_order_of_events() {
                         })
                         .collect();
                     let mut work = bench.work(class, client, &texts);
-                    // A text has one instruction: the same text is the same work.
-                    work.instruction = ["", "q"][chance.below(2) as usize].into();
+                    // An item has one group: the same text is the same work.
+                    work.group = ["", "q"][chance.below(2) as usize];
                     let expected = texts.iter().map(|ids| ids[0] as f32).collect();
                     let (id, receiver) = bench.submit(work);
                     waiting.push((id, expected, receiver));
@@ -459,14 +439,13 @@ fn every_text_is_answered_once_in_any_order_of_events() {
                     Some(pass) => bench.end(&pass),
                     None => {
                         running = bench.queue.take(bench.now);
-                        computed += running.as_ref().map_or(0, |pass| pass.texts.len());
+                        computed += running.as_ref().map_or(0, |pass| pass.items.len());
                     }
                 },
             }
             waiting.retain_mut(|(_, expected, receiver)| match receiver.try_recv() {
                 Ok(done) => {
-                    let states: Vec<f32> = done.unwrap().states.iter().map(|s| s[0]).collect();
-                    assert_eq!(&states, expected, "seed {seed}, step {step}");
+                    assert_eq!(&done.unwrap().outputs, expected, "seed {seed}, step {step}");
                     false
                 }
                 Err(_) => true,
@@ -476,11 +455,11 @@ fn every_text_is_answered_once_in_any_order_of_events() {
             bench.end(&pass);
         }
         while let Some(pass) = bench.run() {
-            assert!(!pass.texts.is_empty());
-            computed += pass.texts.len();
+            assert!(!pass.items.is_empty());
+            computed += pass.items.len();
         }
         for (_, expected, mut receiver) in waiting {
-            assert_eq!(states(&mut receiver), expected, "seed {seed}");
+            assert_eq!(outputs(&mut receiver), expected, "seed {seed}");
         }
         assert!(computed > 0);
         for class in [Interactive, Bulk] {
@@ -490,7 +469,7 @@ fn every_text_is_answered_once_in_any_order_of_events() {
                 "seed {seed}"
             );
         }
-        assert_eq!(bench.queue.queued_tokens(bench.model), 0);
+        assert_eq!(bench.queue.queued_tokens(bench.engine), 0);
         assert!(bench.queue.is_empty(), "seed {seed}");
     }
 }

@@ -6,21 +6,21 @@ const SECONDS: u64 = 10;
 
 /// Counts of the last ten seconds, by the second.
 #[derive(Debug)]
-pub(super) struct Recent {
+pub(crate) struct Recent {
     start: Instant,
     /// The second, counted from `start`, and its count.
     seconds: [(u64, u64); SECONDS as usize],
 }
 
 impl Recent {
-    pub(super) fn new(start: Instant) -> Self {
+    pub(crate) fn new(start: Instant) -> Self {
         Self {
             start,
             seconds: [(0, 0); SECONDS as usize],
         }
     }
 
-    pub(super) fn add(&mut self, count: usize, now: Instant) {
+    pub(crate) fn add(&mut self, count: usize, now: Instant) {
         let second = self.second(now);
         let index = (second % SECONDS) as usize;
         if let Some((of, sum)) = self.seconds.get_mut(index) {
@@ -32,7 +32,7 @@ impl Recent {
     }
 
     /// How many a second, over the last ten seconds or since the start.
-    pub(super) fn per_second(&self, now: Instant) -> f64 {
+    pub(crate) fn per_second(&self, now: Instant) -> f64 {
         let second = self.second(now);
         let recent = self.seconds.iter().filter(|(of, _)| of + SECONDS > second);
         let sum: u64 = recent.map(|(_, count)| count).sum();

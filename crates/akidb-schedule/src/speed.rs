@@ -6,9 +6,9 @@ use std::time::Duration;
 /// engine shows, between 1 500 for Qwen3-Embedding-0.6B in int8 and 4 000 for akidb-mini in bf16.
 const ATTENTION_TOKENS: u64 = 2048;
 
-/// What a text takes, in tokens of a short text: `n + n² / ATTENTION_TOKENS`, as attention grows
+/// What an item takes, in tokens of a short one: `n + n² / ATTENTION_TOKENS`, as attention grows
 /// with the square of the length.
-pub(super) fn cost(tokens: usize) -> u64 {
+pub(crate) fn cost(tokens: usize) -> u64 {
     let n = u64::try_from(tokens).unwrap_or(u64::MAX);
     n.saturating_add(n.saturating_mul(n) / ATTENTION_TOKENS)
 }
@@ -20,10 +20,10 @@ const NEW: f64 = 0.1;
 /// times more or less than what was expected.
 const MOST_AT_ONCE: f64 = 4.0;
 
-/// How long a model's passes take: `slowdown * (fixed + per_cost * cost)`. The shape is timed when
-/// the model is loaded, the slowdown learned from every pass.
+/// How long an engine's passes take: `slowdown * (fixed + per_cost * cost)`. The shape is timed by
+/// [`Scheduler::warm_up`](crate::Scheduler::warm_up), the slowdown learned from every pass.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Speed {
+pub struct Speed {
     /// Seconds of a pass of nothing.
     fixed: f64,
     /// Seconds for each unit of cost.
@@ -33,7 +33,7 @@ pub(crate) struct Speed {
 
 impl Speed {
     /// From two timed passes, each its cost and its time, the smaller first.
-    pub(super) fn of(small: (u64, Duration), large: (u64, Duration)) -> Self {
+    pub(crate) fn of(small: (u64, Duration), large: (u64, Duration)) -> Self {
         let (x0, y0) = (small.0 as f64, small.1.as_secs_f64());
         let (x1, y1) = (large.0.max(1) as f64, large.1.as_secs_f64().max(1e-6));
         // Noise may say that more takes less, or that nothing takes less than nothing.
@@ -47,25 +47,25 @@ impl Speed {
     }
 
     /// Takes a pass into account.
-    pub(super) fn learn(&mut self, cost: u64, took: Duration) {
+    pub(crate) fn learn(&mut self, cost: u64, took: Duration) {
         let seen = took.as_secs_f64() / self.shape(cost);
         let seen = seen.clamp(self.slowdown / MOST_AT_ONCE, self.slowdown * MOST_AT_ONCE);
         self.slowdown = ((1.0 - NEW) * self.slowdown + NEW * seen).clamp(1e-3, 1e6);
     }
 
     /// How long a pass takes.
-    pub(super) fn pass(&self, cost: u64) -> Duration {
+    pub(crate) fn pass(&self, cost: u64) -> Duration {
         seconds(self.slowdown * self.shape(cost))
     }
 
-    /// What of a pass's time a text takes, when passes have `full` cost.
-    pub(super) fn share(&self, cost: u64, full: u64) -> Duration {
+    /// What of a pass's time an item takes, when passes have `full` cost.
+    pub(crate) fn share(&self, cost: u64, full: u64) -> Duration {
         let full = full.max(1);
         seconds(self.slowdown * self.shape(full) * cost as f64 / full as f64)
     }
 
     /// The cost of a pass that takes `time`.
-    pub(super) fn cost_within(&self, time: Duration) -> u64 {
+    pub(crate) fn cost_within(&self, time: Duration) -> u64 {
         // Saturates.
         ((time.as_secs_f64() / self.slowdown - self.fixed).max(0.0) / self.per_cost) as u64
     }
@@ -87,7 +87,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn long_texts_cost_more_than_their_tokens() {
+    fn long_items_cost_more_than_their_tokens() {
         assert_eq!(cost(5), 5);
         assert_eq!(cost(2048), 2 * 2048);
         assert_eq!(cost(usize::MAX), u64::MAX);
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(speed.pass(60), 70 * MS);
         assert_eq!(speed.cost_within(150 * MS), 140);
         assert_eq!(speed.cost_within(5 * MS), 0);
-        // A text of a tenth of a full pass takes a tenth of its time.
+        // An item of a tenth of a full pass takes a tenth of its time.
         assert_eq!(speed.share(14, 140), 15 * MS);
     }
 
