@@ -11,13 +11,13 @@ use akidb_native::{Engine, EngineOptions, PackedCache, SourceFile};
 use akidb_onnx::ErrorKind;
 use akidb_onnx::decoder::{Decoder, decoder_from_safetensors, recognise};
 use akidb_onnx::model::OnnxModel;
-use akidb_rten::{RtenModel, RtenOptions};
 use bytes::Bytes;
 
 use crate::env;
 use crate::error::EmbedError;
 use crate::model::{ModelFiles, Settings, Source, Weights};
 use crate::onnxruntime::{self, OnnxRuntimeConfig};
+use crate::rten;
 
 pub use akidb_native::Precision;
 
@@ -95,7 +95,7 @@ pub(crate) fn load(
     };
     match choice {
         BackendChoice::Rten => {
-            let backend = rten(weights, settings, options)?;
+            let backend = rten::load(weights, settings, options)?;
             let backend = backend.map_err(|source| EmbedError::Backend {
                 backend: "rten",
                 source,
@@ -173,7 +173,16 @@ fn graph_engine(
         }
         Err(reason) => reason,
     };
-    match rten(weights, settings, options)? {
+    if !cfg!(feature = "rten") {
+        return Err(EmbedError::FeatureMissing {
+            what: format!("a model that the native engine can't run ({native})"),
+            feature: match cfg!(feature = "onnxruntime") {
+                true => "rten",
+                false => "rten or onnxruntime",
+            },
+        });
+    }
+    match rten::load(weights, settings, options)? {
         Ok(backend) => Ok(Loaded {
             fallback: Some(match &onnxruntime {
                 Some(reason) => format!("{why}, nor can ONNX Runtime ({reason}): RTen does"),
@@ -285,7 +294,7 @@ fn source_files(file: io::Result<SourceFile>, others: &[PathBuf]) -> Option<Vec<
 }
 
 /// The error of another backend than ONNX Runtime for graphs of fixed shapes.
-fn for_onnxruntime(backend: &str) -> BackendError {
+pub(crate) fn for_onnxruntime(backend: &str) -> BackendError {
     BackendError::new(
         BackendErrorKind::UnsupportedModel,
         format!("{backend} doesn't run graphs that were written for CoreML: ONNX Runtime does"),
@@ -294,38 +303,5 @@ fn for_onnxruntime(backend: &str) -> BackendError {
 
 /// Longest text that RTen and ONNX Runtime are given. They hold all attention scores of a layer at
 /// once: 1 GB for 16 heads at this length, four times that at twice the length.
+#[cfg(any(feature = "onnxruntime", feature = "rten"))]
 pub(crate) const GRAPH_MAX_TOKENS: usize = 4096;
-
-/// RTen, or why it can't load a model that another backend may run.
-fn rten(
-    weights: &Weights,
-    settings: &Settings,
-    options: &BackendOptions,
-) -> Result<Result<Box<dyn Backend>, BackendError>, EmbedError> {
-    let rten = RtenOptions {
-        threads: options.threads.and_then(NonZeroUsize::new),
-        max_tokens: settings.max_tokens.map(|n| n.min(GRAPH_MAX_TOKENS)),
-        hidden_size: settings.hidden_size,
-        head_dim: settings.head_dim,
-        // Short texts run several times faster, for a second copy of the weights.
-        prepack_weights: true,
-        ..RtenOptions::new(settings.pooling)
-    };
-    let model = match &weights.source {
-        Source::Onnx(path) => RtenModel::load(path, rten),
-        Source::OnnxBytes(bytes) => RtenModel::from_static(bytes, rten),
-        Source::Safetensors(_) => Err(BackendError::new(
-            BackendErrorKind::UnsupportedModel,
-            "RTen runs ONNX files, not safetensors",
-        )),
-        Source::CoreMl(_) => Err(for_onnxruntime("RTen")),
-    };
-    match model {
-        Ok(model) => Ok(Ok(Box::new(model))),
-        Err(e) if e.kind() == BackendErrorKind::UnsupportedModel => Ok(Err(e)),
-        Err(source) => Err(EmbedError::Backend {
-            backend: "rten",
-            source,
-        }),
-    }
-}

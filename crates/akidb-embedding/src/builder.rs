@@ -7,6 +7,7 @@ use crate::backend::{self, BackendChoice, BackendOptions, Precision};
 use crate::embedder::Embedder;
 use crate::error::EmbedError;
 use crate::model::{ModelFiles, Settings};
+#[cfg(feature = "onnxruntime")]
 use crate::onnxruntime::{OnnxRuntimeConfig, ProviderChoice, SessionOptions};
 use crate::tokenizer::TextTokenizer;
 
@@ -67,34 +68,6 @@ impl EmbedderBuilder {
     /// read, and made again when a file of the model has changed.
     pub fn packed_cache(mut self, directory: Option<PathBuf>) -> Self {
         self.options.packed_cache = Some(directory);
-        self
-    }
-
-    /// ONNX Runtime's library, or the directory that holds it; without it, the one that
-    /// [`env::ORT_DYLIB_PATH`](crate::env::ORT_DYLIB_PATH) names, else the first usable one beside
-    /// the program, in the system's directories and in the active Python environment.
-    ///
-    /// A process opens one library and keeps it.
-    pub fn onnxruntime_library(mut self, library: impl Into<PathBuf>) -> Self {
-        self.options.onnxruntime.library = Some(library.into());
-        self
-    }
-
-    /// What runs the model inside ONNX Runtime.
-    pub fn provider(mut self, provider: ProviderChoice) -> Self {
-        self.options.onnxruntime.provider = provider;
-        self
-    }
-
-    /// Settings of ONNX Runtime itself.
-    pub fn onnxruntime_session(mut self, session: SessionOptions) -> Self {
-        self.options.onnxruntime.session = session;
-        self
-    }
-
-    /// Library, provider and settings of ONNX Runtime at once.
-    pub fn onnxruntime(mut self, config: OnnxRuntimeConfig) -> Self {
-        self.options.onnxruntime = config;
         self
     }
 
@@ -165,6 +138,37 @@ impl EmbedderBuilder {
             fallback: loaded.fallback,
             max_tokens,
         })
+    }
+}
+
+#[cfg(feature = "onnxruntime")]
+impl EmbedderBuilder {
+    /// ONNX Runtime's library, or the directory that holds it; without it, the one that
+    /// [`env::ORT_DYLIB_PATH`](crate::env::ORT_DYLIB_PATH) names, else the first usable one beside
+    /// the program, in the system's directories and in the active Python environment.
+    ///
+    /// A process opens one library and keeps it.
+    pub fn onnxruntime_library(mut self, library: impl Into<PathBuf>) -> Self {
+        self.options.onnxruntime.library = Some(library.into());
+        self
+    }
+
+    /// What runs the model inside ONNX Runtime.
+    pub fn provider(mut self, provider: ProviderChoice) -> Self {
+        self.options.onnxruntime.provider = provider;
+        self
+    }
+
+    /// Settings of ONNX Runtime itself.
+    pub fn onnxruntime_session(mut self, session: SessionOptions) -> Self {
+        self.options.onnxruntime.session = session;
+        self
+    }
+
+    /// Library, provider and settings of ONNX Runtime at once.
+    pub fn onnxruntime(mut self, config: OnnxRuntimeConfig) -> Self {
+        self.options.onnxruntime = config;
+        self
     }
 }
 

@@ -80,6 +80,7 @@ mod tests {
         assert!(tiers.contains(&cpu_tier().unwrap()));
     }
 
+    #[cfg(feature = "builtin")]
     #[test]
     fn the_built_in_model_is_first() {
         assert_eq!(models().unwrap()[0].id, crate::BUILTIN_MODEL);

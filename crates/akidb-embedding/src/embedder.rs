@@ -248,6 +248,6 @@ impl std::fmt::Debug for Embedder {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "builtin"))]
 #[path = "embedder_tests.rs"]
 mod tests;

@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+#[cfg(feature = "onnxruntime")]
 use akidb_onnxruntime::LibrarySearch;
 
 /// One environment variable.
@@ -166,6 +167,7 @@ impl Variable {
 }
 
 /// Where ONNX Runtime's library may be; `named` is where the caller says that it is.
+#[cfg(feature = "onnxruntime")]
 pub(crate) fn onnxruntime_search(named: Option<PathBuf>) -> LibrarySearch {
     let directories = std::env::var_os(LD_LIBRARY_PATH.name).unwrap_or_default();
     let environments = [VIRTUAL_ENV, CONDA_PREFIX].into_iter();

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use akidb_backend::BackendError;
 use akidb_models::ModelId;
+#[cfg(feature = "onnxruntime")]
 use akidb_onnxruntime::OnnxRuntimeError;
 
 /// Why a model could not be loaded or a text not embedded.
@@ -89,15 +90,25 @@ pub enum EmbedError {
         source: BackendError,
     },
     /// ONNX Runtime's library or a provider of it can't be used.
+    #[cfg(feature = "onnxruntime")]
     #[error("ONNX Runtime can't be used")]
     OnnxRuntime(#[source] OnnxRuntimeError),
     /// A file of settings for ONNX Runtime can't be used.
+    #[cfg(feature = "onnxruntime")]
     #[error("{} can't be used", path.display())]
     OnnxRuntimeConfig {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         source: Box<ConfigError>,
+    },
+    /// The program was built without a part of the library that this needs.
+    #[error("{what} needs the cargo feature {feature} of akidb-embedding, which this program lacks")]
+    FeatureMissing {
+        /// What was asked for.
+        what: String,
+        /// What it is a part of.
+        feature: &'static str,
     },
     /// No backend can run the model.
     #[error("no backend can run this model")]
@@ -207,6 +218,7 @@ pub enum EmbedError {
 }
 
 /// What is wrong with a file of settings.
+#[cfg(feature = "onnxruntime")]
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -275,7 +287,9 @@ impl EmbedError {
                      (pip install onnxruntime) there is one backend more"
                 ),
             },
+            #[cfg(feature = "onnxruntime")]
             Self::OnnxRuntime(error) => return error.hint(),
+            #[cfg(feature = "onnxruntime")]
             Self::OnnxRuntimeConfig { source, .. } => match &**source {
                 ConfigError::OnnxRuntime(error) => return error.hint(),
                 ConfigError::Json(_) => {

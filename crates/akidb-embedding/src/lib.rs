@@ -5,6 +5,10 @@
 //!
 //! On the native backend a text's vector is the same, bit for bit, alone or in any batch, at any
 //! number of threads.
+//!
+//! Cargo features, all of them on unless said otherwise: `builtin` (the model `akidb-mini` as a part of
+//! the program), `rten` and `onnxruntime` (backends for models that the native engine doesn't run),
+//! `provider` (AkiDB's contract, and a queue for many callers), `hub` (models are fetched; off).
 #![forbid(unsafe_code)]
 
 mod backend;
@@ -16,14 +20,27 @@ mod embedder;
 pub mod env;
 mod error;
 pub mod files;
+#[cfg(feature = "hub")]
+pub mod hub;
 mod model;
+#[cfg(feature = "onnxruntime")]
 pub mod onnxruntime;
+#[cfg(not(feature = "onnxruntime"))]
+#[path = "onnxruntime_absent.rs"]
+mod onnxruntime;
 mod options;
 mod packed;
+#[cfg(feature = "provider")]
 mod passes;
 mod prompt;
+#[cfg(feature = "provider")]
 mod provider;
 mod response;
+#[cfg(feature = "rten")]
+mod rten;
+#[cfg(not(feature = "rten"))]
+#[path = "rten_absent.rs"]
+mod rten;
 mod steps;
 mod tokenizer;
 mod vectors;
@@ -32,11 +49,14 @@ pub use backend::{BackendChoice, Precision, has_bf16};
 pub use builder::EmbedderBuilder;
 pub use description::ModelDescription;
 pub use embedder::Embedder;
-pub use error::{ConfigError, EmbedError};
+#[cfg(feature = "onnxruntime")]
+pub use error::ConfigError;
+pub use error::EmbedError;
 pub use model::{BUILTIN_MODEL, model_store};
 pub use options::{EmbedOptions, Input, OnLong};
 pub use packed::packed_weights_of;
 pub use prompt::{Prompt, Role};
+#[cfg(feature = "provider")]
 pub use provider::{
     BatchEmbeddingRequest, BatchEmbeddingResponse, EmbeddingError, EmbeddingProvider,
     EmbeddingResult, ModelInfo, OnnxEmbeddingProvider, OnnxEmbeddingProviderBuilder, Usage,

@@ -1,5 +1,6 @@
 //! Graphs of fixed shapes, as `akidb-embed optimize --target coreml` writes them, on ONNX Runtime's CPU
 //! provider.
+#![cfg(all(feature = "onnxruntime", feature = "rten"))]
 #![allow(clippy::unwrap_used, reason = "a test's helper fails by panicking")]
 
 use std::error::Error;

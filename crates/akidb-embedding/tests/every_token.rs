@@ -1,4 +1,5 @@
 //! The states of all tokens of a text.
+#![cfg(all(feature = "builtin", feature = "rten"))]
 #![allow(clippy::unwrap_used, reason = "a test helper fails by panicking")]
 
 use akidb_embedding::{BackendChoice, EmbedError, EmbedOptions, Embedder};

@@ -1,4 +1,5 @@
 //! Vectors against PyTorch transformers in float32.
+#![cfg(feature = "builtin")]
 #![allow(clippy::unwrap_used, reason = "a test's helper fails by panicking")]
 
 use akidb_embedding::{BackendChoice, EmbedOptions, Embedder, Precision};

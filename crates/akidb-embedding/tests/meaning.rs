@@ -1,4 +1,5 @@
 //! The built-in model finds what a query means.
+#![cfg(feature = "builtin")]
 
 use akidb_embedding::{EmbedOptions, Embedder, similarity};
 use akidb_testing::pairs;

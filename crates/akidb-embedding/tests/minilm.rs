@@ -1,4 +1,5 @@
 //! all-MiniLM-L6-v2 on the engines for any graph, against sentence-transformers.
+#![cfg(all(feature = "onnxruntime", feature = "rten"))]
 #![allow(clippy::unwrap_used, reason = "a test's helper fails by panicking")]
 
 use akidb_embedding::{BackendChoice, EmbedOptions, Embedder};

@@ -1,4 +1,5 @@
 //! ONNX Runtime behind the facade: what is chosen, what is said of it, and what can't be.
+#![cfg(all(feature = "onnxruntime", feature = "rten"))]
 #![allow(clippy::unwrap_used, reason = "a test's helper fails by panicking")]
 
 mod unknown_form;

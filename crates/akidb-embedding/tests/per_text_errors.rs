@@ -37,6 +37,7 @@ fn an_overflow_is_the_error_of_its_text_alone() {
     ));
 }
 
+#[cfg(feature = "builtin")]
 #[test]
 fn squares_that_overflow_are_an_error_and_no_zeros() {
     let dir = tempfile::tempdir().unwrap();

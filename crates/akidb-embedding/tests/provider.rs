@@ -1,4 +1,5 @@
 //! AkiDB's contract, as a vector database uses it.
+#![cfg(all(feature = "builtin", feature = "provider"))]
 #![allow(clippy::unwrap_used, reason = "a test's helper fails by panicking")]
 
 use std::pin::pin;

@@ -1,4 +1,5 @@
 //! Two engines that share no code agree on the same files.
+#![cfg(all(feature = "builtin", feature = "rten"))]
 #![allow(clippy::unwrap_used, reason = "a test's helper fails by panicking")]
 
 mod unknown_form;

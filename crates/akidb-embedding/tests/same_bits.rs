@@ -1,4 +1,5 @@
 //! Promise 1: same text, same bits.
+#![cfg(feature = "builtin")]
 #![allow(clippy::unwrap_used, reason = "a test's helper fails by panicking")]
 
 use akidb_embedding::{BackendChoice, EmbedOptions, Embedder};

@@ -38,12 +38,19 @@ pub(super) enum Place {
 }
 
 impl ModelFiles {
-    pub(super) fn builtin() -> Self {
-        Self {
-            id: builtin::BUILTIN_MODEL.to_owned(),
+    pub(super) fn builtin() -> Result<Self, EmbedError> {
+        let id = builtin::BUILTIN_MODEL.to_owned();
+        if !builtin::IS_HERE {
+            return Err(EmbedError::FeatureMissing {
+                what: format!("the built-in model {id}"),
+                feature: "builtin",
+            });
+        }
+        Ok(Self {
+            id,
             revision: Some(builtin::REVISION.to_owned()),
             place: Place::BuiltIn,
-        }
+        })
     }
 
     pub(super) fn at(id: String, root: PathBuf, weights: Option<PathBuf>) -> Self {

@@ -30,10 +30,10 @@ impl ModelFiles {
     }
 }
 
-/// Every model that a name is enough for: the built-in one, then those that are installed.
+/// Every model that a name is enough for: the built-in one where there is one, then those that are installed.
 pub(crate) fn all() -> Result<Vec<ModelFiles>, EmbedError> {
     let store = model_store()?;
-    let mut models = vec![ModelFiles::builtin()];
+    let mut models: Vec<ModelFiles> = ModelFiles::builtin().into_iter().collect();
     for installed in store.installed()? {
         models.push(named(&store, &installed.id)?);
     }
@@ -48,7 +48,7 @@ fn resolve_in(
         let store = store()?;
         let installed = store.installed()?;
         return match installed.as_slice() {
-            [] => Ok(ModelFiles::builtin()),
+            [] => ModelFiles::builtin(),
             [only] => named(&store, &only.id),
             several => Err(EmbedError::ModelNotNamed {
                 installed: several.iter().map(|m| m.id.clone()).collect(),
@@ -56,7 +56,7 @@ fn resolve_in(
         };
     };
     if model == BUILTIN_MODEL {
-        return Ok(ModelFiles::builtin());
+        return ModelFiles::builtin();
     }
     let path = Path::new(model);
     if path.is_dir() {
@@ -77,7 +77,9 @@ fn named(store: &Store, model: &str) -> Result<ModelFiles, EmbedError> {
     let installed = store.installed()?.into_iter().map(|m| m.id);
     Err(EmbedError::ModelNotFound {
         model: model.to_owned(),
-        known: std::iter::once(BUILTIN_MODEL.to_owned())
+        known: ModelFiles::builtin()
+            .map(|builtin| builtin.id)
+            .into_iter()
             .chain(installed)
             .collect(),
         in_catalog: store.catalog().get(model).is_some(),
@@ -138,6 +140,7 @@ mod tests {
         resolve_in(model, || Ok(Store::open(home, None)?))
     }
 
+    #[cfg(feature = "builtin")]
     #[test]
     fn without_a_name_the_built_in_model_yields_to_an_installed_one() {
         let home = tempfile::tempdir().unwrap();
@@ -167,6 +170,7 @@ mod tests {
         );
     }
 
+    #[cfg(feature = "builtin")]
     #[test]
     fn an_unknown_name_lists_the_known_ones() {
         let error = at(None, Some("bert")).unwrap_err();

@@ -213,9 +213,10 @@ mod tests {
         Settings::read(&ModelFiles::at("m".to_owned(), dir.path().to_owned(), None))
     }
 
+    #[cfg(feature = "builtin")]
     #[test]
     fn the_built_in_model_says_everything() {
-        let s = Settings::read(&ModelFiles::builtin()).unwrap();
+        let s = Settings::read(&ModelFiles::builtin().unwrap()).unwrap();
         assert_eq!(s.pooling, Pooling::LastToken);
         assert_eq!(s.eos_token_ids, [16381]);
         assert_eq!((s.vocab_size, s.max_tokens), (Some(16384), Some(2048)));

@@ -272,6 +272,7 @@ mod tests {
         assert!(busy.starts_with("service unavailable: "), "{busy}");
     }
 
+    #[cfg(feature = "builtin")]
     #[tokio::test]
     async fn a_dropped_call_leaves_the_queue() {
         let embedder = Embedder::builder().model("akidb-mini").build().unwrap();

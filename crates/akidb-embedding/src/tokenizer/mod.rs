@@ -247,7 +247,7 @@ fn guard<T>(label: &str, call: impl FnOnce() -> tokenizers::Result<T>) -> Result
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "builtin"))]
 mod hostile_tests;
-#[cfg(test)]
+#[cfg(all(test, feature = "builtin"))]
 mod tests;

@@ -164,7 +164,7 @@ impl TextTokenizer {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "builtin"))]
 mod tests {
     use super::*;
     use crate::options::Input;

@@ -1,0 +1,44 @@
+//! The RTen backend.
+
+use std::num::NonZeroUsize;
+
+use akidb_backend::{Backend, BackendError, BackendErrorKind};
+use akidb_rten::{RtenModel, RtenOptions};
+
+use crate::backend::{BackendOptions, GRAPH_MAX_TOKENS, for_onnxruntime};
+use crate::error::EmbedError;
+use crate::model::{Settings, Source, Weights};
+
+/// RTen, or why it can't load a model that another backend may run.
+pub(crate) fn load(
+    weights: &Weights,
+    settings: &Settings,
+    options: &BackendOptions,
+) -> Result<Result<Box<dyn Backend>, BackendError>, EmbedError> {
+    let rten = RtenOptions {
+        threads: options.threads.and_then(NonZeroUsize::new),
+        max_tokens: settings.max_tokens.map(|n| n.min(GRAPH_MAX_TOKENS)),
+        hidden_size: settings.hidden_size,
+        head_dim: settings.head_dim,
+        // Short texts run several times faster, for a second copy of the weights.
+        prepack_weights: true,
+        ..RtenOptions::new(settings.pooling)
+    };
+    let model = match &weights.source {
+        Source::Onnx(path) => RtenModel::load(path, rten),
+        Source::OnnxBytes(bytes) => RtenModel::from_static(bytes, rten),
+        Source::Safetensors(_) => Err(BackendError::new(
+            BackendErrorKind::UnsupportedModel,
+            "RTen runs ONNX files, not safetensors",
+        )),
+        Source::CoreMl(_) => Err(for_onnxruntime("RTen")),
+    };
+    match model {
+        Ok(model) => Ok(Ok(Box::new(model))),
+        Err(e) if e.kind() == BackendErrorKind::UnsupportedModel => Ok(Err(e)),
+        Err(source) => Err(EmbedError::Backend {
+            backend: "rten",
+            source,
+        }),
+    }
+}

@@ -1,0 +1,18 @@
+//! A program without RTen.
+
+use akidb_backend::{Backend, BackendError};
+
+use crate::backend::BackendOptions;
+use crate::error::EmbedError;
+use crate::model::{Settings, Weights};
+
+pub(crate) fn load(
+    _: &Weights,
+    _: &Settings,
+    _: &BackendOptions,
+) -> Result<Result<Box<dyn Backend>, BackendError>, EmbedError> {
+    Err(EmbedError::FeatureMissing {
+        what: "RTen".to_owned(),
+        feature: "rten",
+    })
+}
