@@ -1,5 +1,7 @@
 //! What a backend says of the model it holds.
 
+use crate::choice;
+
 /// How one vector is made of the hidden states of a text's tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pooling {
@@ -11,22 +13,11 @@ pub enum Pooling {
     Cls,
 }
 
-impl Pooling {
-    /// The name used in answers: `last_token`, `mean` or `cls`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::LastToken => "last_token",
-            Self::Mean => "mean",
-            Self::Cls => "cls",
-        }
-    }
-}
-
-impl std::fmt::Display for Pooling {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+choice!(Pooling, "pooling",
+    LastToken = "last_token": "the last token's state",
+    Mean = "mean": "the mean of all tokens' states",
+    Cls = "cls": "the first token's state",
+);
 
 /// Facts about a loaded model.
 #[derive(Debug, Clone, PartialEq, Eq)]

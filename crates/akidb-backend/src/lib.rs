@@ -7,10 +7,16 @@
 mod batch;
 mod error;
 mod info;
+mod words;
 
 pub use batch::TokenBatch;
 pub use error::{BackendError, BackendErrorKind};
 pub use info::{BackendInfo, Pooling};
+pub use words::{Choice, UnknownChoice};
+
+/// For [`choice!`].
+#[doc(hidden)]
+pub use serde;
 
 /// Something that can run an embedding model.
 ///

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, ValueEnum};
+use clap::{Args, Parser};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -11,9 +11,10 @@ use akidb_embedding::files::{ModelFiles, Weights};
 use akidb_embedding::onnxruntime::OnnxRuntimeError;
 use akidb_embedding::{
     BackendChoice, EmbedError, EmbedOptions, Embedder, EmbedderBuilder, Encoding, OnLong,
-    Precision, Prompt,
+    Precision, Prompt, Role,
 };
 
+use crate::choices::{choices, precisions};
 use crate::commands::Command;
 use crate::error::CliError;
 use crate::message::message;
@@ -69,13 +70,13 @@ pub(crate) struct Run {
     variant: Option<String>,
 
     /// What runs the model [default: auto]
-    #[arg(long, value_enum)]
-    backend: Option<Backend>,
+    #[arg(long, value_parser = choices::<BackendChoice>())]
+    backend: Option<BackendChoice>,
 
     /// Arithmetic of the linear layers on the native engine; the other backends compute as the file
     /// says [default: auto]
-    #[arg(long, value_enum)]
-    precision: Option<Arithmetic>,
+    #[arg(long, value_parser = precisions())]
+    precision: Option<Precision>,
 
     /// Number of threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(THREADS))]
@@ -96,35 +97,6 @@ fn threads<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u16>, D::Error>
     Ok(Some(threads))
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Backend {
-    /// The native engine where it knows the model, else ONNX Runtime where its library is found, else
-    /// RTen
-    Auto,
-    /// The native engine
-    Native,
-    /// RTen, for any ONNX embedding model
-    Rten,
-    /// ONNX Runtime, for any ONNX embedding model, with the library that is installed
-    Onnxruntime,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Arithmetic {
-    /// What the file holds: int8, int4, bf16 where the CPU has it, or f32
-    Auto,
-    /// f32, whatever the file holds
-    F32,
-    /// bf16 weights and activations
-    Bf16,
-    /// 8-bit weights and activations
-    Int8,
-    /// 4-bit weights, 8-bit activations
-    Int4,
-}
-
 impl Run {
     /// What this leaves open is as `other` says.
     pub(crate) fn or(&self, other: &Self) -> Self {
@@ -139,21 +111,10 @@ impl Run {
     /// Has the builder's model run so.
     pub(crate) fn apply(&self, mut builder: EmbedderBuilder) -> EmbedderBuilder {
         if let Some(backend) = self.backend {
-            builder = builder.backend(match backend {
-                Backend::Auto => BackendChoice::Auto,
-                Backend::Native => BackendChoice::Native,
-                Backend::Rten => BackendChoice::Rten,
-                Backend::Onnxruntime => BackendChoice::OnnxRuntime,
-            });
+            builder = builder.backend(backend);
         }
         if let Some(precision) = self.precision {
-            builder = builder.precision(match precision {
-                Arithmetic::Auto => Precision::Auto,
-                Arithmetic::F32 => Precision::F32,
-                Arithmetic::Bf16 => Precision::Bf16,
-                Arithmetic::Int8 => Precision::Int8,
-                Arithmetic::Int4 => Precision::Int4,
-            });
+            builder = builder.precision(precision);
         }
         if let Some(variant) = &self.variant {
             builder = builder.variant(variant);
@@ -238,7 +199,7 @@ impl ModelArgs {
 pub(crate) struct VectorArgs {
     /// What the texts are for: documents to be found, or queries to find them with [default: the
     /// model's default prompt where it has one, else document]
-    #[arg(long = "as", value_enum, value_name = "ROLE")]
+    #[arg(long = "as", value_parser = choices::<Role>(), value_name = "ROLE")]
     role: Option<Role>,
 
     /// The task that the queries are for, in your own words (implies --as query)
@@ -259,22 +220,13 @@ pub(crate) struct VectorArgs {
     max_tokens: Option<usize>,
 
     /// What to do with longer texts
-    #[arg(long, value_enum, default_value_t = Long::Truncate, value_name = "WHAT")]
-    on_long: Long,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
-enum Role {
-    Document,
-    Query,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Long {
-    /// Cut the end off and say so
-    Truncate,
-    /// Refuse the text
-    Error,
+    #[arg(
+        long,
+        value_parser = choices::<OnLong>(),
+        default_value_t = OnLong::Truncate,
+        value_name = "WHAT"
+    )]
+    on_long: OnLong,
 }
 
 impl VectorArgs {
@@ -283,11 +235,10 @@ impl VectorArgs {
         embedder: &Embedder,
         encoding: Encoding,
     ) -> Result<EmbedOptions, CliError> {
-        if self.role == Some(Role::Document) && self.instruction.is_some() {
-            return Err(CliError::Usage(
-                "--instruction is for queries, and --as document for documents".to_owned(),
-            ));
-        }
+        let prompt = Prompt::of(self.role, self.instruction.clone()).map_err(|_| {
+            let message = "--instruction is for queries, and --as document for documents";
+            CliError::Usage(message.to_owned())
+        })?;
         if self.role == Some(Role::Query)
             && self.instruction.is_none()
             && !embedder.has_query_prompt()
@@ -298,20 +249,12 @@ impl VectorArgs {
             ));
         }
         Ok(EmbedOptions {
-            prompt: match (&self.instruction, self.role) {
-                (Some(task), _) => Prompt::Instruction(task.clone()),
-                (None, Some(Role::Query)) => Prompt::Query,
-                (None, Some(Role::Document)) => Prompt::Document,
-                (None, None) => Prompt::Default,
-            },
+            prompt,
             dimension: self.dim,
             normalize: !self.no_normalize,
             encoding,
             max_tokens: self.max_tokens,
-            on_long: match self.on_long {
-                Long::Truncate => OnLong::Truncate,
-                Long::Error => OnLong::Error,
-            },
+            on_long: self.on_long,
         })
     }
 }
@@ -343,6 +286,7 @@ pub(crate) fn is_usage(error: &EmbedError) -> bool {
             | EmbedError::UnknownPrompt { .. }
             | EmbedError::Precision { .. }
             | EmbedError::NoInstruction
+            | EmbedError::InstructionForDocuments
             | EmbedError::Environment { .. }
             | EmbedError::ModelNotFound { .. }
             | EmbedError::ModelNotNamed { .. }

@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
+use clap::Args;
 use clap::builder::PossibleValuesParser;
-use clap::{Args, ValueEnum};
 
 use akidb_embedding::EmbedError;
 use akidb_embedding::onnxruntime::{
     OnnxRuntimeConfig, OnnxRuntimeError, Optimization, Provider, ProviderChoice,
 };
 
+use crate::choices::choices;
 use crate::error::CliError;
 
 /// Which ONNX Runtime, and what runs a model inside it.
@@ -39,24 +40,12 @@ pub(crate) struct OnnxRuntimeArgs {
     ort_memory_pattern: bool,
 
     /// How much ONNX Runtime rewrites the graph [default: all]
-    #[arg(long, value_enum, value_name = "LEVEL")]
-    ort_optimization: Option<Level>,
+    #[arg(long, value_parser = choices::<Optimization>(), value_name = "LEVEL")]
+    ort_optimization: Option<Optimization>,
 
     /// A JSON file with settings for ONNX Runtime; flags come before it
     #[arg(long, value_name = "FILE")]
     ort_config: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Level {
-    /// Not at all
-    Disabled,
-    /// Fold constants
-    Basic,
-    /// Fuse operators too
-    Extended,
-    /// All there is
-    All,
 }
 
 fn providers() -> PossibleValuesParser {
@@ -85,12 +74,7 @@ impl OnnxRuntimeArgs {
         config.session.arena &= !self.ort_no_arena;
         config.session.memory_pattern |= self.ort_memory_pattern;
         if let Some(level) = self.ort_optimization {
-            config.session.optimization = match level {
-                Level::Disabled => Optimization::Disabled,
-                Level::Basic => Optimization::Basic,
-                Level::Extended => Optimization::Extended,
-                Level::All => Optimization::All,
-            };
+            config.session.optimization = level;
         }
         Ok(config)
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use akidb_backend::{Backend, BackendError, BackendErrorKind, Pooling};
+use akidb_backend::{Backend, BackendError, BackendErrorKind, Pooling, choice};
 use akidb_kernels::Isa;
 use akidb_models::external_files;
 use akidb_native::{Engine, EngineOptions, PackedCache, SourceFile};
@@ -37,6 +37,15 @@ pub enum BackendChoice {
     /// ONNX Runtime or an error.
     OnnxRuntime,
 }
+
+choice!(BackendChoice, "backend",
+    Auto = "auto": "The native engine where it knows the model, else ONNX Runtime where its library is \
+                    found, else RTen",
+    Native = "native": "The native engine",
+    Rten = "rten": "RTen, for any ONNX embedding model",
+    OnnxRuntime = "onnxruntime": "ONNX Runtime, for any ONNX embedding model, with the library that is \
+                                  installed",
+);
 
 /// Whether this CPU multiplies bf16 faster than f32, so that f16 files need no quantisation.
 pub fn has_bf16() -> bool {
@@ -123,20 +132,15 @@ pub(crate) fn load(
 
 /// Refuses arithmetic that RTen and ONNX Runtime, which compute as the file says, don't do.
 fn as_wanted(loaded: Loaded, precision: Precision) -> Result<Loaded, EmbedError> {
-    if precision == Precision::Auto {
+    let info = loaded.backend.info();
+    if precision == Precision::Auto || info.precision == precision.as_str() {
         return Ok(loaded);
     }
-    let wanted = precision.as_str();
-    let info = loaded.backend.info();
-    let (backend, computes) = (info.backend, info.precision);
-    match computes == wanted {
-        true => Ok(loaded),
-        false => Err(EmbedError::Precision {
-            backend,
-            wanted,
-            computes,
-        }),
-    }
+    Err(EmbedError::Precision {
+        backend: info.backend,
+        wanted: precision.as_str(),
+        computes: info.precision,
+    })
 }
 
 /// The CPU tier that the environment names.

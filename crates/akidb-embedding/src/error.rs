@@ -103,7 +103,9 @@ pub enum EmbedError {
         source: Box<ConfigError>,
     },
     /// The program was built without a part of the library that this needs.
-    #[error("{what} needs the cargo feature {feature} of akidb-embedding, which this program lacks")]
+    #[error(
+        "{what} needs the cargo feature {feature} of akidb-embedding, which this program lacks"
+    )]
     FeatureMissing {
         /// What was asked for.
         what: String,

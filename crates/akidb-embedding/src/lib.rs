@@ -45,6 +45,7 @@ mod steps;
 mod tokenizer;
 mod vectors;
 
+pub use akidb_backend::{Choice, Pooling, UnknownChoice};
 pub use backend::{BackendChoice, Precision, has_bf16};
 pub use builder::EmbedderBuilder;
 pub use description::ModelDescription;

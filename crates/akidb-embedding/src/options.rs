@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use akidb_backend::choice;
+
 use crate::prompt::Prompt;
 use crate::vectors::Encoding;
 
@@ -76,6 +78,12 @@ pub enum OnLong {
     /// Refuse it.
     Error,
 }
+
+choice!(OnLong, "way with long texts",
+    Truncate = "truncate": "Cut the end off and say so",
+    TruncateStart = "truncate-start": "Cut the start off, the prompt included, and say so",
+    Error = "error": "Refuse the text",
+);
 
 /// How to embed.
 ///

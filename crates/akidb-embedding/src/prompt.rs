@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use akidb_backend::choice;
+
 use crate::error::EmbedError;
 
 /// What a text is for, and so what is put before it.
@@ -30,6 +32,11 @@ pub enum Role {
     /// To find others with.
     Query,
 }
+
+choice!(Role, "role",
+    Document = "document": "",
+    Query = "query": "",
+);
 
 /// Where a query prompt names its task: `Instruct: {task}\nQuery:`.
 const TASK: &str = "Instruct: ";

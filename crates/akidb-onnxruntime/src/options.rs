@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use akidb_backend::Pooling;
+use akidb_backend::{Pooling, choice};
 use akidb_graph::GraphOptions;
 use serde::{Deserialize, Serialize};
 
@@ -70,8 +70,7 @@ impl Default for SessionOptions {
 }
 
 /// How much ONNX Runtime rewrites a graph before it runs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Optimization {
     /// Not at all.
     Disabled,
@@ -83,3 +82,10 @@ pub enum Optimization {
     #[default]
     All,
 }
+
+choice!(Optimization, "optimization",
+    Disabled = "disabled": "Not at all",
+    Basic = "basic": "Fold constants",
+    Extended = "extended": "Fuse operators too",
+    All = "all": "All there is",
+);

@@ -3,12 +3,13 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
 use akidb_embedding::{EmbedError, EmbedOptions, Embedder, Embedding, Encoding, Input};
 
 use crate::args::{ModelArgs, VectorArgs, limit, report_truncated};
+use crate::choices::choices;
 use crate::error::{CliError, chain};
 use crate::input::InputArgs;
 use crate::message::message;
@@ -27,9 +28,16 @@ pub(crate) struct EmbedArgs {
     #[command(flatten)]
     vectors: VectorArgs,
 
-    /// Element type of the vectors
-    #[arg(long, value_enum, default_value_t = Type::F32, value_name = "TYPE", help_heading = "Output")]
-    encoding: Type,
+    /// Element type of the vectors; json, jsonl and csv say by which scale int8 is multiplied, npy and
+    /// text don't (cosines don't need it)
+    #[arg(
+        long,
+        value_parser = choices::<Encoding>(),
+        default_value_t = Encoding::F32,
+        value_name = "TYPE",
+        help_heading = "Output"
+    )]
+    encoding: Encoding,
 
     /// How to print them [default: pretty on a terminal, else json]
     #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Output")]
@@ -40,27 +48,10 @@ pub(crate) struct EmbedArgs {
     output: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Type {
-    F32,
-    F16,
-    /// One signed byte a value; the largest magnitude becomes 127 (json, jsonl and csv say by which
-    /// scale; npy and text don't, and cosines don't need it)
-    Int8,
-    /// One sign bit a value, eight to a byte
-    Binary,
-}
-
 pub(crate) fn run(args: &EmbedArgs) -> Result<(), CliError> {
     let mut texts = args.input.open()?;
     let embedder = args.model.load()?;
-    let encoding = match args.encoding {
-        Type::F32 => Encoding::F32,
-        Type::F16 => Encoding::F16,
-        Type::Int8 => Encoding::I8,
-        Type::Binary => Encoding::Binary,
-    };
-    let options = args.vectors.options(&embedder, encoding)?;
+    let options = args.vectors.options(&embedder, args.encoding)?;
     let provenance = embedder.provenance(&options)?;
     let format = args.format.unwrap_or_else(|| {
         if args.output.is_none() && std::io::stdout().is_terminal() {

@@ -1,5 +1,6 @@
 //! Smaller forms of a vector.
 
+use akidb_backend::choice;
 use half::f16;
 
 /// Element type of the vectors in an answer.
@@ -16,17 +17,12 @@ pub enum Encoding {
     Binary,
 }
 
-impl Encoding {
-    /// The name used on the command line and in answers: `f32`, `f16`, `int8` or `binary`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::I8 => "int8",
-            Self::Binary => "binary",
-        }
-    }
-}
+choice!(Encoding, "encoding",
+    F32 = "f32": "",
+    F16 = "f16": "",
+    I8 = "int8": "One signed byte a value; the largest magnitude becomes 127",
+    Binary = "binary": "One sign bit a value, eight to a byte",
+);
 
 /// The numbers of one vector.
 #[derive(Debug, Clone, PartialEq)]

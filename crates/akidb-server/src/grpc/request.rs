@@ -1,6 +1,6 @@
 //! Between the messages and the service's own types.
 
-use akidb_embedding::{EmbedOptions, Input, OnLong, Prompt};
+use akidb_embedding::{EmbedOptions, Input, OnLong, Prompt, Role};
 
 use super::proto;
 use crate::http::problem::Problem;
@@ -10,18 +10,13 @@ use crate::service::EmbedAnswer;
 pub(crate) fn options(request: &proto::EmbedRequest) -> Result<EmbedOptions, Problem> {
     let input_type = proto::InputType::try_from(request.input_type)
         .map_err(|_| Problem::invalid("input_type", "there is no such input type"))?;
-    let prompt = match (&request.instruction, input_type) {
-        (Some(_), proto::InputType::Document) => {
-            return Err(Problem::invalid(
-                "instruction",
-                "an instruction is for queries, not for documents",
-            ));
-        }
-        (Some(task), _) => Prompt::Instruction(task.clone()),
-        (None, proto::InputType::Query) => Prompt::Query,
-        (None, proto::InputType::Document) => Prompt::Document,
-        (None, proto::InputType::Unspecified) => Prompt::Default,
+    let role = match input_type {
+        proto::InputType::Query => Some(Role::Query),
+        proto::InputType::Document => Some(Role::Document),
+        proto::InputType::Unspecified => None,
     };
+    let prompt = Prompt::of(role, request.instruction.clone())
+        .map_err(|error| Problem::invalid("instruction", error.to_string()))?;
     Ok(EmbedOptions {
         prompt,
         dimension: request

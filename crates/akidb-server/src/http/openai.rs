@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use akidb_embedding::{EmbedOptions, Embedding, OnLong, Prompt};
+use akidb_embedding::{EmbedOptions, Embedding, OnLong, Prompt, Role};
 
 use super::STARTED;
 use super::answer::{self, Origin};
@@ -77,18 +77,14 @@ enum InputType {
 
 impl EmbeddingsRequest {
     fn options(&self) -> Result<EmbedOptions, Problem> {
-        let prompt = match (&self.instruction, self.input_type) {
-            (Some(_), Some(InputType::Document)) => {
-                return Err(Problem::invalid(
-                    "instruction",
-                    "`instruction` is for queries, and `input_type` says document",
-                ));
-            }
-            (Some(task), _) => Prompt::Instruction(task.clone()),
-            (None, Some(InputType::Query)) => Prompt::Query,
-            (None, Some(InputType::Document)) => Prompt::Document,
-            (None, None) => Prompt::Default,
-        };
+        let role = self.input_type.map(|input_type| match input_type {
+            InputType::Query => Role::Query,
+            InputType::Document => Role::Document,
+        });
+        let prompt = Prompt::of(role, self.instruction.clone()).map_err(|_| {
+            let message = "`instruction` is for queries, and `input_type` says document";
+            Problem::invalid("instruction", message)
+        })?;
         Ok(EmbedOptions {
             prompt,
             dimension: self.dimensions,
