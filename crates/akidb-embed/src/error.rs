@@ -5,8 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use akidb_embedding::EmbedError;
 pub(crate) use akidb_embedding::diagnostics::chain;
+use akidb_embedding::{EmbedError, Hint};
 use akidb_models::repair;
 use akidb_onnx::ErrorKind;
 use akidb_server::ServiceError;
@@ -63,6 +63,30 @@ fn embed_error(error: &ServiceError) -> Option<&EmbedError> {
     match error {
         ServiceError::Load { source, .. } | ServiceError::Embed(source) => Some(source),
         _ => None,
+    }
+}
+
+/// A hint in the words of this program's commands and flags.
+fn in_commands(hint: Hint) -> String {
+    match &hint {
+        Hint::Pull { model } => format!("akidb-embed models pull {model} fetches it"),
+        Hint::Name {
+            known,
+            on_hub: Some(model),
+        } => {
+            let known = Hint::Name {
+                known: known.clone(),
+                on_hub: None,
+            };
+            format!("akidb-embed models pull {model} asks the hub for it; else {known}")
+        }
+        Hint::NameOne => "name one with --model".to_owned(),
+        Hint::Inspect => {
+            "akidb-embed inspect shows what is in the file; fetch it again if it is damaged"
+                .to_owned()
+        }
+        Hint::AllowTruncation => format!("{hint} (--on-long truncate)"),
+        _ => hint.to_string(),
     }
 }
 
@@ -126,7 +150,7 @@ impl CliError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Embed(error) => error.hint(),
+            Self::Embed(error) => error.hint().map(in_commands),
             Self::Models(error) => error.hint(),
             Self::DamagedModels(models) => Some(repair(models.first()?)),
             Self::WrongVectors(_) => Some(
@@ -163,7 +187,7 @@ impl CliError {
             Self::Settings(_) => {
                 Some("akidb-embed serve --print-config shows all settings".to_owned())
             }
-            Self::Service(error) => embed_error(error).and_then(EmbedError::hint),
+            Self::Service(error) => embed_error(error)?.hint().map(in_commands),
             Self::Runtime(_)
             | Self::Telemetry(_)
             | Self::Inspect(_)

@@ -7,6 +7,8 @@ use akidb_models::ModelId;
 #[cfg(feature = "onnxruntime")]
 use akidb_onnxruntime::OnnxRuntimeError;
 
+use crate::hint::Hint;
+
 /// Why a model could not be loaded or a text not embedded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -250,31 +252,27 @@ impl EmbedError {
     }
 
     /// What the caller can do about it, where that is known.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Hint> {
         Some(match self {
             Self::ModelNotFound {
                 model,
                 in_catalog: true,
                 ..
-            } => format!("akidb-embed models pull {model} fetches it"),
-            Self::Store(error) => return error.hint(),
+            } => Hint::Pull {
+                model: model.clone(),
+            },
+            Self::Store(error) => return error.hint().map(Hint::Other),
             Self::ModelNotFound { model, known, .. } => {
-                let known = format!(
-                    "name a model directory, an .onnx file, or one of: {}",
-                    known.join(", ")
-                );
-                // A path that isn't there may look like it, too.
-                match model.contains('/') && model.parse::<ModelId>().is_ok() {
-                    true => {
-                        format!("akidb-embed models pull {model} asks the hub for it; else {known}")
-                    }
-                    false => known,
+                // A path that isn't there may look like an id of the hub, too.
+                let may_be_there = model.contains('/') && model.parse::<ModelId>().is_ok();
+                Hint::Name {
+                    known: known.clone(),
+                    on_hub: may_be_there.then(|| model.clone()),
                 }
             }
-            Self::ModelNotNamed { .. } => "name one with --model".to_owned(),
+            Self::ModelNotNamed { .. } => Hint::NameOne,
             Self::NoWeights { .. } => {
-                "a model directory needs model.onnx, onnx/model*.onnx or model.safetensors"
-                    .to_owned()
+                "a model directory needs model.onnx, onnx/model*.onnx or model.safetensors".into()
             }
             Self::NoBackend {
                 native,
@@ -288,41 +286,36 @@ impl EmbedError {
                     "the native engine can't either: {native}; with an ONNX Runtime library \
                      (pip install onnxruntime) there is one backend more"
                 ),
-            },
+            }
+            .into(),
             #[cfg(feature = "onnxruntime")]
-            Self::OnnxRuntime(error) => return error.hint(),
+            Self::OnnxRuntime(error) => return error.hint().map(Hint::Other),
             #[cfg(feature = "onnxruntime")]
             Self::OnnxRuntimeConfig { source, .. } => match &**source {
-                ConfigError::OnnxRuntime(error) => return error.hint(),
+                ConfigError::OnnxRuntime(error) => return error.hint().map(Hint::Other),
                 ConfigError::Json(_) => {
                     "it is a JSON object with the keys library, provider, provider_options, session"
-                        .to_owned()
+                        .into()
                 }
             },
-            Self::Model(_) => {
-                "akidb-embed inspect shows what is in the file; fetch it again if it is damaged"
-                    .to_owned()
+            Self::Model(_) => Hint::Inspect,
+            Self::UnknownVariant { known, .. } | Self::UnknownPrompt { known, .. } => {
+                format!("it has: {}", known.join(", ")).into()
             }
-            Self::UnknownVariant { known, .. } => format!("it has: {}", known.join(", ")),
-            Self::UnknownPrompt { known, .. } => format!("it has: {}", known.join(", ")),
             Self::MissingFile { .. } => {
-                "a model directory needs the files of its Hugging Face repository".to_owned()
+                "a model directory needs the files of its Hugging Face repository".into()
             }
             Self::Precision { .. } => {
                 "only the native engine has a choice: leave the precision or the backend out, or name \
                  another variant of the model"
-                    .to_owned()
+                    .into()
             }
-            Self::NoInstruction => {
-                "leave the instruction out, or use a model that takes one".to_owned()
-            }
-            Self::TooLong { .. } => {
-                "shorten the text, or allow truncation (--on-long truncate)".to_owned()
-            }
+            Self::NoInstruction => "leave the instruction out, or use a model that takes one".into(),
+            Self::TooLong { .. } => Hint::AllowTruncation,
             Self::NotFinite { encoding: None, .. } => {
-                "the weights may be damaged, or the precision too low for this model".to_owned()
+                "the weights may be damaged, or the precision too low for this model".into()
             }
-            Self::NotFinite { .. } => "normalise, or ask for f32".to_owned(),
+            Self::NotFinite { .. } => "normalise, or ask for f32".into(),
             _ => return None,
         })
     }

@@ -20,6 +20,7 @@ mod embedder;
 pub mod env;
 mod error;
 pub mod files;
+mod hint;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod model;
@@ -53,6 +54,7 @@ pub use embedder::Embedder;
 #[cfg(feature = "onnxruntime")]
 pub use error::ConfigError;
 pub use error::EmbedError;
+pub use hint::Hint;
 pub use model::{BUILTIN_MODEL, model_store};
 pub use options::{EmbedOptions, Input, OnLong};
 pub use packed::packed_weights_of;

@@ -148,7 +148,8 @@ mod tests {
             Err(EmbedError::NoInstruction)
         ));
         let error = Prompt::Named("code".to_owned()).resolve(&e5).unwrap_err();
-        assert_eq!(error.hint().unwrap(), "it has: passage, query");
+        let hint = error.hint().unwrap();
+        assert_eq!(hint.to_string(), "it has: passage, query");
     }
 
     #[test]

@@ -119,7 +119,7 @@ fn a_library_that_is_named_and_can_not_be_used_is_an_error() {
         let error = error.unwrap_err();
         let cause = error.source().unwrap().to_string();
         assert!(cause.contains("libnowhere.so"), "{cause}");
-        assert!(error.hint().unwrap().contains("1.22"));
+        assert!(error.hint().unwrap().to_string().contains("1.22"));
     }
 }
 

@@ -126,6 +126,7 @@ fn name_of(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hint::Hint;
     use crate::model::files::Place;
 
     fn install(home: &Path, id: &str) {
@@ -175,23 +176,16 @@ mod tests {
     fn an_unknown_name_lists_the_known_ones() {
         let error = at(None, Some("bert")).unwrap_err();
         assert_eq!(error.to_string(), "there is no model \"bert\"");
-        let hint = error.hint().unwrap();
-        assert!(
-            hint.starts_with("name a ") && hint.contains("akidb-mini"),
-            "{hint}"
-        );
-        let hint = at(None, Some("owner/nope")).unwrap_err().hint().unwrap();
-        assert!(
-            hint.starts_with("akidb-embed models pull owner/nope asks"),
-            "{hint}"
-        );
-        let hint = at(None, Some("./owner/nope")).unwrap_err().hint().unwrap();
-        assert!(hint.starts_with("name a "), "{hint}");
-        let error = at(None, Some("qwen3-embedding-0.6b")).unwrap_err();
-        assert_eq!(
-            error.hint().unwrap(),
-            "akidb-embed models pull qwen3-embedding-0.6b fetches it"
-        );
+        let name = |on_hub: Option<&str>| Hint::Name {
+            known: vec!["akidb-mini".to_owned()],
+            on_hub: on_hub.map(str::to_owned),
+        };
+        assert_eq!(error.hint(), Some(name(None)));
+        let hint = |model| at(None, Some(model)).unwrap_err().hint();
+        assert_eq!(hint("owner/nope"), Some(name(Some("owner/nope"))));
+        assert_eq!(hint("./owner/nope"), Some(name(None)));
+        let model = "qwen3-embedding-0.6b".to_owned();
+        assert_eq!(hint("qwen3-embedding-0.6b"), Some(Hint::Pull { model }));
     }
 
     #[test]

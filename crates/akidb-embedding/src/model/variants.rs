@@ -216,7 +216,7 @@ mod tests {
         let (_dir, files) = model(&["onnx/model_q4.onnx", "model.onnx"]);
         let error = files.weights(Some("int8")).unwrap_err();
         assert_eq!(error.to_string(), "m has no variant \"int8\"");
-        assert_eq!(error.hint().unwrap(), "it has: f32, q4");
+        assert_eq!(error.hint().unwrap().to_string(), "it has: f32, q4");
     }
 
     #[test]
@@ -228,6 +228,7 @@ mod tests {
                 .unwrap_err()
                 .hint()
                 .unwrap()
+                .to_string()
                 .contains("model.onnx")
         );
     }
