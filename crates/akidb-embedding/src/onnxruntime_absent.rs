@@ -1,8 +1,17 @@
 //! A program without ONNX Runtime.
 
+use std::path::Path;
+
+use akidb_onnx::model::OnnxModel;
+
 use crate::backend::{BackendOptions, Loaded};
 use crate::error::EmbedError;
 use crate::model::{Settings, Weights};
+
+/// None: nothing here reads files for CoreML.
+pub(crate) fn coreml_graphs(_: &Path) -> Result<Vec<OnnxModel>, akidb_onnx::Error> {
+    Ok(Vec::new())
+}
 
 /// Nothing can be chosen.
 #[derive(Debug, Clone, Default)]

@@ -6,13 +6,13 @@ use akidb_models::{
     COREML, COREML_MANIFEST, ModelLayout, SAFETENSORS, SAFETENSORS_INDEX, canonical_variant,
     variant_name,
 };
-use akidb_onnx::coreml;
 use akidb_onnx::model::OnnxModel;
 use bytes::Bytes;
 
 use super::builtin;
 use super::files::{ModelFiles, Place};
 use crate::error::EmbedError;
+use crate::onnxruntime::coreml_graphs;
 
 /// A weight file.
 #[derive(Debug, Clone)]
@@ -48,7 +48,8 @@ impl Source {
         }
     }
 
-    /// Its graphs: one of an ONNX file, one for each shape of those for CoreML, none of safetensors.
+    /// Its graphs: one of an ONNX file, one for each shape of those for CoreML (none without the cargo
+    /// feature `onnxruntime`), none of safetensors.
     ///
     /// # Errors
     /// When a file can't be read or is broken.
@@ -57,10 +58,7 @@ impl Source {
             Self::Onnx(path) => vec![OnnxModel::open(path)?],
             Self::OnnxBytes(bytes) => vec![OnnxModel::from_bytes(Bytes::from_static(bytes))?],
             Self::Safetensors(_) => Vec::new(),
-            Self::CoreMl(manifest) => {
-                let graphs = coreml::read(manifest)?.graphs.into_iter();
-                graphs.map(|graph| graph.model).collect()
-            }
+            Self::CoreMl(manifest) => coreml_graphs(manifest)?,
         })
     }
 }

@@ -16,9 +16,11 @@
 mod config;
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use akidb_backend::{BackendError, BackendErrorKind};
+use akidb_onnx::coreml;
+use akidb_onnx::model::OnnxModel;
 
 use crate::backend::{BackendOptions, GRAPH_MAX_TOKENS, Loaded};
 use crate::env;
@@ -43,6 +45,12 @@ use akidb_onnxruntime::{GraphOptions, OnnxRuntimeModel, OnnxRuntimeOptions, Stat
 /// When there is none that can be used.
 pub fn library(named: Option<PathBuf>) -> Result<&'static Library, OnnxRuntimeError> {
     Library::find(&env::onnxruntime_search(named))
+}
+
+/// The graphs that a manifest of files for CoreML names.
+pub(crate) fn coreml_graphs(manifest: &Path) -> Result<Vec<OnnxModel>, akidb_onnx::Error> {
+    let graphs = coreml::read(manifest)?.graphs.into_iter();
+    Ok(graphs.map(|graph| graph.model).collect())
 }
 
 /// The model in ONNX Runtime.
