@@ -3,8 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// Arithmetic of the linear layers. Softmax, norms and sums are in f32 whatever it is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// What the file holds: 8-bit codes as [`Self::Int8`], 4-bit codes as [`Self::Int4`], f16 and
     /// bf16 as [`Self::Bf16`] where the CPU has instructions for it, all else as [`Self::F32`].
@@ -67,6 +70,8 @@ mod tests {
     fn names_are_read_back() {
         for precision in Precision::ALL {
             assert_eq!(precision.to_string().parse(), Ok(precision));
+            let json = serde_json::to_string(&precision).unwrap();
+            assert_eq!(json, format!("{:?}", precision.as_str()));
         }
         let error = "F32".parse::<Precision>().unwrap_err().to_string();
         let expected = "unknown precision \"F32\"; known are auto, f32, bf16, int8, int4";
