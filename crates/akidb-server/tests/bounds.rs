@@ -82,8 +82,8 @@ fn answers_over_http2_count_until_they_are_sent_and_are_cut_when_nobody_takes_th
     let vectors = COUNT * 256 * 4;
     for (path, kind, body) in [
         ("/v1/embeddings", JSON, body.as_bytes()),
-        (EMBED_CALL, GRPC, &embed),
-        (STREAM_CALL, GRPC, &bulk),
+        (EMBED_CALL, GRPC, &embed[..]),
+        (STREAM_CALL, GRPC, &bulk[..]),
     ] {
         let mut client = http2::open(server.address(), 0);
         for stream in (1..40).step_by(2) {
@@ -268,6 +268,8 @@ fn a_bulk_message_that_does_not_go_on_is_cut_and_given_back() {
         let mut answer = Vec::new();
         let _ = client.read_to_end(&mut answer);
         // Those of the beginning, and the status.
-        assert_eq!(http2::kinds(&answer, 1), [http2::HEADERS; 2]);
+        let kinds = http2::kinds(&answer, 1);
+        let heads = kinds.iter().filter(|kind| **kind == http2::HEADERS);
+        assert_eq!(heads.count(), 2, "{kinds:?}");
     }
 }

@@ -180,12 +180,12 @@ pub(crate) mod http2 {
 
     /// The head of a POST request; its body comes behind it.
     pub(crate) fn post(stream: u32, path: &str, content_type: &str) -> Vec<u8> {
-        // HPACK (RFC 7541): POST, http, then path, content type and authority as they are.
+        // HPACK (RFC 7541): POST, http, then path, authority and content type as they are.
         let mut headers = vec![0x83, 0x86];
         for (name, value) in [
             (&[0x04][..], path),
-            (&[0x0f, 0x10], content_type),
             (&[0x01], "test"),
+            (&[0x0f, 0x10], content_type),
         ] {
             headers.extend(name);
             headers.push(u8::try_from(value.len()).unwrap());

@@ -22,9 +22,8 @@ use crate::service::EmbeddingService;
 /// A request's texts have no more bytes.
 const MAX_TEXT_BYTES: usize = 1 << 20;
 
-/// What a byte takes until it is answered: it can become a token, of which the tokenizer keeps some
-/// hundred bytes, this file as many, and its JSON has 70.
-const BYTES_PER_BYTE: usize = 512;
+/// What a byte takes until it is answered: it can become a token of some hundred bytes, whose JSON has 70.
+const BYTES_PER_BYTE: usize = 256;
 
 /// A request has no more ids.
 const MAX_IDS: usize = 1 << 17;
