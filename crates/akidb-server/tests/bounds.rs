@@ -120,7 +120,11 @@ fn an_answer_over_http1_counts_until_it_is_sent_and_is_cut_when_nobody_takes_it(
 
 #[test]
 fn who_takes_an_answer_slowly_gets_all_of_it() {
-    let server = Running::start(strict(64 << 20)).ready();
+    let server = Running::start(Settings {
+        body_timeout: Duration::from_secs(1),
+        ..strict(64 << 20)
+    })
+    .ready();
     let body = json!({ "input": vec!["a"; 60] }).to_string();
     let mut client = http2::open(server.address(), 0);
     client
@@ -133,7 +137,7 @@ fn who_takes_an_answer_slowly_gets_all_of_it() {
     // Over more than the time in which something of it must be taken.
     let more = (32_u32 << 10).to_be_bytes();
     for _ in 0..8 {
-        std::thread::sleep(Duration::from_millis(150));
+        std::thread::sleep(Duration::from_millis(200));
         for stream in [0, 1] {
             let update = http2::frame(http2::WINDOW, 0, stream, &more);
             client.write_all(&update).unwrap();
