@@ -112,6 +112,8 @@ fn an_answer_over_http1_counts_until_it_is_sent_and_is_cut_when_nobody_takes_it(
     // More than the system keeps for a connection.
     client.write_all(one.repeat(8).as_bytes()).unwrap();
     server.wait_until_held(|held| held > 1 << 20);
+    // Between two answers, nothing is held for a moment.
+    std::thread::sleep(Duration::from_secs(2));
     server.wait_until_held(|held| held == 0);
     let whole = 8 * 1000 * 256 * 10;
     let taken = rest(&mut client).len();
