@@ -23,11 +23,10 @@ use akidb_embedding::env;
 use crate::args::Cli;
 use crate::error::CliError;
 
-/// A thread of its own gives memory that is free for some seconds back to the system, also when nobody
-/// asks for any: glibc keeps what its arenas once had.
-#[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
+/// Gives memory that is free back to the system: glibc keeps what its arenas once had.
+#[cfg(target_os = "linux")]
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
