@@ -1,8 +1,8 @@
 //! Any bytes as an ONNX file: open, recognise, inspect, read every constant.
 #![no_main]
 
-use akidb_onnx::decoder::recognise;
-use akidb_onnx::inspect::inspect_onnx;
+use akidb_transformer::recognise;
+use akidb_transformer::inspect::inspect_onnx;
 use akidb_onnx::model::OnnxModel;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use akidb_backend::{Backend, TokenBatch};
 use akidb_native::{Engine, EngineOptions, PackedCache, SourceFile};
-use akidb_onnx::decoder::{Decoder, DecoderConfig, recognise};
+use akidb_transformer::{Decoder, DecoderConfig, recognise};
 use akidb_onnx::model::OnnxModel;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;

@@ -9,8 +9,8 @@ use akidb_kernels::Isa;
 use akidb_models::external_files;
 use akidb_native::{Engine, EngineOptions, PackedCache, SourceFile};
 use akidb_onnx::ErrorKind;
-use akidb_onnx::decoder::{Decoder, decoder_from_safetensors, recognise};
 use akidb_onnx::model::OnnxModel;
+use akidb_transformer::{Decoder, decoder_from_safetensors, recognise};
 use bytes::Bytes;
 
 use crate::env;

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use akidb_embedding::{
     BackendChoice, EmbedError, EmbedOptions, Embedder, EmbedderBuilder, OnLong, Precision,
 };
-use akidb_onnx::coreml::{self, WriteOptions};
-use akidb_onnx::decoder::{DecoderConfig, recognise};
 use akidb_onnx::model::OnnxModel;
+use akidb_onnxruntime::coreml::{self, WriteOptions};
 use akidb_testing::{builtin_model_dir, cosine};
+use akidb_transformer::{DecoderConfig, recognise};
 
 fn library() -> Option<PathBuf> {
     let library = akidb_testing::onnxruntime_library();

@@ -15,8 +15,8 @@ use std::time::Instant;
 use akidb_backend::{Backend, TokenBatch};
 use akidb_kernels::Isa;
 use akidb_native::{Engine, EngineOptions, Precision};
-use akidb_onnx::decoder::{DecoderConfig, recognise};
 use akidb_onnx::model::OnnxModel;
+use akidb_transformer::{DecoderConfig, recognise};
 
 const RUNS: usize = 5;
 

@@ -1,7 +1,7 @@
 //! The sizes of a decoder, checked once.
 
 use akidb_kernels::{Attention, NR};
-use akidb_onnx::decoder::DecoderConfig;
+use akidb_transformer::DecoderConfig;
 
 use crate::error::EngineError;
 use crate::qkv_layout::QkvLayout;

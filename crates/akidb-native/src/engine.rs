@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use akidb_backend::{Backend, BackendError, BackendInfo, Pooling, TokenBatch};
 use akidb_kernels::{Isa, KEY_TILE, KeyValueType, Precision};
 use akidb_onnx::MappedFiles;
-use akidb_onnx::decoder::Decoder;
+use akidb_transformer::Decoder;
 
 use crate::cache::PackedCache;
 use crate::dims::Dims;

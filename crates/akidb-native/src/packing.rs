@@ -4,8 +4,8 @@ use akidb_kernels::{
     Int8Type, Isa, NBitsCodes, NBitsFormat, NR, PackedBf16, PackedF32, PackedInt8, PackedNBits,
     Precision, ShapeError, quantize_int4, quantize_int8,
 };
-use akidb_onnx::decoder::{Linear, LinearWeight};
 use akidb_onnx::tensor::DataType;
+use akidb_transformer::{Linear, LinearWeight};
 
 use crate::error::EngineError;
 use crate::product::Weight;

@@ -2,8 +2,8 @@
 
 use akidb_kernels::{Isa, NR, Precision};
 use akidb_onnx::MappedFiles;
-use akidb_onnx::decoder::{Decoder, DecoderLayer, EmbeddingTable};
 use akidb_onnx::tensor::Tensor;
+use akidb_transformer::{Decoder, DecoderLayer, EmbeddingTable};
 
 use crate::cache::PackedCache;
 use crate::dims::Dims;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use akidb_backend::{Backend, BackendError, BackendErrorKind, TokenBatch};
 use akidb_native::{Engine, EngineOptions, PackedCache, SourceFile};
-use akidb_onnx::decoder::{DecoderConfig, decoder_from_safetensors};
+use akidb_transformer::{DecoderConfig, decoder_from_safetensors};
 use akidb_testing::fixture;
 
 /// An engine of a copy of `tiny` in `directory`, and its files: the weights, and the pack where

@@ -4,10 +4,10 @@
 mod common;
 
 use akidb_native::Engine;
-use akidb_onnx::decoder::{DecoderConfig, decoder_from_safetensors, recognise};
 use akidb_onnx::model::OnnxModel;
 use akidb_testing::max_abs_diff;
 use akidb_testing::{akidb_mini_goldens, builtin_model_dir, cosine, fixture, hidden_goldens};
+use akidb_transformer::{DecoderConfig, decoder_from_safetensors, recognise};
 use common::{engine, run};
 
 /// The engine with an ONNX file of a model directory.

@@ -6,9 +6,9 @@ mod common;
 use akidb_backend::Backend;
 use akidb_kernels::Isa;
 use akidb_native::Precision;
-use akidb_onnx::decoder::{Decoder, DecoderConfig, recognise};
 use akidb_onnx::model::OnnxModel;
 use akidb_testing::{cosine, fixture, hidden_goldens};
+use akidb_transformer::{Decoder, DecoderConfig, recognise};
 use common::{bits, engine_of, run};
 
 const FILES: [&str; 3] = ["model_int8", "model_uint8", "model_int8_per_channel"];

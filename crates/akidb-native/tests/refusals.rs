@@ -5,7 +5,7 @@ mod common;
 
 use akidb_backend::{Backend, BackendError, BackendErrorKind, TokenBatch};
 use akidb_native::{Engine, EngineOptions};
-use akidb_onnx::decoder::{Decoder, Linear, LinearWeight};
+use akidb_transformer::{Decoder, Linear, LinearWeight};
 use common::{config, decoder, engine, tensor};
 
 fn refused(decoder: &Decoder) -> BackendError {

@@ -6,7 +6,7 @@ mod common;
 use akidb_backend::{Backend, TokenBatch};
 use akidb_kernels::Isa;
 use akidb_native::{Engine, Precision};
-use akidb_onnx::decoder::EmbeddingTable;
+use akidb_transformer::EmbeddingTable;
 use common::{Random, bits, config, decoder, engine, engine_of, run};
 
 /// 64 texts of 1 to 700 tokens, most of them short.

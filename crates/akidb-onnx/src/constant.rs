@@ -48,7 +48,7 @@ pub(crate) fn dims(proto: &TensorProto) -> Result<Vec<usize>, Error> {
 }
 
 /// True when the values are in another file.
-pub(crate) fn is_external(proto: &TensorProto) -> bool {
+pub fn is_external(proto: &TensorProto) -> bool {
     proto.data_location.unwrap_or(0) == DataLocation::External as i32
 }
 

@@ -177,16 +177,19 @@ impl Error {
     }
 
     /// The same error, about `path` unless a file is named already.
-    pub(crate) fn at(mut self, path: &Path) -> Self {
+    #[must_use]
+    pub fn at(mut self, path: &Path) -> Self {
         self.path.get_or_insert_with(|| path.to_owned());
         self
     }
 
-    pub(crate) fn graph(why: impl Into<String>) -> Self {
+    /// The graph breaks a rule.
+    pub fn graph(why: impl Into<String>) -> Self {
         ErrorKind::Graph(why.into()).into()
     }
 
-    pub(crate) fn tensor(tensor: &str, why: impl Into<String>) -> Self {
+    /// Something is wrong with the tensor of this name.
+    pub fn tensor(tensor: &str, why: impl Into<String>) -> Self {
         ErrorKind::Tensor {
             tensor: shorten(tensor),
             why: why.into(),
@@ -221,7 +224,7 @@ impl std::error::Error for Error {
 
 /// The name as people are shown it: a hostile file's names can be megabytes long or hold the
 /// escape sequences of a terminal.
-pub(crate) fn shorten(name: &str) -> String {
+pub fn shorten(name: &str) -> String {
     const LONGEST: usize = 200;
     let mut shown: String = name
         .chars()

@@ -21,10 +21,13 @@ pub(crate) struct ExternalFiles {
 
 /// Where a tensor's external data lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Location<'a> {
-    pub(crate) file: &'a str,
-    pub(crate) offset: u64,
-    pub(crate) length: Option<u64>,
+pub struct Location<'a> {
+    /// Path of the file, from the model's directory.
+    pub file: &'a str,
+    /// First byte.
+    pub offset: u64,
+    /// Number of bytes, where it is said.
+    pub length: Option<u64>,
 }
 
 impl ExternalFiles {
@@ -111,7 +114,10 @@ impl ExternalFiles {
 ///
 /// A link may leave the directory in one case: inside a Hugging Face cache, from
 /// `snapshots/<revision>/…` to `blobs/<hash>` of the same repository.
-pub(crate) fn resolve_in(dir: &Path, file: &str) -> Result<PathBuf, Refusal> {
+///
+/// # Errors
+/// When it is no plain path, isn't there, or leads elsewhere.
+pub fn resolve_in(dir: &Path, file: &str) -> Result<PathBuf, Refusal> {
     let relative = Path::new(file);
     let plain = relative
         .components()
@@ -143,9 +149,11 @@ fn blobs_of(dir: &Path) -> Option<PathBuf> {
 
 /// Why a file is not read.
 #[derive(Debug)]
-pub(crate) struct Refusal {
-    pub(crate) why: String,
-    pub(crate) source: Option<io::Error>,
+pub struct Refusal {
+    /// What is wrong.
+    pub why: String,
+    /// The cause, when the system refused.
+    pub source: Option<io::Error>,
 }
 
 impl Refusal {
@@ -159,7 +167,10 @@ impl Refusal {
 
 impl<'a> Location<'a> {
     /// The `external_data` entries of `tensor`.
-    pub(crate) fn of(tensor: &'a TensorProto) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// When an entry is there twice or is no number, or there is no location.
+    pub fn of(tensor: &'a TensorProto) -> Result<Self, Error> {
         let one = |key: &str| {
             let mut found = tensor.external_data.iter().filter(|e| e.key() == key);
             match (found.next(), found.next()) {

@@ -1,13 +1,11 @@
-//! Reads, checks and recognises ONNX models (and the safetensors files of the same decoders).
+//! Reads, bounds and checks ONNX and safetensors files. What model they hold is `akidb-transformer`'s
+//! to say.
 //!
 //! ```no_run
-//! use akidb_onnx::decoder::{DecoderConfig, recognise};
 //! use akidb_onnx::model::OnnxModel;
 //! # fn main() -> Result<(), akidb_onnx::Error> {
-//! let config = DecoderConfig::open("model/config.json".as_ref())?;
 //! let model = OnnxModel::open("model/onnx/model_fp16.onnx".as_ref())?;
-//! let decoder = recognise(&model, Some(&config))?;
-//! println!("{} layers", decoder.layers.len());
+//! println!("{} nodes", model.nodes().len());
 //! # Ok(()) }
 //! ```
 //!
@@ -18,20 +16,20 @@
 
 pub mod budget;
 mod constant;
-pub mod coreml;
-pub mod decoder;
 mod error;
 mod external;
-pub mod inspect;
 mod mmap;
 pub mod model;
 pub mod proto;
 mod regular_file;
 pub mod run_memory;
-mod stated;
+pub mod safetensors;
+pub mod stated;
 pub mod tensor;
 pub mod validate;
 
-pub use error::{Disagreement, Error, ErrorKind};
-pub use mmap::{MappedFiles, map_file, map_open_file, release_pages};
+pub use constant::is_external;
+pub use error::{Disagreement, Error, ErrorKind, shorten};
+pub use external::{Location, Refusal, resolve_in};
+pub use mmap::{MappedFiles, map_file, map_open_file, read_small, release_pages};
 pub use regular_file::{open_regular_file, read_regular_file};

@@ -171,7 +171,7 @@ fn map_readonly(file: &File) -> std::io::Result<Mmap> {
 ///
 /// # Errors
 /// As [`map_file`], and when the file is longer than `limit` bytes.
-pub(crate) fn read_small(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
+pub fn read_small(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
     let bytes = map_file(path)?;
     if bytes.len() > limit {
         return Err(Error::from(ErrorKind::TooLarge { limit }).at(path));

@@ -9,7 +9,7 @@ use prost::Message;
 use crate::budget;
 use crate::constant;
 use crate::error::{Error, ErrorKind, shorten};
-use crate::external::ExternalFiles;
+use crate::external::{ExternalFiles, Refusal};
 use crate::mmap::map_file;
 use crate::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
@@ -174,16 +174,25 @@ impl OnnxModel {
         }))
     }
 
-    pub(crate) fn tensor(&self, proto: &TensorProto) -> Result<Tensor, Error> {
+    /// The tensor of `proto`, which is part of this model.
+    ///
+    /// # Errors
+    /// As [`Self::initializer`].
+    pub fn tensor(&self, proto: &TensorProto) -> Result<Tensor, Error> {
         constant::tensor(proto, &self.files).map_err(|e| self.locate(e))
     }
 
-    pub(crate) fn files(&self) -> &ExternalFiles {
-        &self.files
+    /// The path of an external file, which must be in the model's directory.
+    ///
+    /// # Errors
+    /// When it is elsewhere or missing, or the model came as bytes.
+    pub fn external_file(&self, file: &str) -> Result<PathBuf, Refusal> {
+        self.files.resolve(file)
     }
 
     /// `error`, about this file.
-    pub(crate) fn locate(&self, error: Error) -> Error {
+    #[must_use]
+    pub fn locate(&self, error: Error) -> Error {
         match &self.path {
             Some(path) => error.at(path),
             None => error,
@@ -215,7 +224,7 @@ fn check_domains(model: &ModelProto, graph: &GraphProto) -> Result<(), Error> {
 }
 
 /// True when `node` is operator `op_type` of `domain`; ONNX's own domain is `""`.
-pub(crate) fn is_op(node: &NodeProto, domain: &str, op_type: &str) -> bool {
+pub fn is_op(node: &NodeProto, domain: &str, op_type: &str) -> bool {
     let node_domain = match node.domain() {
         "ai.onnx" => "",
         other => other,
@@ -224,7 +233,7 @@ pub(crate) fn is_op(node: &NodeProto, domain: &str, op_type: &str) -> bool {
 }
 
 /// The node's name, or its first output's.
-pub(crate) fn node_name(node: &NodeProto) -> &str {
+pub fn node_name(node: &NodeProto) -> &str {
     match (node.name(), node.output.first()) {
         ("", Some(output)) => output,
         (name, _) => name,

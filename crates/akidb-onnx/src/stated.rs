@@ -6,15 +6,16 @@ use crate::proto::{TensorProto, ValueInfoProto, type_proto};
 
 /// What a file states of a value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Stated {
-    pub(crate) elem_type: Option<DataType>,
+pub struct Stated {
+    /// Type of the elements, unless it is not said.
+    pub elem_type: Option<DataType>,
     /// `None` for an axis of variable length.
-    pub(crate) dims: Option<Vec<Option<i64>>>,
+    pub dims: Option<Vec<Option<i64>>>,
 }
 
 impl Stated {
     /// Of an input, an output or a value between nodes.
-    pub(crate) fn of(value: &ValueInfoProto) -> Self {
+    pub fn of(value: &ValueInfoProto) -> Self {
         let Some(type_proto::Value::TensorType(tensor)) =
             value.r#type.as_ref().and_then(|t| t.value.as_ref())
         else {
@@ -34,7 +35,7 @@ impl Stated {
     }
 
     /// Of a constant.
-    pub(crate) fn of_constant(tensor: &TensorProto) -> Self {
+    pub fn of_constant(tensor: &TensorProto) -> Self {
         Self {
             elem_type: known(tensor.data_type.unwrap_or(0)),
             dims: Some(tensor.dims.iter().copied().map(Some).collect()),

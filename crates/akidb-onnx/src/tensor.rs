@@ -67,7 +67,7 @@ impl DataType {
     }
 
     /// The type with ONNX's number `code`, if a [`Tensor`] can hold it.
-    pub(crate) fn from_onnx(code: i32) -> Option<Self> {
+    pub fn from_onnx(code: i32) -> Option<Self> {
         Some(match ProtoDataType::try_from(code).ok()? {
             ProtoDataType::Float => Self::F32,
             ProtoDataType::Float16 => Self::F16,

@@ -6,8 +6,6 @@
     reason = "a test fails by panicking"
 )]
 
-mod common;
-
 use akidb_onnx::ErrorKind;
 use akidb_onnx::model::OnnxModel;
 use akidb_onnx::proto::attribute_proto::AttributeType;
@@ -18,7 +16,7 @@ use akidb_onnx::proto::{
 };
 use akidb_onnx::run_memory::{Peak, RunInput, RunMemory};
 
-use common::{encode, float, int, ints, longs, new_node, string};
+use akidb_testing::graphs::{encode, float, int, ints, longs, new_node, string};
 
 /// Most that a run may hold here.
 const LIMIT: u64 = 64 << 20;

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
-
 use std::path::{Path, PathBuf};
 
 use akidb_onnx::model::OnnxModel;
@@ -15,7 +13,7 @@ use akidb_onnx::proto::{
 };
 use akidb_onnx::validate::{Finding, Severity, validate};
 
-use common::{encode, int, ints, new_node};
+use akidb_testing::graphs::{encode, int, ints, new_node};
 
 /// -1 is a variable axis.
 fn info(name: &str, dtype: DataType, dims: &[i64]) -> ValueInfoProto {

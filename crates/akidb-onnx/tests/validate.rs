@@ -2,16 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
-
 use akidb_onnx::model::OnnxModel;
 use akidb_onnx::proto::ModelProto;
 use akidb_onnx::validate::{Finding, Severity, validate};
 
-use common::{encode, graph, node};
+use akidb_testing::graphs::{self, encode, graph, node};
 
 fn found(change: impl FnOnce(&mut ModelProto)) -> Vec<Finding> {
-    let mut model = common::decoder(&common::small());
+    let mut model = graphs::decoder(&graphs::small());
     change(&mut model);
     validate(&OnnxModel::from_bytes(encode(&model)).unwrap())
 }
@@ -90,13 +88,13 @@ fn opsets_are_old_or_new() {
 #[test]
 fn weights_that_are_not_there_are_errors() {
     let findings = found(|model| {
-        common::make_external(model, "0.up_proj.weight", &[("location", "no-such")]);
+        graphs::make_external(model, "0.up_proj.weight", &[("location", "no-such")]);
     });
     assert!(
         has(&findings, Severity::Error, "0.up_proj.weight"),
         "{findings:?}"
     );
-    let findings = found(|model| common::initializer(model, "0.up_proj.weight").dims.push(3));
+    let findings = found(|model| graphs::initializer(model, "0.up_proj.weight").dims.push(3));
     assert!(
         has(&findings, Severity::Error, "0.up_proj.weight"),
         "{findings:?}"

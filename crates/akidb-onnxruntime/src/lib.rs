@@ -14,6 +14,7 @@
 //! an unknown hand belongs in a process with limits.
 #![forbid(unsafe_code)]
 
+pub mod coreml;
 mod error;
 mod library;
 mod model;
@@ -22,9 +23,9 @@ mod provider;
 mod runner;
 mod session;
 mod source;
-mod static_shapes;
 
 pub use akidb_graph::GraphOptions;
+pub use coreml::StaticShapeModel;
 pub use error::{LibraryError, LibraryProblem, OnnxRuntimeError};
 pub use library::{Library, LibrarySearch};
 pub use model::OnnxRuntimeModel;
@@ -35,4 +36,3 @@ pub use provider::{
     PluginOptions, Provider, ProviderChoice, SpecializationStrategy, TensorRtOptions,
     XnnpackOptions,
 };
-pub use static_shapes::StaticShapeModel;

@@ -3,11 +3,14 @@
 //! Goldens come from PyTorch; README.md says which script made each.
 #![allow(
     clippy::panic,
+    clippy::unwrap_used,
     reason = "a dev-only crate: a missing or broken fixture must stop the test with a clear message"
 )]
 
 mod compare;
 mod golden;
+#[cfg(feature = "graphs")]
+pub mod graphs;
 #[cfg(feature = "hub")]
 mod hub;
 mod path;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use akidb_embedding::diagnostics;
 use akidb_embedding::files::{ModelFiles, Source};
-use akidb_onnx::inspect::{
+use akidb_transformer::inspect::{
     Architecture, ConfigFile, Content, Inspection, ModelFile, TensorFile, inspect, inspect_onnx,
 };
 use clap::Args;

@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use akidb_embedding::EmbedError;
 use akidb_embedding::files::{ModelFiles, Source, Weights, read_regular_file};
-use akidb_onnx::coreml::{self, Coverage, Manifest, StaticShape, WriteOptions};
-use akidb_onnx::decoder::{Decoder, decoder_from_safetensors, recognise};
 use akidb_onnx::model::OnnxModel;
+use akidb_onnxruntime::coreml::{self, Coverage, Manifest, StaticShape, WriteOptions};
+use akidb_transformer::{Decoder, decoder_from_safetensors, recognise};
 
 use crate::error::CliError;
 use crate::output::{print, print_json};

@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use akidb_models::{ModelLayout, RepoPath};
-use akidb_onnx::decoder::DecoderConfig;
 use akidb_onnx::read_regular_file;
+use akidb_transformer::DecoderConfig;
 use serde::de::DeserializeOwned;
 
 use super::builtin;

@@ -7,6 +7,7 @@ use akidb_models::{
     variant_name,
 };
 use akidb_onnx::model::OnnxModel;
+use akidb_onnxruntime::coreml;
 use bytes::Bytes;
 
 use super::builtin;

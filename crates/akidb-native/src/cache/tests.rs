@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use akidb_kernels::WeightFormat;
-use akidb_onnx::decoder::{Decoder, DecoderConfig, decoder_from_safetensors, recognise};
 use akidb_onnx::model::OnnxModel;
 use akidb_testing::fixture;
+use akidb_transformer::{Decoder, DecoderConfig, decoder_from_safetensors, recognise};
 use tempfile::TempDir;
 
 use super::file::CacheError;

@@ -10,10 +10,10 @@ use std::num::NonZeroUsize;
 use akidb_backend::{Backend, TokenBatch};
 use akidb_kernels::Isa;
 use akidb_native::{Engine, EngineOptions, Precision};
-use akidb_onnx::decoder::{
+use akidb_onnx::tensor::{DataType, Tensor};
+use akidb_transformer::{
     Decoder, DecoderConfig, DecoderLayer, EmbeddingTable, Linear, LinearWeight,
 };
-use akidb_onnx::tensor::{DataType, Tensor};
 
 /// Repeatable numbers (an LCG by Knuth).
 pub(crate) struct Random(pub(crate) u64);

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use akidb_embedding::{BackendChoice, EmbedOptions, Embedder, Precision, Provenance};
-use akidb_onnx::coreml::Coverage;
+use akidb_onnxruntime::coreml::Coverage;
 
 use crate::args::ModelArgs;
 use crate::commands::optimize::coverages;

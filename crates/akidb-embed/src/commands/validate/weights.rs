@@ -1,9 +1,9 @@
 //! Graphs, weights, and what they make.
 
 use akidb_embedding::files::{ModelFiles, Source, Weights};
-use akidb_onnx::decoder::DecoderConfig;
-use akidb_onnx::inspect::{Architecture, TensorFile, inspect_onnx, inspect_safetensors};
 use akidb_onnx::validate::{Finding, Severity, validate};
+use akidb_transformer::DecoderConfig;
+use akidb_transformer::inspect::{Architecture, TensorFile, inspect_onnx, inspect_safetensors};
 
 use super::{FileFindings, broken};
 use crate::error::{CliError, chain};

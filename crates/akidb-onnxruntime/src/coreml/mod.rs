@@ -1,0 +1,26 @@
+//! Graphs for ONNX Runtime's CoreML provider: which nodes of a graph it takes, graphs of a
+//! recognised decoder that it can take whole, and what runs these.
+//!
+//! [`coverage`] judges by what ONNX Runtime documents; CoreML itself is not asked.
+
+mod coverage;
+mod graph;
+mod judge;
+mod manifest;
+mod operators;
+mod partition;
+mod read;
+mod render;
+mod spell;
+mod static_shapes;
+mod weights;
+mod write;
+
+pub use coverage::{Coverage, OperatorCount, Refusal, coverage};
+pub use manifest::{
+    EmbedTokens, INPUTS_EMBEDS, LAST_HIDDEN_STATE, LAST_TOKEN, MANIFEST, Manifest, ShapeFile,
+};
+pub use operators::{MAX_DIMENSION, MAX_RANK, SOURCES};
+pub use read::{StaticFiles, StaticGraph, read};
+pub use static_shapes::StaticShapeModel;
+pub use write::{Precision, StaticShape, WriteOptions, check_shapes, write};

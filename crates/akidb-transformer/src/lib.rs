@@ -1,0 +1,34 @@
+//! Which transformer a model file holds: read off an ONNX graph by its edges, or off the tensors of
+//! a safetensors file by their names.
+//!
+//! ```no_run
+//! use akidb_onnx::model::OnnxModel;
+//! use akidb_transformer::{DecoderConfig, recognise};
+//! # fn main() -> Result<(), akidb_onnx::Error> {
+//! let config = DecoderConfig::open("model/config.json".as_ref())?;
+//! let model = OnnxModel::open("model/onnx/model_fp16.onnx".as_ref())?;
+//! let decoder = recognise(&model, Some(&config))?;
+//! println!("{} layers", decoder.layers.len());
+//! # Ok(()) }
+//! ```
+//!
+//! As in `akidb-onnx`, files are not trusted: whatever they hold, the answer is a value or an error.
+#![forbid(unsafe_code)]
+
+mod config;
+mod decoder;
+mod families;
+mod graph;
+pub mod inspect;
+mod shapes;
+mod weights;
+
+pub use config::DecoderConfig;
+pub use decoder::{Decoder, DecoderLayer};
+pub use families::decoder_from_safetensors;
+pub use graph::recognise;
+pub use weights::{
+    Bnb4QuantType, DequantizeLinear, DequantizeLinearAttributes, EmbeddingTable, Linear,
+    LinearWeight, MatMulBnb4, MatMulBnb4Attributes, MatMulInteger, MatMulNBits,
+    MatMulNBitsAttributes, WeightOrder,
+};
