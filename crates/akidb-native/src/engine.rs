@@ -9,16 +9,11 @@ use akidb_kernels::{Isa, KEY_TILE, KeyValueType, Precision};
 use akidb_onnx::MappedFiles;
 use akidb_transformer::Decoder;
 
-use crate::cache::PackedCache;
 use crate::dims::Dims;
 use crate::error::EngineError;
-use crate::forward::Model;
-use crate::layout::Wanted;
+use crate::pass::{Model, Prefix, Prefixes, RotaryTable, Wanted, Workspace};
 use crate::pool::Pool;
-use crate::prefix::{Prefix, Prefixes};
-use crate::rotary::RotaryTable;
-use crate::weights::Weights;
-use crate::workspace::Workspace;
+use crate::weights::{PackedCache, Weights};
 
 /// Tokens of a forward pass, unless one text has more.
 const MAX_BATCH_TOKENS: usize = 2048;

@@ -5,26 +5,14 @@
 //! square. A text's vector is the same bits alone, in any batch, and with any number of threads.
 #![forbid(unsafe_code)]
 
-mod attention;
-mod cache;
-mod columns;
 mod dims;
 mod engine;
 mod error;
-mod forward;
-mod key_values;
-mod layout;
-mod packing;
+mod pass;
 mod pool;
-mod prefix;
-mod product;
 mod qkv_layout;
-mod rotary;
-mod split_columns;
-mod split_rows;
 mod weights;
-mod workspace;
 
 pub use akidb_kernels::Precision;
-pub use cache::{PackedCache, SourceFile, packs_made_of};
 pub use engine::{Engine, EngineOptions};
+pub use weights::{PackedCache, SourceFile, packs_made_of};

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use akidb_backend::{Backend, BackendError, BackendErrorKind, TokenBatch};
 use akidb_native::{Engine, EngineOptions, PackedCache, SourceFile};
-use akidb_transformer::{DecoderConfig, decoder_from_safetensors};
 use akidb_testing::fixture;
+use akidb_transformer::{DecoderConfig, decoder_from_safetensors};
 
 /// An engine of a copy of `tiny` in `directory`, and its files: the weights, and the pack where
 /// there is one.

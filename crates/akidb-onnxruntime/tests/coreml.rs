@@ -14,8 +14,7 @@ use akidb_onnx::proto::{
     GraphProto, ModelProto, NodeProto, TensorShapeProto, TypeProto, ValueInfoProto, type_proto,
 };
 use akidb_onnxruntime::coreml::{
-    Coverage, MANIFEST, Manifest, OperatorCount, Precision, WriteOptions, coverage, read,
-    write,
+    Coverage, MANIFEST, Manifest, OperatorCount, Precision, WriteOptions, coverage, read, write,
 };
 use akidb_testing::{builtin_model_dir, fixture, graphs, skip};
 use akidb_transformer::{Decoder, DecoderConfig, recognise};

@@ -2,14 +2,12 @@
 
 use akidb_kernels::{
     Int8Type, Isa, NBitsCodes, NBitsFormat, NR, PackedBf16, PackedF32, PackedInt8, PackedNBits,
-    Precision, ShapeError, quantize_int4, quantize_int8,
+    Precision, ShapeError, Weight, quantize_int4, quantize_int8,
 };
-use akidb_onnx::tensor::DataType;
+use akidb_onnx::tensor::{DataType, Tensor};
 use akidb_transformer::{Linear, LinearWeight};
 
 use crate::error::EngineError;
-use crate::product::Weight;
-use crate::weights::check_finite;
 
 /// Rows of a weight that are read at a time: so many outputs lie in one panel.
 const ROWS_AT_A_TIME: usize = NR;
@@ -18,7 +16,7 @@ const ROWS_AT_A_TIME: usize = NR;
 const INT4_BLOCK_SIZE: usize = 32;
 
 /// A linear layer among the columns of a packed weight.
-pub(crate) struct Part<'a> {
+pub(super) struct Part<'a> {
     linear: &'a Linear,
     first_column: usize,
     /// Outputs in neighbouring columns; if not all, whole panels.
@@ -29,7 +27,7 @@ pub(crate) struct Part<'a> {
 
 impl<'a> Part<'a> {
     /// A layer, which must be `k` by `width`, in neighbouring columns.
-    pub(crate) fn new(
+    pub(super) fn new(
         linear: &'a Linear,
         first_column: usize,
         k: usize,
@@ -53,7 +51,7 @@ impl<'a> Part<'a> {
 
     /// The layer with `run` outputs in neighbouring columns, whole panels or all of them, and the
     /// next ones `stride` columns behind those.
-    pub(crate) fn in_runs(self, [run, stride]: [usize; 2]) -> Self {
+    pub(super) fn in_runs(self, [run, stride]: [usize; 2]) -> Self {
         Self {
             run: run.min(self.run),
             stride,
@@ -101,7 +99,7 @@ impl<'a> Part<'a> {
 }
 
 /// Packs parts side by side, `k` by `n` in all.
-pub(crate) fn pack(
+pub(super) fn pack(
     parts: &[Part<'_>],
     k: usize,
     n: usize,
@@ -383,4 +381,23 @@ fn stored_nbits(
         }
     }
     Ok(Weight::NBits(packed))
+}
+
+/// `values` start at element `first` of the tensor.
+pub(super) fn check_finite(
+    tensor: &Tensor,
+    first: usize,
+    values: &[f32],
+) -> Result<(), EngineError> {
+    // Without a way out of the loop the compiler can vectorise it.
+    if values.iter().fold(true, |all, v| all & v.is_finite()) {
+        return Ok(());
+    }
+    let bad = values.iter().enumerate().find(|(_, v)| !v.is_finite());
+    let (offset, value) = bad.unwrap_or((0, &f32::NAN));
+    Err(EngineError::NotFinite {
+        name: tensor.name().to_owned(),
+        element: first + offset,
+        value: *value,
+    })
 }

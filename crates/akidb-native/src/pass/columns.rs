@@ -5,19 +5,29 @@
 use std::ops::Range;
 use std::sync::PoisonError;
 
-use akidb_kernels::{Epilogue, NR, rms_norm};
+use akidb_kernels::{Epilogue, NR, Rows, Weight, rms_norm};
 
-use crate::attention::{LayerAttention, Projected};
-use crate::columns::{Columns, ColumnsView};
+use super::attention::{LayerAttention, Projected};
+use super::block::{Activations, Part, Split, block};
+use super::buffer::grow;
+use super::layout::Segment;
+use super::model::Model;
+use super::shared_columns::{Columns, ColumnsView};
+use super::texts::Pass;
+use super::workspace::{Memory, Scratch, SharedColumns};
 use crate::dims::Dims;
 use crate::error::EngineError;
-use crate::forward::{Model, Pass};
-use crate::layout::Segment;
 use crate::pool::Member;
-use crate::product::{Rows, Weight};
-use crate::workspace::{Memory, Scratch, SharedColumns, grow};
 
 impl SharedColumns {
+    fn of(&self, activations: Activations) -> &Columns {
+        match activations {
+            Activations::Hidden => &self.hidden,
+            Activations::Attended => &self.attended,
+            Activations::Inner => &self.inner,
+        }
+    }
+
     /// Makes room for `rows` rows among so many threads.
     pub(crate) fn reserve(&mut self, dims: &Dims, rows: usize, threads: usize) {
         let columns = |width: usize| {
@@ -38,8 +48,7 @@ impl SharedColumns {
             },
         );
         self.attended.reserve(rows, heads.collect());
-        self.activated
-            .reserve(rows, columns(dims.intermediate_size));
+        self.inner.reserve(rows, columns(dims.intermediate_size));
     }
 }
 
@@ -76,34 +85,34 @@ pub(crate) fn forward(
         }
     }
     member.wait()?;
-    let mut active: Vec<usize> = (0..rows).collect();
-    let mut segments = pass.layout.segments(0..rows);
+    let all: Vec<usize> = (0..rows).collect();
+    let segments = pass.layout.segments(0..rows);
+    let wanted_segments = pass.layout.wanted_rows(0..rows);
+    let wanted: Vec<usize> = wanted_segments.iter().map(|row| row.first_row).collect();
     let last = model.weights.layers.len() - 1;
     for index in 0..=last {
-        let mut layer = LayerColumns {
-            attention: pass.attention(model, index),
+        let attention = pass.attention(model, index);
+        let mut share = ColumnShare {
+            attention,
             member,
             columns,
             scratch: &mut memory.scratch,
+            rows: &all,
+            segments: &segments,
         };
-        layer.project(&active)?;
-        if own_sets(dims, member.team_size()).is_none() {
-            member.wait()?;
+        if index < last {
+            block(&mut share, attention.layer, Part::All)?;
+        } else {
+            block(&mut share, attention.layer, Part::KeysAndValues)?;
+            (share.rows, share.segments) = (&wanted, &wanted_segments);
+            block(&mut share, attention.layer, Part::Rest)?;
         }
-        layer.store(&segments)?;
-        if index == last {
-            segments = pass.layout.wanted_rows(0..rows);
-            active = segments.iter().map(|row| row.first_row).collect();
-        }
-        layer.attend(&segments)?;
-        member.wait()?;
-        layer.after_attention(&active)?;
     }
     if member.index == 0 {
         let width = dims.hidden_size;
-        let out = grow(&mut memory.out, active.len() * width);
+        let out = grow(&mut memory.out, wanted.len() * width);
         let hidden = columns.hidden.read();
-        for (row, out) in active.iter().zip(out.chunks_exact_mut(width)) {
+        for (row, out) in wanted.iter().zip(out.chunks_exact_mut(width)) {
             hidden.copy(*row, 0, out);
         }
         rms_norm(model.isa, out, &model.weights.norm, dims.rms_norm_eps)?;
@@ -111,33 +120,69 @@ pub(crate) fn forward(
     Ok(())
 }
 
-/// One layer, for one thread's columns.
-struct LayerColumns<'a> {
+/// One thread's columns in one block.
+struct ColumnShare<'a> {
     attention: LayerAttention<'a>,
     member: Member<'a>,
     columns: &'a SharedColumns,
     scratch: &'a mut Scratch,
+    /// The rows at work, which are `segments`.
+    rows: &'a [usize],
+    segments: &'a [Segment],
 }
 
-impl LayerColumns<'_> {
-    /// q, k and v of `rows`.
-    fn project(&mut self, rows: &[usize]) -> Result<(), EngineError> {
+impl Split for ColumnShare<'_> {
+    fn product(
+        &mut self,
+        from: Activations,
+        norm: Option<&[f32]>,
+        weight: &Weight,
+        epilogue: Epilogue,
+        to: Activations,
+    ) -> Result<(), EngineError> {
+        self.pack(weight, self.columns.of(from), norm)?;
+        self.multiply(weight, self.columns.of(to), epilogue)
+    }
+
+    /// Queries are projected along with keys and values.
+    fn attend(&mut self, part: Part) -> Result<(), EngineError> {
+        if part != Part::Rest {
+            self.project()?;
+            if own_sets(&self.attention.model.dims, self.member.team_size()).is_none() {
+                self.member.wait()?;
+            }
+            self.store()?;
+        }
+        match part {
+            Part::KeysAndValues => Ok(()),
+            Part::All | Part::Rest => self.gather(),
+        }
+    }
+
+    fn wait(&self) -> Result<(), EngineError> {
+        self.member.wait()
+    }
+}
+
+impl ColumnShare<'_> {
+    /// q, k and v.
+    fn project(&mut self) -> Result<(), EngineError> {
         let layer = self.attention.layer;
         let (hidden, qkv) = (&self.columns.hidden, &self.columns.qkv);
-        self.pack(&layer.qkv, rows, hidden, Some(&layer.input_layernorm))?;
-        self.multiply(&layer.qkv, rows, qkv, Epilogue::Store)
+        self.pack(&layer.qkv, hidden, Some(&layer.input_layernorm))?;
+        self.multiply(&layer.qkv, qkv, Epilogue::Store)
     }
 
     /// Keys and values of the thread's heads.
-    fn store(&mut self, segments: &[Segment]) -> Result<(), EngineError> {
+    fn store(&mut self) -> Result<(), EngineError> {
         let heads = self.heads();
         let qkv = own_qkv(&self.attention, self.member, self.columns);
         let scratch = &mut self.scratch.attention;
-        self.attention.store(segments, heads, &qkv, scratch)
+        self.attention.store(self.segments, heads, &qkv, scratch)
     }
 
     /// What the queries of the thread's heads gather.
-    fn attend(&mut self, segments: &[Segment]) -> Result<(), EngineError> {
+    fn gather(&mut self) -> Result<(), EngineError> {
         let heads = self.heads();
         let width = heads.len() * self.attention.model.dims.query_group();
         let qkv = own_qkv(&self.attention, self.member, self.columns);
@@ -146,40 +191,18 @@ impl LayerColumns<'_> {
         };
         let scratch = &mut self.scratch.attention;
         self.attention
-            .attend(segments, heads, &qkv, &mut attended, width, scratch)
+            .attend(self.segments, heads, &qkv, &mut attended, width, scratch)
     }
 
-    /// Output projection and MLP of `rows`, each added to the hidden states.
-    fn after_attention(&mut self, rows: &[usize]) -> Result<(), EngineError> {
-        let layer = self.attention.layer;
-        let SharedColumns {
-            hidden,
-            attended,
-            activated,
-            ..
-        } = self.columns;
-        self.pack(&layer.o, rows, attended, None)?;
-        self.multiply(&layer.o, rows, hidden, Epilogue::Add)?;
-        self.member.wait()?;
-        let norm = Some(&layer.post_attention_layernorm[..]);
-        self.pack(&layer.gate_up, rows, hidden, norm)?;
-        self.multiply(&layer.gate_up, rows, activated, Epilogue::SwiGlu)?;
-        self.member.wait()?;
-        self.pack(&layer.down, rows, activated, None)?;
-        self.multiply(&layer.down, rows, hidden, Epilogue::Add)?;
-        self.member.wait()
-    }
-
-    /// Packs rows of a matrix for `weight`, normalised if there is a `norm`. Each thread packs some
+    /// Packs the rows of a matrix for `weight`, normalised if there is a `norm`. Each thread packs some
     /// for all.
     fn pack(
         &mut self,
         weight: &Weight,
-        rows: &[usize],
         from: &Columns,
         norm: Option<&[f32]>,
     ) -> Result<(), EngineError> {
-        let model = self.attention.model;
+        let (model, rows) = (self.attention.model, self.rows);
         let pack = |packed: &mut Rows, rows: &[usize]| {
             let from = from.read();
             packed.pack_from(weight, rows.len(), |i, row| {
@@ -210,7 +233,6 @@ impl LayerColumns<'_> {
     fn multiply(
         &self,
         weight: &Weight,
-        rows: &[usize],
         out: &Columns,
         epilogue: Epilogue,
     ) -> Result<(), EngineError> {
@@ -221,7 +243,7 @@ impl LayerColumns<'_> {
         // Gate and up alternate.
         let per_column = if epilogue == Epilogue::SwiGlu { 2 } else { 1 };
         let panels = columns.start / NR * per_column..columns.end.div_ceil(NR) * per_column;
-        let mut next = rows.iter().peekable();
+        let mut next = self.rows.iter().peekable();
         let mut out: Vec<&mut [f32]> = out
             .chunks_exact_mut(columns.len())
             .enumerate()

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use akidb_kernels::{ShapeError, WeightFormat};
+use akidb_kernels::{ShapeError, Weight, WeightFormat};
 use akidb_onnx::{map_file, map_open_file};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,6 @@ use super::source::source_path;
 use super::{CachedPack, EXTENSION, trust};
 use crate::error::EngineError;
 use crate::pool::Pool;
-use crate::product::Weight;
 
 /// Name and version of the format.
 const MAGIC: [u8; 8] = *b"AKIDBPK1";

@@ -92,7 +92,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::cache::tests::{Cache, decoders, pack};
+    use crate::weights::cache::tests::{Cache, decoders, pack};
 
     /// What an attack does to the pack and the directory that it lies in.
     type Attack<'a> = &'a dyn Fn(&Path, &Path);

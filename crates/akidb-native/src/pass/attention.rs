@@ -5,12 +5,12 @@ use std::ops::Range;
 
 use akidb_kernels::{AttentionScratch, KEY_TILE, KeyValueTile, attention, norm_rotary};
 
+use super::buffer::{Buffer, grow};
+use super::key_values::KeyValues;
+use super::layout::Segment;
+use super::model::Model;
 use crate::error::EngineError;
-use crate::forward::Model;
-use crate::key_values::KeyValues;
-use crate::layout::Segment;
 use crate::weights::Layer;
-use crate::workspace::{Buffer, grow};
 
 /// Rows whose queries look at a head's keys together. More would reuse a tile of keys better, but
 /// not fit beside it.

@@ -1,16 +1,19 @@
 //! From the tensors of a file to packed weights.
 
-use akidb_kernels::{Isa, NR, Precision};
+mod cache;
+mod packing;
+
+use akidb_kernels::{Isa, NR, Precision, Weight};
 use akidb_onnx::MappedFiles;
 use akidb_onnx::tensor::Tensor;
 use akidb_transformer::{Decoder, DecoderLayer, EmbeddingTable};
 
-use crate::cache::PackedCache;
 use crate::dims::Dims;
 use crate::error::EngineError;
-use crate::packing::{Part, pack};
 use crate::pool::Pool;
-use crate::product::Weight;
+
+pub use cache::{PackedCache, SourceFile, packs_made_of};
+use packing::{Part, check_finite, pack};
 
 /// All weights of a model.
 #[derive(Debug)]
@@ -185,24 +188,5 @@ fn check_shape(tensor: &Tensor, expected: &[usize]) -> Result<(), EngineError> {
         name: tensor.name().to_owned(),
         expected: expected.to_vec(),
         actual: tensor.dims().to_vec(),
-    })
-}
-
-/// `values` start at element `first` of the tensor.
-pub(crate) fn check_finite(
-    tensor: &Tensor,
-    first: usize,
-    values: &[f32],
-) -> Result<(), EngineError> {
-    // Without a way out of the loop the compiler can vectorise it.
-    if values.iter().fold(true, |all, v| all & v.is_finite()) {
-        return Ok(());
-    }
-    let bad = values.iter().enumerate().find(|(_, v)| !v.is_finite());
-    let (offset, value) = bad.unwrap_or((0, &f32::NAN));
-    Err(EngineError::NotFinite {
-        name: tensor.name().to_owned(),
-        element: first + offset,
-        value: *value,
     })
 }

@@ -9,14 +9,13 @@ mod trust;
 
 use std::path::PathBuf;
 
-use akidb_kernels::{Isa, Precision};
+use akidb_kernels::{Isa, Precision, Weight};
 use twox_hash::XxHash3_128;
 
-use crate::cache::file::CacheError;
 use crate::dims::Dims;
 use crate::pool::Pool;
-use crate::product::Weight;
 
+use file::CacheError;
 pub use packs::packs_made_of;
 pub use source::SourceFile;
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::workspace::{Buffer, grow};
+use super::buffer::{Buffer, grow};
 
 /// A row-major matrix for each thread's columns, behind a lock: written by its thread, read by all
 /// once they have met.

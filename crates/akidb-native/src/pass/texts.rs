@@ -1,0 +1,66 @@
+//! The texts of a pass, and what is kept of them from layer to layer.
+
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use akidb_kernels::KeyValueTile;
+
+use super::attention::{LayerAttention, LayerPrefix};
+use super::key_values::KeyValues;
+use super::layout::Layout;
+use super::model::Model;
+use super::prefix::Prefix;
+
+/// Texts that go through the model together.
+pub(crate) struct Pass<'a> {
+    /// Token id of each row.
+    pub(super) ids: Vec<u32>,
+    pub(crate) layout: Layout,
+    /// Of the layers with an even index, and of the others.
+    pub(super) key_values: &'a [KeyValues; 2],
+    pub(super) prefix: Option<&'a Prefix>,
+    /// Rows of each thread, where threads have rows.
+    pub(super) shares: Vec<Range<usize>>,
+    /// Keys and values of each layer, `[tiles][heads]`, kept for later passes.
+    pub(super) kept: Option<Mutex<Vec<Vec<KeyValueTile>>>>,
+}
+
+impl Pass<'_> {
+    /// Token id of a row.
+    pub(crate) fn id(&self, row: usize) -> u32 {
+        self.ids[row]
+    }
+
+    /// True when a thread needs keys that another one computes.
+    pub(crate) fn is_cut(&self) -> bool {
+        let mut cuts = self.shares.iter().map(|share| share.end);
+        !cuts.all(|end| self.layout.starts_at(end))
+    }
+
+    pub(crate) fn attention<'a>(&'a self, model: &'a Model, layer: usize) -> LayerAttention<'a> {
+        LayerAttention {
+            model,
+            layer: &model.weights.layers[layer],
+            key_values: &self.key_values[layer % 2],
+            prefix: self.prefix.map(|prefix| LayerPrefix {
+                tokens: prefix.ids().len(),
+                tiles: prefix.layer(layer),
+            }),
+        }
+    }
+
+    /// Keeps the keys and values of a layer, if any are to be kept.
+    pub(crate) fn keep(&self, model: &Model, layer: usize) {
+        let Some(kept) = &self.kept else { return };
+        let heads = model.dims.num_key_value_heads;
+        let tiles = (0..self.layout.tiles()).flat_map(|tile| {
+            let heads =
+                (0..heads).flat_map(move |head| self.key_values[layer % 2].read(tile, 1, head));
+            heads.map(|tile| tile.clone())
+        });
+        let tiles = tiles.collect();
+        kept.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(tiles);
+    }
+}
