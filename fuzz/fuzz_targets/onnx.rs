@@ -1,9 +1,9 @@
 //! Any bytes as an ONNX file: open, recognise, inspect, read every constant.
 #![no_main]
 
-use akidb_transformer::recognise;
-use akidb_transformer::inspect::inspect_onnx;
 use akidb_onnx::model::OnnxModel;
+use akidb_transformer::inspect::inspect_onnx;
+use akidb_transformer::recognise;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 
@@ -13,22 +13,13 @@ fuzz_target!(|data: &[u8]| {
     };
     if let Ok(decoder) = recognise(&model, None) {
         // What was recognised is whole: reading it can't fail.
-        assert_eq!(decoder.layers.len(), decoder.config.num_hidden_layers);
-        let table = &decoder.embed_tokens;
+        let table = &decoder.embeddings.words;
         let mut row = vec![0.0; table.hidden_size()];
         for id in 0..table.vocab_size() {
             table.read_row(id, &mut row).unwrap();
         }
-        for layer in &decoder.layers {
-            for linear in [
-                &layer.q_proj,
-                &layer.k_proj,
-                &layer.v_proj,
-                &layer.o_proj,
-                &layer.gate_proj,
-                &layer.up_proj,
-                &layer.down_proj,
-            ] {
+        for block in decoder.decoder_blocks().unwrap().0 {
+            for linear in block.linears() {
                 let mut row = vec![0.0; linear.in_features()];
                 for output in 0..linear.out_features() {
                     linear.dequantize(output, &mut row).unwrap();

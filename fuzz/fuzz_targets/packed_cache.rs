@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 
 use akidb_backend::{Backend, TokenBatch};
 use akidb_native::{Engine, EngineOptions, PackedCache, SourceFile};
-use akidb_transformer::{Decoder, DecoderConfig, recognise};
 use akidb_onnx::model::OnnxModel;
+use akidb_transformer::{DecoderConfig, Transformer, recognise};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -30,7 +30,7 @@ const ALIGNMENT: usize = 4096;
 /// A model with its pack.
 struct Packed {
     _directory: TempDir,
-    decoder: Decoder,
+    decoder: Transformer,
     cache: PackedCache,
     pack: PathBuf,
     identity: Value,
@@ -68,7 +68,7 @@ fn packed(name: &str) -> Packed {
     }
 }
 
-fn engine(decoder: &Decoder, cache: &PackedCache) -> Engine {
+fn engine(decoder: &Transformer, cache: &PackedCache) -> Engine {
     let options = EngineOptions {
         threads: Some(NonZeroUsize::MIN),
         packed_cache: Some(cache.clone()),

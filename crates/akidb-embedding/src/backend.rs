@@ -10,7 +10,7 @@ use akidb_models::external_files;
 use akidb_native::{Engine, EngineOptions, PackedCache, SourceFile};
 use akidb_onnx::ErrorKind;
 use akidb_onnx::model::OnnxModel;
-use akidb_transformer::{Decoder, decoder_from_safetensors, recognise};
+use akidb_transformer::{Transformer, decoder_from_safetensors, recognise};
 use bytes::Bytes;
 
 use crate::env;
@@ -260,7 +260,7 @@ pub(crate) fn other_pooling(settings: &Settings) -> Option<String> {
 fn decoder(
     files: &ModelFiles,
     weights: &Weights,
-) -> Result<(Decoder, Option<Vec<SourceFile>>), EmbedError> {
+) -> Result<(Transformer, Option<Vec<SourceFile>>), EmbedError> {
     let config = files.decoder_config()?;
     // Each file is looked at before it is opened, so that it isn't newer than what is read.
     match &weights.source {

@@ -95,8 +95,8 @@ impl Dims {
     }
 
     /// K and N of a layer's products: q/k/v, o, gate/up and down.
-    pub(crate) fn product_shapes(&self) -> [[usize; 2]; 4] {
-        [
+    pub(crate) fn product_shapes(&self) -> Vec<[usize; 2]> {
+        vec![
             [self.hidden_size, self.qkv.width()],
             [self.q_width, self.hidden_size],
             [self.hidden_size, self.gate_up_width()],

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use akidb_backend::{Backend, BackendError, BackendInfo, Pooling, TokenBatch};
 use akidb_kernels::{Isa, KEY_TILE, KeyValueType, Precision};
 use akidb_onnx::MappedFiles;
-use akidb_transformer::Decoder;
+use akidb_transformer::Transformer;
 
 use crate::dims::Dims;
 use crate::error::EngineError;
@@ -63,7 +63,7 @@ impl Engine {
     /// `InvalidModel` when the configuration has unusable sizes, tensors contradict it, can't be
     /// read or hold NaN or infinity; `UnsupportedModel` when a weight is stored in an unknown
     /// way; `Failed` when threads can't be started or memory runs out.
-    pub fn new(decoder: &Decoder, options: EngineOptions) -> Result<Self, BackendError> {
+    pub fn new(decoder: &Transformer, options: EngineOptions) -> Result<Self, BackendError> {
         Ok(Self::pack(decoder, options)?)
     }
 
@@ -72,13 +72,14 @@ impl Engine {
         self.model.weights.from_cache
     }
 
-    fn pack(decoder: &Decoder, options: EngineOptions) -> Result<Self, EngineError> {
+    fn pack(decoder: &Transformer, options: EngineOptions) -> Result<Self, EngineError> {
         let threads = options
             .threads
             .or_else(|| std::thread::available_parallelism().ok())
             .unwrap_or(NonZeroUsize::MIN);
         let isa = options.isa.unwrap_or_else(Isa::detect);
-        let dims = Dims::new(&decoder.config)?;
+        let config = decoder.decoder_config();
+        let dims = Dims::new(&config)?;
         let pool = Pool::new(threads)?;
         let max_tokens = dims.max_position_embeddings;
         let cache = options.packed_cache.as_ref();
@@ -107,7 +108,7 @@ impl Engine {
                     KeyValueType::F32
                 },
                 weights,
-                rotary: RotaryTable::new(decoder.config.rope_theta, dims.head_dim, max_tokens),
+                rotary: RotaryTable::new(config.rope_theta, dims.head_dim, max_tokens),
                 dims,
                 pool,
                 isa,

@@ -2,6 +2,7 @@
 
 use akidb_backend::{BackendError, BackendErrorKind};
 use akidb_kernels::ShapeError;
+use akidb_transformer::NotADecoder;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EngineError {
@@ -11,8 +12,8 @@ pub(crate) enum EngineError {
         value: usize,
         why: &'static str,
     },
-    #[error("there are {actual} layers, num_hidden_layers says {expected}")]
-    Layers { expected: usize, actual: usize },
+    #[error("the native engine can't run this model: {0}")]
+    Unsupported(#[from] NotADecoder),
     #[error("tensor \"{name}\" has shape {actual:?}, expected {expected:?}")]
     TensorShape {
         name: String,
@@ -58,6 +59,8 @@ pub(crate) enum EngineError {
 
     #[error("the weights can't be read any more")]
     Changed(#[source] akidb_onnx::Error),
+    #[error("a block lacks a product")]
+    Products,
     #[error("another thread failed")]
     Stopped,
     #[error("sizes inside the engine contradict each other")]
@@ -68,15 +71,14 @@ impl From<EngineError> for BackendError {
     fn from(error: EngineError) -> Self {
         use EngineError as E;
         let kind = match &error {
-            E::Config { .. }
-            | E::Layers { .. }
-            | E::TensorShape { .. }
-            | E::NotFinite { .. }
-            | E::Tensor(_) => BackendErrorKind::InvalidModel,
+            E::Config { .. } | E::TensorShape { .. } | E::NotFinite { .. } | E::Tensor(_) => {
+                BackendErrorKind::InvalidModel
+            }
+            E::Unsupported(_) => BackendErrorKind::UnsupportedModel,
             E::EmptyText { .. } | E::TooLong { .. } | E::TokenId { .. } | E::Output { .. } => {
                 BackendErrorKind::InvalidInput
             }
-            E::Changed(_) | E::Threads { .. } | E::Stopped | E::Shape(_) => {
+            E::Changed(_) | E::Threads { .. } | E::Products | E::Stopped | E::Shape(_) => {
                 BackendErrorKind::Failed
             }
         };

@@ -8,12 +8,12 @@ use akidb_kernels::Isa;
 use akidb_native::Precision;
 use akidb_onnx::model::OnnxModel;
 use akidb_testing::{cosine, fixture, hidden_goldens};
-use akidb_transformer::{Decoder, DecoderConfig, recognise};
+use akidb_transformer::{DecoderConfig, Transformer, recognise};
 use common::{bits, engine_of, run};
 
 const FILES: [&str; 3] = ["model_int8", "model_uint8", "model_int8_per_channel"];
 
-fn decoder(name: &str) -> Decoder {
+fn decoder(name: &str) -> Transformer {
     let dir = fixture("tiny-quantized");
     let config = DecoderConfig::open(&dir.join("config.json")).unwrap();
     let model = OnnxModel::open(&dir.join(format!("onnx/{name}.onnx"))).unwrap();

@@ -5,15 +5,17 @@ mod common;
 
 use akidb_backend::{Backend, BackendError, BackendErrorKind, TokenBatch};
 use akidb_native::{Engine, EngineOptions};
-use akidb_transformer::{Decoder, Linear, LinearWeight};
+use akidb_transformer::{
+    Activation, EmbeddingTable, Head, Linear, LinearWeight, Mask, NormKind, Transformer,
+};
 use common::{config, decoder, engine, tensor};
 
-fn refused(decoder: &Decoder) -> BackendError {
+fn refused(decoder: &Transformer) -> BackendError {
     Engine::new(decoder, EngineOptions::default()).unwrap_err()
 }
 
 /// A sound decoder after `spoil`.
-fn spoilt(spoil: impl FnOnce(&mut Decoder)) -> BackendError {
+fn spoilt(spoil: impl FnOnce(&mut Transformer)) -> BackendError {
     let mut decoder = decoder(&config(2, 4, 2, 16), 1);
     spoil(&mut decoder);
     let error = refused(&decoder);
@@ -21,61 +23,126 @@ fn spoilt(spoil: impl FnOnce(&mut Decoder)) -> BackendError {
     error
 }
 
+/// Another table of words.
+fn words(d: &mut Transformer, dims: [usize; 2]) {
+    let table = tensor("words", &dims, &vec![0.0; dims[0] * dims[1]]);
+    d.embeddings.words = EmbeddingTable::new(table).unwrap();
+}
+
+/// A linear layer of these widths.
+fn linear(k: usize, n: usize) -> Linear {
+    Linear::new(LinearWeight::InOut(tensor(
+        "linear",
+        &[k, n],
+        &vec![0.0; k * n],
+    )))
+    .unwrap()
+}
+
 #[test]
 fn models() {
-    let error = spoilt(|d| d.config.hidden_size = 0);
+    let error = spoilt(|d| words(d, [97, 0]));
     assert_eq!(error.to_string(), "hidden_size 0 is out of range");
-    let error = spoilt(|d| d.config.num_key_value_heads = 3);
+    let error = spoilt(|d| d.blocks[0].attention.key_value_heads = 3);
     assert_eq!(
         error.to_string(),
         "num_attention_heads 4 is no multiple of num_key_value_heads"
     );
-    let spoils: [fn(&mut Decoder); 13] = [
+    let spoils: [fn(&mut Transformer); 13] = [
         // Sizes that the tensors don't have are refused before room is made for them.
-        |d| d.config.hidden_size = 1 << 20,
-        |d| (d.config.hidden_size, d.config.intermediate_size) = (1 << 20, 1 << 20),
-        |d| d.config.head_dim = 17,
-        |d| d.config.head_dim = usize::MAX,
-        |d| d.config.intermediate_size = 1 << 40,
-        |d| d.config.num_attention_heads = usize::MAX - 1,
-        |d| d.config.max_position_embeddings = usize::MAX,
-        |d| d.config.vocab_size = usize::MAX,
-        |d| d.config.vocab_size = 98,
-        |d| d.config.hidden_size = 51,
-        |d| d.config.intermediate_size = 74,
-        |d| d.config.head_dim = 18,
-        |d| d.config.num_attention_heads = 8,
+        |d| words(d, [1, 1 << 20]),
+        |d| d.blocks[0].mlp.gate = Some(linear(1, 1 << 20)),
+        |d| d.blocks[0].attention.head_dim = 17,
+        |d| d.blocks[0].attention.head_dim = usize::MAX,
+        |d| d.blocks[0].mlp.gate = Some(linear(0, 1 << 40)),
+        |d| d.blocks[0].attention.heads = usize::MAX - 1,
+        |d| d.max_tokens = usize::MAX,
+        |d| words(d, [0, 52]),
+        |d| words(d, [97, 51]),
+        |d| d.blocks[0].mlp.up = linear(52, 74),
+        |d| d.blocks[1].mlp.gate = Some(linear(52, 74)),
+        |d| d.blocks[1].mlp.down = linear(75, 51),
+        |d| d.blocks[1].attention.output = linear(64, 51),
     ];
     for spoil in spoils {
         spoilt(spoil);
     }
-    let error = spoilt(|d| d.layers.truncate(1));
-    assert_eq!(
-        error.to_string(),
-        "there are 1 layers, num_hidden_layers says 2"
-    );
-    let error = spoilt(|d| d.layers[1].q_norm = tensor("q_norm", &[2, 8], &[1.0; 16]));
+    let error = spoilt(|d| d.blocks.clear());
+    assert_eq!(error.to_string(), "num_hidden_layers 0 is out of range");
+    let error = spoilt(|d| {
+        let q_norm = d.blocks[1].attention.query_norm.as_mut().unwrap();
+        q_norm.weight = tensor("q_norm", &[2, 8], &[1.0; 16]);
+    });
     assert_eq!(
         error.to_string(),
         "tensor \"q_norm\" has shape [2, 8], expected [16]"
     );
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let error = spoilt(|d| {
-            let LinearWeight::InOut(weight) = d.layers[0].down_proj.weight() else {
+            let LinearWeight::InOut(weight) = d.blocks[0].mlp.down.weight() else {
                 unreachable!("even layers are stored so");
             };
             let mut values = weight.to_f32_vec().unwrap();
             values[3333] = bad;
             let bad = tensor("down", &[75, 52], &values);
-            d.layers[0].down_proj = Linear::new(LinearWeight::InOut(bad)).unwrap();
+            d.blocks[0].mlp.down = Linear::new(LinearWeight::InOut(bad)).unwrap();
         });
         let expected = format!("tensor \"down\" holds {bad} at element 3333");
         assert_eq!(error.to_string(), expected);
         spoilt(|d| {
             let mut values = vec![1.0; 52];
             values[51] = bad;
-            d.norm = tensor("norm", &[52], &values);
+            d.final_norm.as_mut().unwrap().weight = tensor("norm", &[52], &values);
         });
+    }
+}
+
+#[test]
+fn models_of_another_kind_are_named() {
+    let cases: [(&str, fn(&mut Transformer)); 13] = [
+        ("more than a table of words", |d| {
+            d.embeddings.scale = Some(2.0)
+        }),
+        ("not all stand before", |d| {
+            d.blocks[1].mlp_norms.before = None
+        }),
+        ("not all stand before", |d| {
+            d.blocks[0].attention_norms.after = d.final_norm.clone();
+        }),
+        ("no plain RMSNorm", |d| {
+            d.final_norm.as_mut().unwrap().kind = NormKind::Layer;
+        }),
+        ("different epsilons", |d| {
+            d.blocks[0].attention.key_norm.as_mut().unwrap().epsilon = 1e-3;
+        }),
+        ("are not normed", |d| {
+            d.blocks[0].attention.query_norm = None
+        }),
+        ("with a bias", |d| {
+            let bias = tensor("bias", &[52], &[0.0; 52]);
+            d.blocks[1].mlp.down = d.blocks[1].mlp.down.clone().with_bias(bias).unwrap();
+        }),
+        ("not turned", |d| {
+            for block in &mut d.blocks {
+                block.attention.rotary = None;
+            }
+        }),
+        ("another scale", |d| d.blocks[0].attention.scale = 1.0),
+        ("not causal", |d| {
+            d.blocks[1].attention.mask = Mask::Window(8)
+        }),
+        ("not gated by SiLU", |d| {
+            d.blocks[0].mlp.activation = Activation::GeluErf
+        }),
+        ("differ in more", |d| d.blocks[1].attention.rotary = None),
+        ("not pooled by the last token", |d| d.head = Head::Mean),
+    ];
+    for (part, change) in cases {
+        let mut decoder = decoder(&config(2, 4, 2, 16), 1);
+        change(&mut decoder);
+        let error = refused(&decoder);
+        assert_eq!(error.kind(), BackendErrorKind::UnsupportedModel, "{error}");
+        assert!(error.to_string().contains(part), "{error}");
     }
 }
 

@@ -130,10 +130,10 @@ fn after_a_text_that_overflowed() {
     // One token's embedding holds NaN, as an overflow would leave it; the memory that its text leaves
     // behind must not reach the next text.
     let mut decoder = decoder(&config(2, 4, 2, 16), 4);
-    let mut embedding = decoder.embed_tokens.tensor().to_f32_vec().unwrap();
+    let mut embedding = decoder.embeddings.words.tensor().to_f32_vec().unwrap();
     embedding[0] = f32::NAN;
     let embedding = common::tensor("embed_tokens", &[97, 52], &embedding);
-    decoder.embed_tokens = EmbeddingTable::new(embedding).unwrap();
+    decoder.embeddings.words = EmbeddingTable::new(embedding).unwrap();
     let text: Vec<u32> = (1..40).collect();
     let fresh = run(&engine(&decoder, 1, None), std::slice::from_ref(&text));
     let engine = engine(&decoder, 1, None);

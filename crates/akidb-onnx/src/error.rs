@@ -108,6 +108,9 @@ pub enum ErrorKind {
         /// What was expected.
         why: String,
     },
+    /// A sound model of a kind that can't be done this with.
+    #[error("{0}")]
+    UnsupportedModel(String),
     /// A safetensors header or index that can't be read.
     #[error("is not a safetensors file: {0}")]
     Safetensors(String),

@@ -17,7 +17,7 @@ use akidb_onnxruntime::coreml::{
     Coverage, MANIFEST, Manifest, OperatorCount, Precision, WriteOptions, coverage, read, write,
 };
 use akidb_testing::{builtin_model_dir, fixture, graphs, skip};
-use akidb_transformer::{Decoder, DecoderConfig, recognise};
+use akidb_transformer::{DecoderConfig, Transformer, recognise};
 
 use akidb_testing::graphs::{encode, float, int, new_node, string};
 
@@ -287,7 +287,7 @@ fn a_hostile_graph_is_shown_in_bounds() {
 }
 
 /// A decoder with a weight that is beyond f16.
-fn beyond_f16() -> Decoder {
+fn beyond_f16() -> Transformer {
     let config = graphs::small();
     let mut model = graphs::decoder(&config);
     let weight = graphs::initializer(&mut model, "0.up_proj.weight");

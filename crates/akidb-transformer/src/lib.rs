@@ -8,7 +8,7 @@
 //! let config = DecoderConfig::open("model/config.json".as_ref())?;
 //! let model = OnnxModel::open("model/onnx/model_fp16.onnx".as_ref())?;
 //! let decoder = recognise(&model, Some(&config))?;
-//! println!("{} layers", decoder.layers.len());
+//! println!("{} blocks", decoder.blocks.len());
 //! # Ok(()) }
 //! ```
 //!
@@ -21,12 +21,17 @@ mod families;
 mod graph;
 pub mod inspect;
 mod shapes;
+mod transformer;
 mod weights;
 
 pub use config::DecoderConfig;
-pub use decoder::{Decoder, DecoderLayer};
+pub use decoder::{DecoderBlock, NotADecoder};
 pub use families::decoder_from_safetensors;
 pub use graph::recognise;
+pub use transformer::{
+    Activation, Attention, Block, BranchNorms, Embeddings, Head, Mask, Mlp, Norm, NormKind,
+    PositionTable, Rotary, Transformer,
+};
 pub use weights::{
     Bnb4QuantType, DequantizeLinear, DequantizeLinearAttributes, EmbeddingTable, Linear,
     LinearWeight, MatMulBnb4, MatMulBnb4Attributes, MatMulInteger, MatMulNBits,

@@ -4,54 +4,58 @@ use akidb_onnx::tensor::Tensor;
 use akidb_onnx::{Error, shorten};
 
 use crate::config::DecoderConfig;
-use crate::decoder::{Decoder, DecoderLayer};
+use crate::transformer::{Block, Transformer};
 
 /// Refuses a decoder with a tensor of another shape than its configuration asks for.
-pub(crate) fn check(decoder: &Decoder) -> Result<(), Error> {
-    let config = &decoder.config;
-    let (table, norm) = (decoder.embed_tokens.tensor(), &decoder.norm);
+pub(crate) fn check(decoder: &Transformer, config: &DecoderConfig) -> Result<(), Error> {
+    let table = decoder.embeddings.words.tensor();
     expect(table, &[config.vocab_size, config.hidden_size])?;
-    if norm.dims() != [config.hidden_size] {
+    if let Some(norm) = &decoder.final_norm
+        && norm.weight.dims() != [config.hidden_size]
+    {
         // Either may be the wrong one.
+        let norm = &norm.weight;
         let (table, dims) = (shorten(table.name()), table.dims());
         let why = format!("has shape {:?}, but {table:?} has {dims:?}", norm.dims());
         return Err(Error::tensor(norm.name(), why));
     }
-    if decoder.layers.len() != config.num_hidden_layers {
+    if decoder.blocks.len() != config.num_hidden_layers {
         return Err(Error::graph(format!(
             "{} layers, not {}",
-            decoder.layers.len(),
+            decoder.blocks.len(),
             config.num_hidden_layers
         )));
     }
-    decoder
-        .layers
-        .iter()
-        .try_for_each(|layer| check_layer(config, layer))
+    let mut blocks = decoder.blocks.iter();
+    blocks.try_for_each(|block| check_block(config, block))
 }
 
-fn check_layer(config: &DecoderConfig, layer: &DecoderLayer) -> Result<(), Error> {
+fn check_block(config: &DecoderConfig, block: &Block) -> Result<(), Error> {
     let hidden = config.hidden_size;
     let queries = config.num_attention_heads * config.head_dim;
     let keys = config.num_key_value_heads * config.head_dim;
     let inner = config.intermediate_size;
+    let (attention, mlp) = (&block.attention, &block.mlp);
     for (norm, len) in [
-        (&layer.input_layernorm, hidden),
-        (&layer.q_norm, config.head_dim),
-        (&layer.k_norm, config.head_dim),
-        (&layer.post_attention_layernorm, hidden),
+        (&block.attention_norms.before, hidden),
+        (&attention.query_norm, config.head_dim),
+        (&attention.key_norm, config.head_dim),
+        (&block.mlp_norms.before, hidden),
     ] {
-        expect(norm, &[len])?;
+        if let Some(norm) = norm {
+            expect(&norm.weight, &[len])?;
+        }
     }
     for (linear, k, n) in [
-        (&layer.q_proj, hidden, queries),
-        (&layer.k_proj, hidden, keys),
-        (&layer.v_proj, hidden, keys),
-        (&layer.o_proj, queries, hidden),
-        (&layer.gate_proj, hidden, inner),
-        (&layer.up_proj, hidden, inner),
-        (&layer.down_proj, inner, hidden),
+        (Some(&attention.query), hidden, queries),
+        (Some(&attention.key), hidden, keys),
+        (Some(&attention.value), hidden, keys),
+        (Some(&attention.output), queries, hidden),
+        (mlp.gate.as_ref(), hidden, inner),
+        (Some(&mlp.up), hidden, inner),
+        (Some(&mlp.down), inner, hidden),
     ] {
+        let Some(linear) = linear else { continue };
         if (linear.in_features(), linear.out_features()) != (k, n) {
             let tensor = linear.weight().tensor();
             let why = format!(

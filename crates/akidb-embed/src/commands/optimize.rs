@@ -12,7 +12,7 @@ use akidb_embedding::EmbedError;
 use akidb_embedding::files::{ModelFiles, Source, Weights, read_regular_file};
 use akidb_onnx::model::OnnxModel;
 use akidb_onnxruntime::coreml::{self, Coverage, Manifest, StaticShape, WriteOptions};
-use akidb_transformer::{Decoder, decoder_from_safetensors, recognise};
+use akidb_transformer::{Transformer, decoder_from_safetensors, recognise};
 
 use crate::error::CliError;
 use crate::output::{print, print_json};
@@ -95,7 +95,8 @@ pub(crate) fn run(args: &OptimizeArgs) -> Result<(), CliError> {
     if let Some(dir) = args.output.as_deref().filter(|_| !args.check) {
         let decoder = decoder(&files, &weights, &graphs)?;
         // Half a model would be left behind otherwise.
-        coreml::check_shapes(&decoder.config, &args.shapes).map_err(CliError::Optimize)?;
+        coreml::check_shapes(&decoder.decoder_config(), &args.shapes)
+            .map_err(CliError::Optimize)?;
         let manifest = write(args, &files, &weights, &decoder, dir)?;
         let written = coreml::read(&dir.join(coreml::MANIFEST))?;
         let written: Vec<OnnxModel> = written.graphs.into_iter().map(|g| g.model).collect();
@@ -136,7 +137,7 @@ fn decoder(
     files: &ModelFiles,
     weights: &Weights,
     graphs: &[OnnxModel],
-) -> Result<Decoder, CliError> {
+) -> Result<Transformer, CliError> {
     let config = files.decoder_config().map_err(CliError::Optimize)?;
     let decoder = match (&weights.source, graphs, config) {
         (Source::CoreMl(_), ..) => {
@@ -161,7 +162,7 @@ fn write(
     args: &OptimizeArgs,
     files: &ModelFiles,
     weights: &Weights,
-    decoder: &Decoder,
+    decoder: &Transformer,
     dir: &Path,
 ) -> Result<Manifest, CliError> {
     fs::create_dir_all(dir).map_err(|e| unwritten(dir, e))?;

@@ -19,7 +19,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use akidb_backend::{BackendError, BackendErrorKind};
-use akidb_onnx::coreml;
+use akidb_onnxruntime::coreml;
 use akidb_onnx::model::OnnxModel;
 
 use crate::backend::{BackendOptions, GRAPH_MAX_TOKENS, Loaded};

@@ -6,7 +6,7 @@ mod packing;
 use akidb_kernels::{Isa, NR, Precision, Weight};
 use akidb_onnx::MappedFiles;
 use akidb_onnx::tensor::Tensor;
-use akidb_transformer::{Decoder, DecoderLayer, EmbeddingTable};
+use akidb_transformer::{DecoderBlock, EmbeddingTable, Transformer};
 
 use crate::dims::Dims;
 use crate::error::EngineError;
@@ -46,36 +46,32 @@ impl Weights {
     /// Packs every weight for the arithmetic that `precision` asks for, and checks that it is
     /// finite; takes them from `cache` when they are there, else leaves them there.
     pub(crate) fn pack(
-        decoder: &Decoder,
+        decoder: &Transformer,
         dims: &Dims,
         precision: Precision,
         isa: Isa,
         pool: &Pool,
         cache: Option<&PackedCache>,
     ) -> Result<Self, EngineError> {
-        let expected = decoder.config.num_hidden_layers;
-        let actual = decoder.layers.len();
-        if actual != expected {
-            return Err(EngineError::Layers { expected, actual });
-        }
-        let table = decoder.embed_tokens.tensor();
-        check_shape(table, &[dims.vocab_size, dims.hidden_size])?;
-        let cache = cache.map(|cache| cache.pack(dims, actual, precision, isa));
+        let (blocks, norm) = decoder.decoder_blocks()?;
+        let words = &decoder.embeddings.words;
+        check_shape(words.tensor(), &[dims.vocab_size, dims.hidden_size])?;
+        let cache = cache.map(|cache| cache.pack(dims, blocks.len(), precision, isa));
         let cached = cache.as_ref().and_then(|cache| cache.read(pool));
         let from_cache = cached.is_some();
         let mut cached = cached.into_iter().flatten();
         let mut tasks = Vec::new();
-        for layer in &decoder.layers {
-            tasks.push((layer, cached.next(), None));
+        for block in &blocks {
+            tasks.push((block, cached.next(), None));
         }
         pool.for_each(
             tasks.iter_mut().collect(),
-            |(layer, cached, packed): &mut (&DecoderLayer, Option<[Weight; 4]>, Option<Layer>)| {
+            |(block, cached, packed): &mut (&DecoderBlock<'_>, Option<Products>, Option<Layer>)| {
                 let products = match cached.take() {
                     Some(products) => products,
-                    None => pack_layer(layer, dims, precision, isa)?,
+                    None => pack_block(block, dims, precision, isa)?,
                 };
-                *packed = Some(Layer::new(layer, dims, products)?);
+                *packed = Some(Layer::new(block, dims, products)?);
                 Ok(())
             },
         )?;
@@ -86,12 +82,12 @@ impl Weights {
         if let Some(cache) = cache
             && !from_cache
         {
-            cache.write(layers.iter().map(Layer::products), pool);
+            cache.write(layers.iter().flat_map(Layer::products), pool);
         }
         Ok(Self {
-            embed_tokens: decoder.embed_tokens.clone(),
+            embed_tokens: words.clone(),
             layers,
-            norm: vector(&decoder.norm, dims.hidden_size)?,
+            norm: vector(norm, dims.hidden_size)?,
             from_cache,
         })
     }
@@ -108,29 +104,30 @@ impl Weights {
     }
 }
 
+/// A block's packed products, in the order of [`Dims::product_shapes`].
+type Products = Vec<Weight>;
+
 impl Layer {
     /// A layer of packed products, and vectors from the file.
-    fn new(
-        layer: &DecoderLayer,
-        dims: &Dims,
-        [qkv, o, gate_up, down]: [Weight; 4],
-    ) -> Result<Self, EngineError> {
+    fn new(block: &DecoderBlock<'_>, dims: &Dims, products: Products) -> Result<Self, EngineError> {
         let hidden = dims.hidden_size;
+        let mut products = products.into_iter();
+        let mut next = || products.next().ok_or(EngineError::Products);
         Ok(Self {
-            input_layernorm: vector(&layer.input_layernorm, hidden)?,
-            qkv,
-            q_norm: vector(&layer.q_norm, dims.head_dim)?,
-            k_norm: vector(&layer.k_norm, dims.head_dim)?,
-            o,
-            post_attention_layernorm: vector(&layer.post_attention_layernorm, hidden)?,
-            gate_up,
-            down,
+            input_layernorm: vector(block.input_layernorm, hidden)?,
+            qkv: next()?,
+            q_norm: vector(block.q_norm, dims.head_dim)?,
+            k_norm: vector(block.k_norm, dims.head_dim)?,
+            o: next()?,
+            post_attention_layernorm: vector(block.post_attention_layernorm, hidden)?,
+            gate_up: next()?,
+            down: next()?,
         })
     }
 
     /// In the order of [`Dims::product_shapes`].
-    pub(crate) fn products(&self) -> [&Weight; 4] {
-        [&self.qkv, &self.o, &self.gate_up, &self.down]
+    pub(crate) fn products(&self) -> impl Iterator<Item = &Weight> {
+        [&self.qkv, &self.o, &self.gate_up, &self.down].into_iter()
     }
 }
 
@@ -142,35 +139,31 @@ impl Weights {
     }
 }
 
-/// The products of a layer, in the order of [`Dims::product_shapes`].
-fn pack_layer(
-    layer: &DecoderLayer,
+/// Packs a block's products.
+fn pack_block(
+    block: &DecoderBlock<'_>,
     dims: &Dims,
     precision: Precision,
     isa: Isa,
-) -> Result<[Weight; 4], EngineError> {
+) -> Result<Products, EngineError> {
     let hidden = dims.hidden_size;
-    let qkv = [
-        Part::new(&layer.q_proj, dims.qkv.q(0), hidden, dims.q_width)?.in_runs(dims.qkv.q_runs()),
-        Part::new(&layer.k_proj, dims.qkv.k(0), hidden, dims.kv_width)?.in_runs(dims.qkv.kv_runs()),
-        Part::new(&layer.v_proj, dims.qkv.v(0), hidden, dims.kv_width)?.in_runs(dims.qkv.kv_runs()),
+    let qkv = vec![
+        Part::new(block.q_proj, dims.qkv.q(0), hidden, dims.q_width)?.in_runs(dims.qkv.q_runs()),
+        Part::new(block.k_proj, dims.qkv.k(0), hidden, dims.kv_width)?.in_runs(dims.qkv.kv_runs()),
+        Part::new(block.v_proj, dims.qkv.v(0), hidden, dims.kv_width)?.in_runs(dims.qkv.kv_runs()),
     ];
-    let o = [Part::new(&layer.o_proj, 0, dims.q_width, hidden)?];
+    let o = vec![Part::new(block.o_proj, 0, dims.q_width, hidden)?];
     let inner = dims.intermediate_size;
     let alternating = [NR, 2 * NR];
-    let gate_up = [
-        Part::new(&layer.gate_proj, 0, hidden, inner)?.in_runs(alternating),
-        Part::new(&layer.up_proj, NR, hidden, inner)?.in_runs(alternating),
+    let gate_up = vec![
+        Part::new(block.gate_proj, 0, hidden, inner)?.in_runs(alternating),
+        Part::new(block.up_proj, NR, hidden, inner)?.in_runs(alternating),
     ];
-    let down = [Part::new(&layer.down_proj, 0, inner, hidden)?];
-    let shapes = dims.product_shapes();
-    let pack = |parts: &[Part<'_>], [k, n]: [usize; 2]| pack(parts, k, n, precision, isa);
-    Ok([
-        pack(&qkv, shapes[0])?,
-        pack(&o, shapes[1])?,
-        pack(&gate_up, shapes[2])?,
-        pack(&down, shapes[3])?,
-    ])
+    let down = vec![Part::new(block.down_proj, 0, inner, hidden)?];
+    let products = [qkv, o, gate_up, down].into_iter();
+    let products = products.zip(dims.product_shapes());
+    let packed = products.map(|(parts, [k, n])| pack(&parts, k, n, precision, isa));
+    packed.collect()
 }
 
 fn vector(tensor: &Tensor, len: usize) -> Result<Vec<f32>, EngineError> {

@@ -12,7 +12,8 @@ use akidb_kernels::Isa;
 use akidb_native::{Engine, EngineOptions, Precision};
 use akidb_onnx::tensor::{DataType, Tensor};
 use akidb_transformer::{
-    Decoder, DecoderConfig, DecoderLayer, EmbeddingTable, Linear, LinearWeight,
+    Activation, Attention, Block, BranchNorms, DecoderBlock, DecoderConfig, EmbeddingTable,
+    Embeddings, Head, Linear, LinearWeight, Mask, Mlp, Norm, NormKind, Rotary, Transformer,
 };
 
 /// Repeatable numbers (an LCG by Knuth).
@@ -72,12 +73,21 @@ pub(crate) fn tensor(name: &str, dims: &[usize], values: &[f32]) -> Tensor {
 
 /// A decoder with random weights. Layers with an even index store their linear weights as ONNX
 /// does, the others as PyTorch does.
-pub(crate) fn decoder(config: &DecoderConfig, seed: u64) -> Decoder {
+pub(crate) fn decoder(config: &DecoderConfig, seed: u64) -> Transformer {
     let mut random = Random(seed);
     let c = config;
     let norm = |random: &mut Random, name: &str, len: usize| {
         let values: Vec<f32> = (0..len).map(|_| 1.0 + 0.3 * random.float()).collect();
-        tensor(name, &[len], &values)
+        Norm {
+            kind: NormKind::Rms,
+            weight: tensor(name, &[len], &values),
+            bias: None,
+            epsilon: c.rms_norm_eps,
+        }
+    };
+    let norm_before = |random: &mut Random, name: &str| BranchNorms {
+        before: Some(norm(random, name, c.hidden_size)),
+        ..BranchNorms::default()
     };
     let linear = |random: &mut Random, name: String, k: usize, n: usize, in_out: bool| {
         let scale = 2.0 / (k as f32).sqrt();
@@ -92,44 +102,65 @@ pub(crate) fn decoder(config: &DecoderConfig, seed: u64) -> Decoder {
     let q_width = c.num_attention_heads * c.head_dim;
     let kv_width = c.num_key_value_heads * c.head_dim;
     let (hidden, inner) = (c.hidden_size, c.intermediate_size);
-    let layers = (0..c.num_hidden_layers)
+    let blocks = (0..c.num_hidden_layers)
         .map(|i| {
             let r = &mut random;
             let linear = |r: &mut Random, what: &str, k, n| {
                 linear(r, format!("layers.{i}.{what}"), k, n, i % 2 == 0)
             };
-            DecoderLayer {
-                input_layernorm: norm(r, "input_layernorm", hidden),
-                q_proj: linear(r, "q_proj", hidden, q_width),
-                k_proj: linear(r, "k_proj", hidden, kv_width),
-                v_proj: linear(r, "v_proj", hidden, kv_width),
-                q_norm: norm(r, "q_norm", c.head_dim),
-                k_norm: norm(r, "k_norm", c.head_dim),
-                o_proj: linear(r, "o_proj", q_width, hidden),
-                post_attention_layernorm: norm(r, "post_attention_layernorm", hidden),
-                gate_proj: linear(r, "gate_proj", hidden, inner),
-                up_proj: linear(r, "up_proj", hidden, inner),
-                down_proj: linear(r, "down_proj", inner, hidden),
+            Block {
+                attention_norms: norm_before(r, "input_layernorm"),
+                attention: Attention {
+                    query: linear(r, "q_proj", hidden, q_width),
+                    key: linear(r, "k_proj", hidden, kv_width),
+                    value: linear(r, "v_proj", hidden, kv_width),
+                    query_norm: Some(norm(r, "q_norm", c.head_dim)),
+                    key_norm: Some(norm(r, "k_norm", c.head_dim)),
+                    output: linear(r, "o_proj", q_width, hidden),
+                    heads: c.num_attention_heads,
+                    key_value_heads: c.num_key_value_heads,
+                    head_dim: c.head_dim,
+                    scale: 1.0 / (c.head_dim as f32).sqrt(),
+                    rotary: Some(Rotary {
+                        base: c.rope_theta,
+                        width: c.head_dim,
+                    }),
+                    mask: Mask::Causal,
+                },
+                mlp_norms: norm_before(r, "post_attention_layernorm"),
+                mlp: Mlp {
+                    gate: Some(linear(r, "gate_proj", hidden, inner)),
+                    up: linear(r, "up_proj", hidden, inner),
+                    down: linear(r, "down_proj", inner, hidden),
+                    activation: Activation::Silu,
+                },
             }
         })
         .collect();
     let embedding: Vec<f32> = (0..c.vocab_size * hidden).map(|_| random.float()).collect();
     let embedding = tensor("embed_tokens", &[c.vocab_size, hidden], &embedding);
-    Decoder {
-        config: c.clone(),
-        embed_tokens: EmbeddingTable::new(embedding).unwrap(),
-        layers,
-        norm: norm(&mut random, "norm", hidden),
+    Transformer {
+        embeddings: Embeddings {
+            words: EmbeddingTable::new(embedding).unwrap(),
+            scale: None,
+            positions: None,
+            token_types: None,
+            norm: None,
+        },
+        blocks,
+        final_norm: Some(norm(&mut random, "norm", hidden)),
+        head: Head::LastToken,
+        max_tokens: c.max_position_embeddings,
     }
 }
 
 /// An engine in f32 with so many threads, on `isa` or the best tier.
-pub(crate) fn engine(decoder: &Decoder, threads: usize, isa: Option<Isa>) -> Engine {
+pub(crate) fn engine(decoder: &Transformer, threads: usize, isa: Option<Isa>) -> Engine {
     engine_of(decoder, threads, isa, Precision::F32)
 }
 
 pub(crate) fn engine_of(
-    decoder: &Decoder,
+    decoder: &Transformer,
     threads: usize,
     isa: Option<Isa>,
     precision: Precision,
@@ -159,20 +190,21 @@ pub(crate) fn bits(rows: &[Vec<f32>]) -> Vec<Vec<u32>> {
 }
 
 /// The last token's hidden state, computed in f64 straight from the definition.
-pub(crate) fn reference(decoder: &Decoder, ids: &[u32]) -> Vec<f64> {
-    let c = &decoder.config;
-    let table = f64s(decoder.embed_tokens.tensor());
+pub(crate) fn reference(decoder: &Transformer, ids: &[u32]) -> Vec<f64> {
+    let c = &decoder.decoder_config();
+    let (blocks, norm) = decoder.decoder_blocks().unwrap();
+    let table = f64s(decoder.embeddings.words.tensor());
     let mut hidden: Vec<Vec<f64>> = ids
         .iter()
         .map(|id| table[*id as usize * c.hidden_size..][..c.hidden_size].to_vec())
         .collect();
-    for layer in &decoder.layers {
-        reference_layer(c, layer, &mut hidden);
+    for block in &blocks {
+        reference_block(c, block, &mut hidden);
     }
-    rms_norm(hidden.last().unwrap(), &decoder.norm, c)
+    rms_norm(hidden.last().unwrap(), norm, c)
 }
 
-fn reference_layer(c: &DecoderConfig, layer: &DecoderLayer, hidden: &mut [Vec<f64>]) {
+fn reference_block(c: &DecoderConfig, block: &DecoderBlock<'_>, hidden: &mut [Vec<f64>]) {
     let dim = c.head_dim;
     let heads = |x: &[f64], norm: &Tensor, position: usize| -> Vec<Vec<f64>> {
         x.chunks(dim)
@@ -183,10 +215,10 @@ fn reference_layer(c: &DecoderConfig, layer: &DecoderLayer, hidden: &mut [Vec<f6
     let mut keys = Vec::new();
     let mut values = Vec::new();
     for (position, x) in hidden.iter().enumerate() {
-        let x = rms_norm(x, &layer.input_layernorm, c);
-        queries.push(heads(&product(&x, &layer.q_proj), &layer.q_norm, position));
-        keys.push(heads(&product(&x, &layer.k_proj), &layer.k_norm, position));
-        values.push(product(&x, &layer.v_proj));
+        let x = rms_norm(x, block.input_layernorm, c);
+        queries.push(heads(&product(&x, block.q_proj), block.q_norm, position));
+        keys.push(heads(&product(&x, block.k_proj), block.k_norm, position));
+        values.push(product(&x, block.v_proj));
     }
     let group = c.num_attention_heads / c.num_key_value_heads;
     for (position, x) in hidden.iter_mut().enumerate() {
@@ -202,16 +234,16 @@ fn reference_layer(c: &DecoderConfig, layer: &DecoderLayer, hidden: &mut [Vec<f6
                 attended.push(sum / total);
             }
         }
-        add(x, &product(&attended, &layer.o_proj));
-        let y = rms_norm(x, &layer.post_attention_layernorm, c);
-        let gate = product(&y, &layer.gate_proj);
-        let up = product(&y, &layer.up_proj);
+        add(x, &product(&attended, block.o_proj));
+        let y = rms_norm(x, block.post_attention_layernorm, c);
+        let gate = product(&y, block.gate_proj);
+        let up = product(&y, block.up_proj);
         let inner: Vec<f64> = gate
             .iter()
             .zip(up)
             .map(|(g, u)| g / (1.0 + (-g).exp()) * u)
             .collect();
-        add(x, &product(&inner, &layer.down_proj));
+        add(x, &product(&inner, block.down_proj));
     }
 }
 

@@ -13,18 +13,18 @@ use akidb_onnx::Error;
 use akidb_onnx::proto::ModelProto;
 use akidb_onnx::proto::tensor_proto::DataType;
 use akidb_onnx::tensor::Tensor;
-use akidb_transformer::{Decoder, DecoderConfig, DecoderLayer};
+use akidb_transformer::{DecoderBlock, DecoderConfig};
 
 /// Far below every score, far from overflow.
 const MASKED: f32 = -1e9;
 
-/// The graph of `decoder` whose linear layers are `stored`.
+/// The graph of a decoder with `blocks` and a final `norm`, whose linear layers are `stored`.
 pub(super) fn spell(
-    decoder: &Decoder,
+    config: &DecoderConfig,
+    (blocks, norm): (&[DecoderBlock<'_>], &Tensor),
     stored: &[StoredLayer],
     shape: StaticShape,
 ) -> Result<ModelProto, Error> {
-    let config = &decoder.config;
     let StaticShape { batch, sequence } = shape;
     let mut graph = Graph::default();
     let width = config.hidden_size;
@@ -36,8 +36,8 @@ pub(super) fn spell(
         config,
         shape,
     };
-    for (i, (layer, stored)) in decoder.layers.iter().zip(stored).enumerate() {
-        hidden = speller.layer(i, layer, stored, &hidden)?;
+    for (i, (block, stored)) in blocks.iter().zip(stored).enumerate() {
+        hidden = speller.block(i, block, stored, &hidden)?;
     }
     speller.graph.scope = "last_token".to_owned();
     let last = speller.graph.op(
@@ -47,7 +47,7 @@ pub(super) fn spell(
         &[batch, 1, width],
     );
     speller.graph.scope = "norm".to_owned();
-    let norm = decoder.norm.to_f32_vec()?;
+    let norm = norm.to_f32_vec()?;
     let last = speller.rms_norm("norm.weight", &norm, &last);
     speller
         .graph
@@ -98,18 +98,18 @@ impl Constants {
 }
 
 impl Speller<'_> {
-    fn layer(
+    fn block(
         &mut self,
         i: usize,
-        layer: &DecoderLayer,
+        block: &DecoderBlock<'_>,
         stored: &StoredLayer,
         hidden: &Value,
     ) -> Result<Value, Error> {
         let part = |name: &str| format!("layers.{i}.{name}");
-        let normed = self.norm(&part("input_layernorm"), &layer.input_layernorm, hidden)?;
-        let attended = self.attention(i, layer, stored, &normed)?;
+        let normed = self.norm(&part("input_layernorm"), block.input_layernorm, hidden)?;
+        let attended = self.attention(i, block, stored, &normed)?;
         let hidden = self.add_to(hidden, &attended);
-        let norm = &layer.post_attention_layernorm;
+        let norm = block.post_attention_layernorm;
         let normed = self.norm(&part("post_attention_layernorm"), norm, &hidden)?;
         self.graph.scope = part("mlp");
         let normed = self.graph.cast(&normed, stored.dtype());
@@ -125,7 +125,7 @@ impl Speller<'_> {
     fn attention(
         &mut self,
         i: usize,
-        layer: &DecoderLayer,
+        block: &DecoderBlock<'_>,
         stored: &StoredLayer,
         normed: &Value,
     ) -> Result<Value, Error> {
@@ -145,10 +145,10 @@ impl Speller<'_> {
 
         // The scores' scale is part of the queries' norm.
         let scale = 1.0 / (head_dim as f32).sqrt();
-        let q_norm: Vec<f32> = layer.q_norm.to_f32_vec()?;
+        let q_norm: Vec<f32> = block.q_norm.to_f32_vec()?;
         let q_norm: Vec<f32> = q_norm.iter().map(|w| w * scale).collect();
         let query = self.heads(&part("q_norm"), &query, heads, &q_norm, dtype);
-        let k_norm = layer.k_norm.to_f32_vec()?;
+        let k_norm = block.k_norm.to_f32_vec()?;
         let key = self.heads(&part("k_norm"), &key, key_heads, &k_norm, dtype);
 
         self.graph.scope = part("attention");

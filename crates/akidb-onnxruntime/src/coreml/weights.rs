@@ -8,7 +8,7 @@ use super::write::Precision;
 use akidb_onnx::proto::tensor_proto::{DataLocation, DataType};
 use akidb_onnx::proto::{StringStringEntryProto, TensorProto};
 use akidb_onnx::{Error, ErrorKind};
-use akidb_transformer::{Decoder, DecoderLayer, EmbeddingTable, Linear};
+use akidb_transformer::{DecoderBlock, EmbeddingTable, Linear};
 
 /// Weights begin at multiples of a page, so that ONNX Runtime can map them.
 const ALIGNMENT: u64 = 4096;
@@ -31,9 +31,9 @@ impl StoredLayer {
     }
 }
 
-/// Writes all linear layers of `decoder` to `file`, which will be called `location`.
+/// Writes all linear layers of `blocks` to `file`, which will be called `location`.
 pub(super) fn write_linear(
-    decoder: &Decoder,
+    blocks: &[DecoderBlock<'_>],
     precision: Precision,
     location: &str,
     file: &mut impl Write,
@@ -44,8 +44,8 @@ pub(super) fn write_linear(
         file,
         position: 0,
     };
-    let layers = decoder.layers.iter().enumerate();
-    layers.map(|(i, layer)| weights.layer(i, layer)).collect()
+    let blocks = blocks.iter().enumerate();
+    blocks.map(|(i, block)| weights.block(i, block)).collect()
 }
 
 struct WeightsFile<'a, W> {
@@ -56,16 +56,16 @@ struct WeightsFile<'a, W> {
 }
 
 impl<W: Write> WeightsFile<'_, W> {
-    fn layer(&mut self, i: usize, layer: &DecoderLayer) -> Result<StoredLayer, Error> {
+    fn block(&mut self, i: usize, block: &DecoderBlock<'_>) -> Result<StoredLayer, Error> {
         let name = |linear| format!("layers.{i}.{linear}.weight");
         Ok(StoredLayer {
-            q_proj: self.linear(name("q_proj"), &layer.q_proj)?,
-            k_proj: self.linear(name("k_proj"), &layer.k_proj)?,
-            v_proj: self.linear(name("v_proj"), &layer.v_proj)?,
-            o_proj: self.linear(name("o_proj"), &layer.o_proj)?,
-            gate_proj: self.linear(name("gate_proj"), &layer.gate_proj)?,
-            up_proj: self.linear(name("up_proj"), &layer.up_proj)?,
-            down_proj: self.linear(name("down_proj"), &layer.down_proj)?,
+            q_proj: self.linear(name("q_proj"), block.q_proj)?,
+            k_proj: self.linear(name("k_proj"), block.k_proj)?,
+            v_proj: self.linear(name("v_proj"), block.v_proj)?,
+            o_proj: self.linear(name("o_proj"), block.o_proj)?,
+            gate_proj: self.linear(name("gate_proj"), block.gate_proj)?,
+            up_proj: self.linear(name("up_proj"), block.up_proj)?,
+            down_proj: self.linear(name("down_proj"), block.down_proj)?,
         })
     }
 

@@ -14,7 +14,7 @@ use super::read::{VERSION, read_manifest};
 use super::{spell, weights};
 use akidb_onnx::proto::tensor_proto::DataType;
 use akidb_onnx::{Error, ErrorKind};
-use akidb_transformer::{Decoder, DecoderConfig};
+use akidb_transformer::{DecoderConfig, NotADecoder, Transformer};
 
 /// Longest text of a static shape, in tokens: the causal mask grows with its square.
 const MAX_SEQUENCE: usize = 4096;
@@ -66,29 +66,32 @@ pub struct WriteOptions {
 /// before is there as it was.
 ///
 /// # Errors
-/// When a shape can't be (no text, more tokens than the model or 4 096, an axis longer than CoreML
-/// takes, a shape twice), a weight is too large for the precision, or a file can't be written.
-pub fn write(decoder: &Decoder, options: &WriteOptions, dir: &Path) -> Result<Manifest, Error> {
-    let shapes = checked_shapes(&decoder.config, &options.shapes)?;
+/// When the model is no causal decoder, a shape can't be (no text, more tokens than the model or
+/// 4 096, an axis longer than CoreML takes, a shape twice), a weight is too large for the precision,
+/// or a file can't be written.
+pub fn write(decoder: &Transformer, options: &WriteOptions, dir: &Path) -> Result<Manifest, Error> {
+    let config = decoder.decoder_config();
+    let (blocks, norm) = decoder.decoder_blocks().map_err(not_spelled)?;
+    let shapes = checked_shapes(&config, &options.shapes)?;
     let directory = free(dir);
     let graphs = dir.join(directory);
     clear(&graphs);
     fs::create_dir_all(&graphs).map_err(|e| failed(&graphs, e))?;
     let stored = create(&graphs.join(WEIGHTS), |file| {
-        weights::write_linear(decoder, options.precision, WEIGHTS, file)
+        weights::write_linear(&blocks, options.precision, WEIGHTS, file)
     })?;
     let table = EmbedTokens {
         file: format!("{directory}/{EMBED_TOKENS}"),
         tensor: "embed_tokens.weight".to_owned(),
     };
     create(&graphs.join(EMBED_TOKENS), |file| {
-        let embed_tokens = &decoder.embed_tokens;
+        let embed_tokens = &decoder.embeddings.words;
         weights::write_embed_tokens(embed_tokens, options.precision, &table.tensor, file)
     })?;
     let mut files = Vec::with_capacity(shapes.len());
     for shape in shapes {
         let name = format!("model_{shape}.onnx");
-        let model = spell::spell(decoder, &stored, shape)?;
+        let model = spell::spell(&config, (&blocks, norm), &stored, shape)?;
         create(&graphs.join(&name), |file| {
             file.write_all(&model.encode_to_vec())
                 .map_err(|e| ErrorKind::Write(e).into())
@@ -103,8 +106,8 @@ pub fn write(decoder: &Decoder, options: &WriteOptions, dir: &Path) -> Result<Ma
         version: VERSION,
         source: options.source.clone(),
         precision: options.precision,
-        hidden_size: decoder.config.hidden_size,
-        vocab_size: decoder.config.vocab_size,
+        hidden_size: config.hidden_size,
+        vocab_size: config.vocab_size,
         embed_tokens: table,
         weights: format!("{directory}/{WEIGHTS}"),
         shapes: files,
@@ -146,6 +149,10 @@ fn clear(directory: &Path) {
     }
     // Fails where something else is in it.
     let _ = fs::remove_dir(directory);
+}
+
+fn not_spelled(why: NotADecoder) -> Error {
+    ErrorKind::UnsupportedModel(format!("can't be written for CoreML: {why}")).into()
 }
 
 /// Whether [`write`](write()) can make graphs of these shapes, known without writing anything.

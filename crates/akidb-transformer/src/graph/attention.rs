@@ -24,7 +24,7 @@ pub(super) struct Attention<'m> {
 }
 
 /// The numbers that all layers must agree on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Heads {
     pub(super) num_attention_heads: usize,
     pub(super) num_key_value_heads: usize,

@@ -2,13 +2,13 @@
 
 use std::ptr;
 
-use super::attention::{Heads, Mask};
+use super::attention::{Attention, Heads, Mask};
 use super::walk::{
     MICROSOFT, Walk, attribute, expect_attributes, expect_int, input, need_input, not_recognised,
     unknown,
 };
 use crate::config::MAX_LAYERS;
-use crate::decoder::DecoderLayer;
+use crate::transformer::{self, Activation, Block, BranchNorms, NormKind};
 use crate::weights::{EmbeddingTable, Linear};
 use akidb_onnx::model::{OnnxModel, is_op, node_name};
 use akidb_onnx::proto::{NodeProto, ValueInfoProto, tensor_proto, type_proto};
@@ -32,11 +32,10 @@ pub(super) struct Recogniser<'m> {
 /// All that the edges tell; shapes are not yet compared.
 pub(super) struct Found<'m> {
     pub(super) embed_tokens: EmbeddingTable,
-    /// First layer first.
-    pub(super) layers: Vec<DecoderLayer>,
-    pub(super) heads: Heads,
-    pub(super) norm: Tensor,
-    pub(super) rms_norm_eps: f32,
+    /// First block first; without rotary embeddings, whose tables are below.
+    pub(super) blocks: Vec<Block>,
+    pub(super) final_norm: transformer::Norm,
+    pub(super) head_dim: usize,
     pub(super) rotary: &'m NodeProto,
     pub(super) cos_cache: Tensor,
     pub(super) sin_cache: Tensor,
@@ -78,12 +77,12 @@ impl<'m> Recogniser<'m> {
     pub(super) fn run(mut self) -> Result<Found<'m>, Error> {
         let last = self.norm(self.hidden_state()?)?;
         let mut stream = last.input;
-        let mut layers = Vec::new();
+        let mut blocks = Vec::new();
         let embed_tokens = loop {
             let Stream::Sum(sum) = stream else {
                 break self.embedding(stream)?;
             };
-            if layers.len() == MAX_LAYERS {
+            if blocks.len() == MAX_LAYERS {
                 return Err(unknown(sum, format!("more than {MAX_LAYERS} layers")));
             }
             let (before_mlp, mlp) = self.terms(sum)?;
@@ -97,37 +96,69 @@ impl<'m> Recogniser<'m> {
             let attention = self.attention(attention)?;
             let pre = self.norm(attention.input)?;
             stream = self.residual(&pre, before_attention)?;
-            layers.push(DecoderLayer {
-                input_layernorm: pre.weight,
-                q_proj: attention.q_proj,
-                k_proj: attention.k_proj,
-                v_proj: attention.v_proj,
-                q_norm: attention.q_norm,
-                k_norm: attention.k_norm,
-                o_proj: attention.o_proj,
-                post_attention_layernorm: post.weight,
-                gate_proj: mlp.gate_proj,
-                up_proj: mlp.up_proj,
-                down_proj: mlp.down_proj,
+            blocks.push(Block {
+                attention: self.attention_data(attention),
+                attention_norms: self.norm_before(pre.weight),
+                mlp: transformer::Mlp {
+                    gate: Some(mlp.gate_proj),
+                    up: mlp.up_proj,
+                    down: mlp.down_proj,
+                    activation: Activation::Silu,
+                },
+                mlp_norms: self.norm_before(post.weight),
             });
         };
-        layers.reverse();
-        let (Some(heads), Some((rotary, tables)), Some(rms_norm_eps)) =
-            (self.heads, self.rotary, self.rms_norm_eps)
-        else {
+        blocks.reverse();
+        let (Some(heads), Some((rotary, tables))) = (self.heads, self.rotary) else {
             return Err(unknown(last.node, "no layer comes before the final norm"));
         };
         let [(cos_node, cos), (sin_node, sin)] = tables;
         Ok(Found {
             embed_tokens,
-            layers,
-            heads,
-            norm: last.weight,
-            rms_norm_eps,
+            blocks,
+            final_norm: self.rms_norm(last.weight),
+            head_dim: heads.head_dim,
             rotary,
             cos_cache: self.walk.weight(cos_node, cos)?,
             sin_cache: self.walk.weight(sin_node, sin)?,
         })
+    }
+
+    fn attention_data(&self, found: Attention<'m>) -> transformer::Attention {
+        let heads = self.heads.unwrap_or_default();
+        transformer::Attention {
+            query: found.q_proj,
+            key: found.k_proj,
+            value: found.v_proj,
+            output: found.o_proj,
+            query_norm: Some(self.rms_norm(found.q_norm)),
+            key_norm: Some(self.rms_norm(found.k_norm)),
+            heads: heads.num_attention_heads,
+            key_value_heads: heads.num_key_value_heads,
+            head_dim: heads.head_dim,
+            // Another one is refused.
+            scale: 1.0 / (heads.head_dim as f32).sqrt(),
+            rotary: None,
+            // So are other masks.
+            mask: transformer::Mask::Causal,
+        }
+    }
+
+    fn norm_before(&self, weight: Tensor) -> BranchNorms {
+        BranchNorms {
+            before: Some(self.rms_norm(weight)),
+            ..BranchNorms::default()
+        }
+    }
+
+    /// A norm with the epsilon that all have.
+    fn rms_norm(&self, weight: Tensor) -> transformer::Norm {
+        transformer::Norm {
+            kind: NormKind::Rms,
+            weight,
+            bias: None,
+            epsilon: self.rms_norm_eps.unwrap_or_default(),
+        }
     }
 
     /// The output that is the last hidden state.

@@ -25,8 +25,8 @@ use rotary::RotaryCache;
 use walk::unknown;
 
 use crate::config::DecoderConfig;
-use crate::decoder::Decoder;
 use crate::shapes;
+use crate::transformer::{Block, Embeddings, Head, Rotary, Transformer};
 use akidb_onnx::model::OnnxModel;
 use akidb_onnx::{Disagreement, Error, ErrorKind};
 
@@ -41,23 +41,26 @@ use akidb_onnx::{Disagreement, Error, ErrorKind};
 /// [`ErrorKind::NotRecognised`] when the graph is sound but something else than a known form of
 /// decoder, see [`Error::is_not_recognised`]; [`ErrorKind::Disagreement`] when `config` says
 /// otherwise; others when tensors are broken or contradict each other.
-pub fn recognise(model: &OnnxModel, config: Option<&DecoderConfig>) -> Result<Decoder, Error> {
-    let recognised = Recognised::new(model)?;
+pub fn recognise(model: &OnnxModel, config: Option<&DecoderConfig>) -> Result<Transformer, Error> {
+    let Recognised {
+        mut transformer,
+        rotary,
+    } = Recognised::new(model)?;
     let Some(config) = config else {
-        return Ok(recognised.decoder);
+        return Ok(transformer);
     };
-    match recognised.disagreements(config)?.into_iter().next() {
-        Some(first) => Err(model.locate(ErrorKind::Disagreement(first).into())),
-        None => Ok(Decoder {
-            config: config.clone(),
-            ..recognised.decoder
-        }),
+    let disagreements = disagreements(&transformer, &rotary, config)?;
+    if let Some(first) = disagreements.into_iter().next() {
+        return Err(model.locate(ErrorKind::Disagreement(first).into()));
     }
+    turn(&mut transformer, config.rope_theta);
+    transformer.max_tokens = config.max_position_embeddings;
+    Ok(transformer)
 }
 
-/// A decoder with its configuration as the graph tells it.
+/// A transformer as the graph tells it.
 pub(crate) struct Recognised {
-    pub(crate) decoder: Decoder,
+    pub(crate) transformer: Transformer,
     rotary: RotaryCache,
 }
 
@@ -68,55 +71,71 @@ impl Recognised {
     }
 
     fn assemble(found: Found<'_>) -> Result<Self, Error> {
-        let heads = found.heads;
-        let rotary = RotaryCache::new(found.cos_cache, found.sin_cache, heads.head_dim)?;
-        let intermediate_size = found.layers.first().map(|l| l.gate_proj.out_features());
-        let decoder = Decoder {
-            config: DecoderConfig {
-                hidden_size: found.embed_tokens.hidden_size(),
-                num_hidden_layers: found.layers.len(),
-                num_attention_heads: heads.num_attention_heads,
-                num_key_value_heads: heads.num_key_value_heads,
-                head_dim: heads.head_dim,
-                intermediate_size: intermediate_size.unwrap_or(0),
-                vocab_size: found.embed_tokens.vocab_size(),
-                rms_norm_eps: found.rms_norm_eps,
-                rope_theta: rotary
-                    .base()?
-                    .ok_or_else(|| unknown(found.rotary, "its tables have no plain base"))?,
-                max_position_embeddings: rotary.positions(),
+        let rotary = RotaryCache::new(found.cos_cache, found.sin_cache, found.head_dim)?;
+        let base = rotary
+            .base()?
+            .ok_or_else(|| unknown(found.rotary, "its tables have no plain base"))?;
+        let mut transformer = Transformer {
+            embeddings: Embeddings {
+                words: found.embed_tokens,
+                scale: None,
+                positions: None,
+                token_types: None,
+                norm: None,
             },
-            embed_tokens: found.embed_tokens,
-            layers: found.layers,
-            norm: found.norm,
+            blocks: found.blocks,
+            final_norm: Some(found.final_norm),
+            head: Head::LastToken,
+            max_tokens: rotary.positions(),
         };
+        turn(&mut transformer, base);
+        let config = transformer.decoder_config();
         // The same rules as for config.json, but the numbers are the graph's.
-        decoder.config.check().map_err(|e| match e.kind() {
+        config.check().map_err(|e| match e.kind() {
             ErrorKind::Config { key, why } => Error::graph(format!("{key}: {why}")),
             _ => e,
         })?;
-        shapes::check(&decoder)?;
-        Ok(Self { decoder, rotary })
+        shapes::check(&transformer, &config)?;
+        Ok(Self {
+            transformer,
+            rotary,
+        })
     }
 
     /// Where `config.json` and the graph differ.
     pub(crate) fn disagreements(&self, config: &DecoderConfig) -> Result<Vec<Disagreement>, Error> {
-        let graph = &self.decoder.config;
-        let mut found = config.disagreements(graph);
-        if !self.rotary.has_base(config.rope_theta)? {
-            found.push(Disagreement {
-                key: "rope_theta",
-                config: config.rope_theta.to_string(),
-                graph: graph.rope_theta.to_string(),
-            });
-        }
-        if config.max_position_embeddings > graph.max_position_embeddings {
-            found.push(Disagreement {
-                key: "max_position_embeddings",
-                config: config.max_position_embeddings.to_string(),
-                graph: graph.max_position_embeddings.to_string(),
-            });
-        }
-        Ok(found)
+        disagreements(&self.transformer, &self.rotary, config)
     }
+}
+
+/// Turns the heads of all blocks with frequencies of this base.
+fn turn(transformer: &mut Transformer, base: f64) {
+    for Block { attention, .. } in &mut transformer.blocks {
+        let width = attention.head_dim;
+        attention.rotary = Some(Rotary { base, width });
+    }
+}
+
+fn disagreements(
+    transformer: &Transformer,
+    rotary: &RotaryCache,
+    config: &DecoderConfig,
+) -> Result<Vec<Disagreement>, Error> {
+    let graph = transformer.decoder_config();
+    let mut found = config.disagreements(&graph);
+    if !rotary.has_base(config.rope_theta)? {
+        found.push(Disagreement {
+            key: "rope_theta",
+            config: config.rope_theta.to_string(),
+            graph: graph.rope_theta.to_string(),
+        });
+    }
+    if config.max_position_embeddings > graph.max_position_embeddings {
+        found.push(Disagreement {
+            key: "max_position_embeddings",
+            config: config.max_position_embeddings.to_string(),
+            graph: graph.max_position_embeddings.to_string(),
+        });
+    }
+    Ok(found)
 }

@@ -63,7 +63,7 @@ fn recognise(
             None => Vec::new(),
         };
         Ok((
-            Architecture::Decoder(recognised.decoder.config),
+            Architecture::Decoder(recognised.transformer.decoder_config()),
             disagreements,
         ))
     });

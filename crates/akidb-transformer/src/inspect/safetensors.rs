@@ -28,7 +28,7 @@ pub fn inspect_safetensors(
     };
     let (constant_bytes, linear_bytes) = bytes(&paths)?;
     let architecture = match config.map(|config| decoder_from_safetensors(model, config)) {
-        Some(Ok(decoder)) => Architecture::Decoder(decoder.config),
+        Some(Ok(decoder)) => Architecture::Decoder(decoder.decoder_config()),
         Some(Err(error)) => Architecture::of_error(&error),
         None => Architecture::NotRecognised("there is no config.json of a known kind".into()),
     };

@@ -6,12 +6,13 @@ use super::{DequantizeLinear, MatMulBnb4, MatMulInteger, MatMulNBits, WeightOrde
 use akidb_onnx::Error;
 use akidb_onnx::tensor::Tensor;
 
-/// A linear layer without bias: `y = x · W`. Cloning shares the weight.
+/// A linear layer: `y = x · W`, plus a bias where there is one. Cloning shares the weight.
 #[derive(Debug, Clone)]
 pub struct Linear {
     weight: LinearWeight,
     first_output: usize,
     out_features: usize,
+    bias: Option<Tensor>,
 }
 
 /// How a file stores a linear layer's weight.
@@ -76,6 +77,7 @@ impl Linear {
             weight,
             first_output: 0,
             out_features,
+            bias: None,
         })
     }
 
@@ -88,11 +90,42 @@ impl Linear {
         if outputs.start > outputs.end || outputs.end > self.out_features {
             return Err(self.no_such_outputs(outputs));
         }
+        let bias = self.bias.as_ref().map(|bias| {
+            let size = bias.dtype().size();
+            let data = bias.data().slice(outputs.start * size..outputs.end * size);
+            Tensor::new(bias.name(), bias.dtype(), vec![outputs.len()], data)
+        });
         Ok(Self {
             weight: self.weight.clone(),
             first_output: self.first_output + outputs.start,
             out_features: outputs.len(),
+            bias: bias.transpose()?,
         })
+    }
+
+    /// The layer that adds `bias` to its outputs.
+    ///
+    /// # Errors
+    /// When it is no float, or not one value for each output.
+    pub fn with_bias(self, bias: Tensor) -> Result<Self, Error> {
+        if bias.dtype().is_float() && bias.dims() == [self.out_features] {
+            return Ok(Self {
+                bias: Some(bias),
+                ..self
+            });
+        }
+        let why = format!(
+            "{} of shape {:?} is no bias of {} outputs",
+            bias.dtype(),
+            bias.dims(),
+            self.out_features
+        );
+        Err(Error::tensor(bias.name(), why))
+    }
+
+    /// What is added to the outputs, a float for each.
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
     }
 
     /// Width of `x` (K).
@@ -274,6 +307,23 @@ mod tests {
             part.dequantize(1, &mut out).unwrap_err();
             part.outputs(2..4).unwrap_err();
             part.outputs(Range { start: 2, end: 1 }).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_bias_is_cut_with_its_outputs() {
+        let floats = |values: &[f32]| {
+            let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            Tensor::new("b", DataType::F32, vec![values.len()], data.into()).unwrap()
+        };
+        for linear in linears(2, 4) {
+            assert!(linear.bias().is_none());
+            linear.clone().with_bias(floats(&[1.0; 3])).unwrap_err();
+            let codes = Tensor::new("b", DataType::U8, vec![4], vec![0; 4].into()).unwrap();
+            linear.clone().with_bias(codes).unwrap_err();
+            let linear = linear.with_bias(floats(&[1.0, 2.0, 3.0, 4.0])).unwrap();
+            let part = linear.outputs(1..4).unwrap().outputs(0..2).unwrap();
+            assert_eq!(part.bias().unwrap().to_f32_vec().unwrap(), [2.0, 3.0]);
         }
     }
 

@@ -6,7 +6,7 @@ use akidb_onnx::proto::ModelProto;
 use akidb_onnx::proto::tensor_proto::DataType;
 use akidb_testing::graphs::quantize::*;
 use akidb_testing::graphs::*;
-use akidb_transformer::{Decoder, LinearWeight, recognise};
+use akidb_transformer::{LinearWeight, Transformer, recognise};
 
 const Q: &str = "0.q_proj";
 const DEQUANTIZE: &str = "0.q_proj.dequantize";
@@ -26,7 +26,7 @@ const BLOCKS: Dequantize = Dequantize {
     block_size: 4,
 };
 
-fn recognised(model: &ModelProto) -> Result<Decoder, Error> {
+fn recognised(model: &ModelProto) -> Result<Transformer, Error> {
     recognise(&OnnxModel::from_bytes(encode(model))?, None)
 }
 
@@ -97,8 +97,8 @@ fn every_type_and_kind_of_scale() {
                     block_size,
                 };
                 let decoder = recognised(&with(form)).unwrap();
-                assert_eq!(decoder.config, small());
-                let linear = &decoder.layers[0].q_proj;
+                assert_eq!(decoder.decoder_config(), small());
+                let linear = &decoder.blocks[0].attention.query;
                 let is_integer = matches!(linear.weight(), LinearWeight::MatMulInteger(_));
                 let fits = matches!(dtype, DataType::Int8 | DataType::Uint8)
                     && !transposed

@@ -8,7 +8,7 @@ use akidb_transformer::{DecoderConfig, recognise};
 
 fn recognised(model: &ModelProto) -> Result<DecoderConfig, Error> {
     let model = OnnxModel::from_bytes(encode(model))?;
-    Ok(recognise(&model, None)?.config)
+    Ok(recognise(&model, None)?.decoder_config())
 }
 
 /// The model, changed, is sound but not recognised, and the error names `node`.

@@ -181,7 +181,7 @@ fn side_by_side(mut model: ModelProto) -> ModelProto {
 
 fn recognised(model: &ModelProto) -> Result<DecoderConfig, Error> {
     let model = OnnxModel::from_bytes(encode(model))?;
-    Ok(recognise(&model, None)?.config)
+    Ok(recognise(&model, None)?.decoder_config())
 }
 
 fn refused_in(mut model: ModelProto, node: &str, change: impl FnOnce(&mut ModelProto)) {
@@ -217,8 +217,9 @@ fn packed_projections_are_told_apart() {
     let weights = |model: ModelProto| {
         let model = OnnxModel::from_bytes(encode(&model)).unwrap();
         let decoder = recognise(&model, None).unwrap();
-        let layers = decoder.layers.iter();
-        let linears = layers.flat_map(|l| [&l.q_proj, &l.k_proj, &l.v_proj]);
+        let layers = decoder.blocks.iter();
+        let linears =
+            layers.flat_map(|l| [&l.attention.query, &l.attention.key, &l.attention.value]);
         let dequantized = linears.map(|linear| {
             let mut all = vec![0.0; linear.in_features() * linear.out_features()];
             linear.dequantize(0, &mut all).unwrap();

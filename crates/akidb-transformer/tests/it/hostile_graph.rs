@@ -497,7 +497,10 @@ fn a_config_that_says_otherwise() {
         max_position_embeddings: 5,
         ..c
     };
-    assert_eq!(recognise(&model, Some(&config)).unwrap().config, config);
+    assert_eq!(
+        recognise(&model, Some(&config)).unwrap().decoder_config(),
+        config
+    );
 }
 
 #[test]

@@ -8,11 +8,11 @@ use akidb_onnx::proto::ModelProto;
 use akidb_onnx::proto::tensor_proto::DataType;
 use akidb_testing::graphs::quantize::*;
 use akidb_testing::graphs::*;
-use akidb_transformer::{Decoder, recognise};
+use akidb_transformer::{Transformer, recognise};
 
 const Q: &str = "0.q_proj";
 
-fn recognised(model: &ModelProto) -> Result<Decoder, Error> {
+fn recognised(model: &ModelProto) -> Result<Transformer, Error> {
     recognise(&OnnxModel::from_bytes(encode(model))?, None)
 }
 
@@ -57,7 +57,7 @@ fn unknown(parts: &[&str], change: impl FnOnce(&mut ModelProto)) {
 fn accepted(change: impl FnOnce(&mut ModelProto)) {
     let mut model = every_form();
     change(&mut model);
-    assert_eq!(recognised(&model).unwrap().config, small());
+    assert_eq!(recognised(&model).unwrap().decoder_config(), small());
 }
 
 fn set_float(model: &mut ModelProto, name: &str, value: f32) {
@@ -71,16 +71,25 @@ fn set_float(model: &mut ModelProto, name: &str, value: f32) {
 #[test]
 fn every_form_is_recognised_and_dequantized() {
     let decoder = recognised(&every_form()).unwrap();
-    assert_eq!(decoder.config, small());
+    assert_eq!(decoder.decoder_config(), small());
     let mut row = [0.0; 6];
-    decoder.embed_tokens.read_row(0, &mut row).unwrap();
+    decoder.embeddings.words.read_row(0, &mut row).unwrap();
     assert_eq!(row, [-99, -58, -17, 24, 65, 106].map(|v| v as f32 / 64.0));
-    decoder.layers[0].k_proj.dequantize(0, &mut row).unwrap();
+    decoder.blocks[0]
+        .attention
+        .key
+        .dequantize(0, &mut row)
+        .unwrap();
     // Codes 41 (16 k) mod 251 as signed bytes, less the zero point 3.
     let want = [0, 656, 1312, 1968, 2624, 3280].map(|i| (i % 251) as u8 as i8);
     assert_eq!(row, want.map(|v| (f32::from(v) - 3.0) / 64.0));
-    for layer in &decoder.layers {
-        for linear in [&layer.q_proj, &layer.v_proj, &layer.o_proj, &layer.up_proj] {
+    for layer in &decoder.blocks {
+        for linear in [
+            &layer.attention.query,
+            &layer.attention.value,
+            &layer.attention.output,
+            &layer.mlp.up,
+        ] {
             let mut all = vec![f32::NAN; linear.in_features() * linear.out_features()];
             linear.dequantize(0, &mut all).unwrap();
             assert!(all.iter().all(|v| v.is_finite()));
@@ -100,14 +109,14 @@ fn every_prefix_and_flipped_byte_is_survived() {
             continue;
         };
         // What is recognised can be read whole.
-        let mut row = vec![0.0; decoder.embed_tokens.hidden_size()];
-        decoder.embed_tokens.read_row(0, &mut row).unwrap();
-        for layer in &decoder.layers {
+        let mut row = vec![0.0; decoder.embeddings.words.hidden_size()];
+        decoder.embeddings.words.read_row(0, &mut row).unwrap();
+        for layer in &decoder.blocks {
             for linear in [
-                &layer.q_proj,
-                &layer.k_proj,
-                &layer.o_proj,
-                &layer.gate_proj,
+                &layer.attention.query,
+                &layer.attention.key,
+                &layer.attention.output,
+                layer.mlp.gate.as_ref().unwrap(),
             ] {
                 let mut all = vec![0.0; linear.in_features() * linear.out_features()];
                 linear.dequantize(0, &mut all).unwrap();
@@ -257,8 +266,16 @@ fn four_bits_and_an_odd_number_of_inputs() {
     to_bnb4(&mut model, "1.q_proj");
     let decoder = recognised(&model).unwrap();
     let mut row = [0.0; 5];
-    decoder.layers[0].q_proj.dequantize(31, &mut row).unwrap();
-    decoder.layers[1].q_proj.dequantize(31, &mut row).unwrap();
+    decoder.blocks[0]
+        .attention
+        .query
+        .dequantize(31, &mut row)
+        .unwrap();
+    decoder.blocks[1]
+        .attention
+        .query
+        .dequantize(31, &mut row)
+        .unwrap();
 }
 
 #[test]
@@ -272,9 +289,13 @@ fn a_block_size_that_does_not_divide_the_inputs() {
     to_nbits(&mut model, Q, 4);
     to_nbits(&mut model, "0.k_proj", 8);
     to_bnb4(&mut model, "0.v_proj");
-    let layer = recognised(&model).unwrap().layers.remove(0);
+    let layer = recognised(&model).unwrap().blocks.remove(0);
     let mut row = [0.0; 37];
-    for linear in [&layer.q_proj, &layer.k_proj, &layer.v_proj] {
+    for linear in [
+        &layer.attention.query,
+        &layer.attention.key,
+        &layer.attention.value,
+    ] {
         linear.dequantize(15, &mut row).unwrap();
     }
     // Whole blocks only, as a writer would store them that leaves the rest out.

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use akidb_onnx::model::OnnxModel;
 use akidb_transformer::inspect::{Content, inspect};
 use akidb_transformer::{
-    Bnb4QuantType, Decoder, DecoderConfig, DecoderLayer, Linear, LinearWeight, WeightOrder,
-    recognise,
+    Block, Bnb4QuantType, DecoderConfig, Linear, LinearWeight, Transformer, WeightOrder, recognise,
 };
 use serde::Deserialize;
 
@@ -29,27 +28,31 @@ fn testing(path: &str) -> PathBuf {
         .join(path)
 }
 
-fn decoder(file: &str) -> Decoder {
+fn decoder(file: &str) -> Transformer {
     decoder_of("tiny-quantized", file)
 }
 
-fn decoder_of(fixture: &str, file: &str) -> Decoder {
+fn decoder_of(fixture: &str, file: &str) -> Transformer {
     let dir = testing("fixtures").join(fixture);
     let config = DecoderConfig::open(&dir.join("config.json")).unwrap();
     let model = OnnxModel::open(&dir.join("onnx").join(file)).unwrap();
-    assert_eq!(recognise(&model, None).unwrap().config, config, "{file}");
+    assert_eq!(
+        recognise(&model, None).unwrap().decoder_config(),
+        config,
+        "{file}"
+    );
     recognise(&model, Some(&config)).unwrap()
 }
 
-fn linears(layer: &DecoderLayer) -> [(&'static str, &Linear); 7] {
+fn linears(layer: &Block) -> [(&'static str, &Linear); 7] {
     [
-        ("q_proj", &layer.q_proj),
-        ("k_proj", &layer.k_proj),
-        ("v_proj", &layer.v_proj),
-        ("o_proj", &layer.o_proj),
-        ("gate_proj", &layer.gate_proj),
-        ("up_proj", &layer.up_proj),
-        ("down_proj", &layer.down_proj),
+        ("q_proj", &layer.attention.query),
+        ("k_proj", &layer.attention.key),
+        ("v_proj", &layer.attention.value),
+        ("o_proj", &layer.attention.output),
+        ("gate_proj", layer.mlp.gate.as_ref().unwrap()),
+        ("up_proj", &layer.mlp.up),
+        ("down_proj", &layer.mlp.down),
     ]
 }
 
@@ -86,7 +89,7 @@ fn fnv1a(values: &[f32]) -> String {
 
 #[test]
 fn every_weight_has_the_bits_of_the_reference() {
-    let decoders: HashMap<&str, Decoder> = FILES.map(|file| (file, decoder(file))).into();
+    let decoders: HashMap<&str, Transformer> = FILES.map(|file| (file, decoder(file))).into();
     let goldens = goldens("tiny-quantized");
     assert_eq!(goldens.len(), FILES.len() * (2 * 7 + 1));
     check_weights(&goldens, &decoders);
@@ -100,7 +103,7 @@ fn every_weight_behind_dequantize_linear_has_the_bits_of_the_reference() {
     check_weights(&goldens, &[(file, decoder_of("tiny-opset23", file))].into());
 }
 
-fn check_weights(goldens: &[Golden], decoders: &HashMap<&str, Decoder>) {
+fn check_weights(goldens: &[Golden], decoders: &HashMap<&str, Transformer>) {
     for golden in goldens {
         let decoder = &decoders[&*golden.file];
         let (n, k) = (golden.out_features, golden.in_features);
@@ -108,13 +111,13 @@ fn check_weights(goldens: &[Golden], decoders: &HashMap<&str, Decoder>) {
         let name = format!("{} {:?} {}", golden.file, golden.layer, golden.linear);
         let Some(layer) = golden.layer else {
             for (id, row) in values.chunks_exact_mut(k).enumerate() {
-                decoder.embed_tokens.read_row(id, row).unwrap();
+                decoder.embeddings.words.read_row(id, row).unwrap();
             }
             assert_eq!(values[..4], golden.head, "{name}");
             assert_eq!(fnv1a(&values), golden.fnv1a, "{name}");
             continue;
         };
-        let mut all = linears(&decoder.layers[layer]).into_iter();
+        let mut all = linears(&decoder.blocks[layer]).into_iter();
         let (_, linear) = all.find(|(what, _)| *what == golden.linear).unwrap();
         assert_eq!((linear.out_features(), linear.in_features()), (n, k));
         for rows in [1, 7, n] {
@@ -167,7 +170,7 @@ fn form(linear: &Linear) -> String {
 #[test]
 fn each_layer_behind_dequantize_linear_in_a_form_of_its_own() {
     let decoder = decoder_of("tiny-opset23", "model_qdq.onnx");
-    let forms = decoder.layers.iter().map(|layer| {
+    let forms = decoder.blocks.iter().map(|layer| {
         let forms = linears(layer).map(|(_, linear)| form(linear));
         forms.join(", ")
     });
@@ -190,13 +193,13 @@ fn files_of_one_form() {
         ("model_q4f16.onnx", "q4 32"),
         ("model_bnb4.onnx", "nf4 64"),
     ] {
-        for layer in &decoder(file).layers {
+        for layer in &decoder(file).blocks {
             for (name, linear) in linears(layer) {
                 assert_eq!(form(linear), want, "{file} {name}");
             }
         }
     }
-    for (_, linear) in linears(&decoder("model_int8_per_channel.onnx").layers[0]) {
+    for (_, linear) in linears(&decoder("model_int8_per_channel.onnx").blocks[0]) {
         let outputs = linear.out_features();
         assert_eq!(form(linear), format!("i8 {outputs} {outputs}"));
     }
@@ -206,7 +209,7 @@ fn files_of_one_form() {
 fn each_layer_in_a_form_of_its_own() {
     let forms = |file, layer: usize| {
         let decoder = decoder(file);
-        linears(&decoder.layers[layer]).map(|(_, linear)| form(linear))
+        linears(&decoder.blocks[layer]).map(|(_, linear)| form(linear))
     };
     assert_eq!(
         forms("model_mixed.onnx", 0),
@@ -234,8 +237,12 @@ fn each_layer_in_a_form_of_its_own() {
 
 #[test]
 fn packed_projections_share_one_weight() {
-    for layer in decoder("model_gqa.onnx").layers {
-        let parts = [&layer.q_proj, &layer.k_proj, &layer.v_proj];
+    for layer in decoder("model_gqa.onnx").blocks {
+        let parts = [
+            &layer.attention.query,
+            &layer.attention.key,
+            &layer.attention.value,
+        ];
         let ranges = parts.map(|l| (l.first_output(), l.out_features()));
         assert_eq!(ranges, [(0, 96), (96, 32), (128, 32)]);
         let data = parts.map(|l| l.weight().tensor().data().as_ptr());
@@ -245,9 +252,9 @@ fn packed_projections_share_one_weight() {
 
 #[test]
 fn symmetric_scales_of_both_signs_are_read() {
-    let layer = decoder("model_q4.onnx").layers.remove(0);
-    let LinearWeight::MatMulNBits(weight) = layer.q_proj.weight() else {
-        panic!("{:?}", layer.q_proj.weight());
+    let layer = decoder("model_q4.onnx").blocks.remove(0);
+    let LinearWeight::MatMulNBits(weight) = layer.attention.query.weight() else {
+        panic!("{:?}", layer.attention.query.weight());
     };
     let mut scales = vec![0.0; weight.out_features() * weight.blocks()];
     weight.read_scales(0, &mut scales).unwrap();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use akidb_onnx::model::OnnxModel;
 use akidb_onnx::tensor::DataType;
 use akidb_transformer::{
-    Decoder, DecoderConfig, LinearWeight, decoder_from_safetensors, recognise,
+    DecoderConfig, LinearWeight, Transformer, decoder_from_safetensors, recognise,
 };
 use safetensors::SafeTensors;
 
@@ -33,11 +33,11 @@ fn the_built_in_model_is_recognised() {
         rope_theta: 1e6,
         max_position_embeddings: 2048,
     };
-    assert_eq!(decoder.config, want);
-    assert_eq!(decoder.layers.len(), 6);
-    for (i, layer) in decoder.layers.iter().enumerate() {
-        let LinearWeight::InOut(weight) = layer.k_proj.weight() else {
-            panic!("{:?}", layer.k_proj.weight());
+    assert_eq!(decoder.decoder_config(), want);
+    assert_eq!(decoder.blocks.len(), 6);
+    for (i, layer) in decoder.blocks.iter().enumerate() {
+        let LinearWeight::InOut(weight) = layer.attention.key.weight() else {
+            panic!("{:?}", layer.attention.key.weight());
         };
         assert_eq!(
             weight.name(),
@@ -48,10 +48,11 @@ fn the_built_in_model_is_recognised() {
             (&[256, 128][..], DataType::F16)
         );
         let name = format!("model.layers.{i}.post_attention_layernorm.weight");
-        assert_eq!(layer.post_attention_layernorm.name(), name);
+        let norm = layer.mlp_norms.before.as_ref().unwrap();
+        assert_eq!(norm.weight.name(), name);
     }
     assert_eq!(
-        decoder.norm.name(),
+        decoder.final_norm.unwrap().weight.name(),
         "model.layers.6.final_norm_layernorm.weight"
     );
 }
@@ -60,7 +61,10 @@ fn the_built_in_model_is_recognised() {
 fn the_built_in_model_agrees_with_its_config() {
     let config = DecoderConfig::open(&mini("config.json")).unwrap();
     let model = OnnxModel::open(&mini("onnx/model_fp16.onnx")).unwrap();
-    assert_eq!(recognise(&model, Some(&config)).unwrap().config, config);
+    assert_eq!(
+        recognise(&model, Some(&config)).unwrap().decoder_config(),
+        config
+    );
 }
 
 fn fixture(file: &str) -> PathBuf {
@@ -69,40 +73,33 @@ fn fixture(file: &str) -> PathBuf {
         .join(file)
 }
 
-fn onnx_fixture(name: &str, file: &str) -> Decoder {
+fn onnx_fixture(name: &str, file: &str) -> Transformer {
     let config = DecoderConfig::open(&fixture(name).join("config.json")).unwrap();
     let model = OnnxModel::open(&fixture(name).join(file)).unwrap();
     let decoder = recognise(&model, Some(&config)).unwrap();
-    assert_eq!(decoder.config, config);
+    assert_eq!(decoder.decoder_config(), config);
     let alone = recognise(&model, None).unwrap();
-    assert_eq!(alone.config, config, "{name} without config.json");
+    assert_eq!(alone.decoder_config(), config, "{name} without config.json");
     decoder
 }
 
 /// Every tensor, linear weights as `[out, in]`.
-fn weights(decoder: &Decoder) -> Vec<Vec<f32>> {
+fn weights(decoder: &Transformer) -> Vec<Vec<f32>> {
+    let (blocks, norm) = decoder.decoder_blocks().unwrap();
     let mut all = vec![
-        decoder.embed_tokens.tensor().to_f32_vec().unwrap(),
-        decoder.norm.to_f32_vec().unwrap(),
+        decoder.embeddings.words.tensor().to_f32_vec().unwrap(),
+        norm.to_f32_vec().unwrap(),
     ];
-    for layer in &decoder.layers {
+    for block in blocks {
         for norm in [
-            &layer.input_layernorm,
-            &layer.q_norm,
-            &layer.k_norm,
-            &layer.post_attention_layernorm,
+            block.input_layernorm,
+            block.q_norm,
+            block.k_norm,
+            block.post_attention_layernorm,
         ] {
             all.push(norm.to_f32_vec().unwrap());
         }
-        for linear in [
-            &layer.q_proj,
-            &layer.k_proj,
-            &layer.v_proj,
-            &layer.o_proj,
-            &layer.gate_proj,
-            &layer.up_proj,
-            &layer.down_proj,
-        ] {
+        for linear in block.linears() {
             let mut weight = vec![0.0; linear.in_features() * linear.out_features()];
             linear.dequantize(0, &mut weight).unwrap();
             all.push(weight);
@@ -120,7 +117,7 @@ fn onnx_and_safetensors_files_of_one_model_are_the_same_decoder() {
         let onnx = onnx_fixture(name, file);
         let path = fixture(name).join("model.safetensors");
         for path in [&*path, &fixture(name)] {
-            let safetensors = decoder_from_safetensors(path, &onnx.config).unwrap();
+            let safetensors = decoder_from_safetensors(path, &onnx.decoder_config()).unwrap();
             assert!(weights(&safetensors) == weights(&onnx), "{name}");
         }
     }
@@ -137,8 +134,8 @@ fn external_weights_are_those_of_the_inline_file() {
 fn bf16_safetensors_are_read() {
     let config = DecoderConfig::open(&fixture("tiny-bf16/config.json")).unwrap();
     let decoder = decoder_from_safetensors(&fixture("tiny-bf16"), &config).unwrap();
-    assert_eq!(decoder.embed_tokens.tensor().dtype(), DataType::BF16);
-    assert_eq!(decoder.layers.len(), 3);
+    assert_eq!(decoder.embeddings.words.tensor().dtype(), DataType::BF16);
+    assert_eq!(decoder.blocks.len(), 3);
 }
 
 #[test]

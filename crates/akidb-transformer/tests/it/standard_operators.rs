@@ -6,33 +6,25 @@ use akidb_onnx::proto::ModelProto;
 use akidb_onnx::{Error, ErrorKind};
 use akidb_testing::graphs::standard::*;
 use akidb_testing::graphs::*;
-use akidb_transformer::{Decoder, recognise};
+use akidb_transformer::{Transformer, recognise};
 
 const ATTENTION: &str = "0.attention";
 
-fn recognised(model: &ModelProto) -> Result<Decoder, Error> {
+fn recognised(model: &ModelProto) -> Result<Transformer, Error> {
     recognise(&OnnxModel::from_bytes(encode(model))?, None)
 }
 
 /// Names of all weights, and the sizes.
-fn summary(decoder: &Decoder) -> String {
-    let mut text = format!("{:?}", decoder.config);
-    for l in &decoder.layers {
-        let linears = [
-            &l.q_proj,
-            &l.k_proj,
-            &l.v_proj,
-            &l.o_proj,
-            &l.gate_proj,
-            &l.up_proj,
-            &l.down_proj,
-        ];
+fn summary(decoder: &Transformer) -> String {
+    let mut text = format!("{:?}", decoder.decoder_config());
+    for block in decoder.decoder_blocks().unwrap().0 {
         let norms = [
-            &l.input_layernorm,
-            &l.q_norm,
-            &l.k_norm,
-            &l.post_attention_layernorm,
+            block.input_layernorm,
+            block.q_norm,
+            block.k_norm,
+            block.post_attention_layernorm,
         ];
+        let linears = block.linears();
         let linears = linears.map(|linear| linear.weight().tensor().name());
         text += &format!("{linears:?} {:?}", norms.map(|norm| norm.name()));
     }
@@ -535,7 +527,7 @@ fn every_rewired_input_is_survived() {
                     graph(&mut model).node[i].input[input].clone_from(value);
                     if let Ok(decoder) = recognised(&model) {
                         count += 1;
-                        assert_eq!(decoder.config, small());
+                        assert_eq!(decoder.decoder_config(), small());
                     }
                 }
             }

@@ -90,7 +90,7 @@ struct PartEntry {
 }
 
 impl CachedPack {
-    pub(super) fn try_read(&self, pool: &Pool) -> Result<Vec<[Weight; 4]>, CacheError> {
+    pub(super) fn try_read(&self, pool: &Pool) -> Result<Vec<Vec<Weight>>, CacheError> {
         let file = map_open_file(trust::open(&self.path)?, &self.path).map_err(CacheError::Map)?;
         let (header, data) = split(&file)?;
         if header.identity != self.identity {
@@ -123,15 +123,8 @@ impl CachedPack {
             return Err(CacheError::Damaged("data"));
         }
         let mut weights = weights.into_iter();
-        let layer = || {
-            Some([
-                weights.next()?,
-                weights.next()?,
-                weights.next()?,
-                weights.next()?,
-            ])
-        };
-        Ok(std::iter::from_fn(layer).collect())
+        let layer = || weights.by_ref().take(self.shapes.len()).collect();
+        Ok(std::iter::repeat_with(layer).take(self.layers).collect())
     }
 
     /// The number of bytes written; `None` when so few are not worth it.

@@ -113,14 +113,14 @@ pub(crate) struct CachedPack {
     /// All that decides on its contents.
     identity: String,
     /// K and N of each layer's products.
-    shapes: [[usize; 2]; 4],
+    shapes: Vec<[usize; 2]>,
     layers: usize,
     min_bytes: usize,
 }
 
 impl CachedPack {
     /// The products of all layers, if they are there and sound.
-    pub(crate) fn read(&self, pool: &Pool) -> Option<Vec<[Weight; 4]>> {
+    pub(crate) fn read(&self, pool: &Pool) -> Option<Vec<Vec<Weight>>> {
         match self.try_read(pool) {
             Ok(layers) => {
                 tracing::debug!(path = %self.path.display(), "packed weights read");
@@ -142,8 +142,8 @@ impl CachedPack {
     }
 
     /// Keeps the products of all layers, if that is worth it.
-    pub(crate) fn write<'w>(&self, layers: impl Iterator<Item = [&'w Weight; 4]>, pool: &Pool) {
-        match self.try_write(&layers.flatten().collect::<Vec<_>>(), pool) {
+    pub(crate) fn write<'w>(&self, products: impl Iterator<Item = &'w Weight>, pool: &Pool) {
+        match self.try_write(&products.collect::<Vec<_>>(), pool) {
             Ok(None) => {}
             Ok(Some(bytes)) => {
                 tracing::debug!(path = %self.path.display(), bytes, "packed weights written");

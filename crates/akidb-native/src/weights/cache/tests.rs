@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use akidb_kernels::WeightFormat;
 use akidb_onnx::model::OnnxModel;
 use akidb_testing::fixture;
-use akidb_transformer::{Decoder, DecoderConfig, decoder_from_safetensors, recognise};
+use akidb_transformer::{DecoderConfig, Transformer, decoder_from_safetensors, recognise};
 use tempfile::TempDir;
 
 use super::file::CacheError;
@@ -14,7 +14,7 @@ use super::*;
 use crate::weights::Weights;
 
 /// A decoder in each form that weights have.
-pub(super) fn decoders() -> Vec<(Decoder, Precision)> {
+pub(super) fn decoders() -> Vec<(Transformer, Precision)> {
     let onnx = |dir: &str, name: &str| {
         let config = DecoderConfig::open(&fixture(dir).join("config.json")).unwrap();
         let model = OnnxModel::open(&fixture(dir).join("onnx").join(name)).unwrap();
@@ -40,7 +40,7 @@ fn pool() -> Pool {
 
 /// Packed weights, from the cache or to it.
 pub(super) fn pack(
-    decoder: &Decoder,
+    decoder: &Transformer,
     precision: Precision,
     cache: Option<&PackedCache>,
 ) -> Weights {
@@ -49,11 +49,11 @@ pub(super) fn pack(
 
 fn pack_for(
     isa: Isa,
-    decoder: &Decoder,
+    decoder: &Transformer,
     precision: Precision,
     cache: Option<&PackedCache>,
 ) -> Weights {
-    let dims = Dims::new(&decoder.config).unwrap();
+    let dims = Dims::new(&decoder.decoder_config()).unwrap();
     Weights::pack(decoder, &dims, precision, isa, &pool(), cache).unwrap()
 }
 
@@ -95,11 +95,11 @@ impl Cache {
     }
 
     /// Why the pack in it can't be read.
-    pub(super) fn error(&self, decoder: &Decoder, precision: Precision) -> CacheError {
-        let dims = Dims::new(&decoder.config).unwrap();
+    pub(super) fn error(&self, decoder: &Transformer, precision: Precision) -> CacheError {
+        let dims = Dims::new(&decoder.decoder_config()).unwrap();
         let pack = self
             .get()
-            .pack(&dims, decoder.layers.len(), precision, Isa::detect());
+            .pack(&dims, decoder.blocks.len(), precision, Isa::detect());
         pack.try_read(&pool()).unwrap_err()
     }
 }
@@ -350,9 +350,9 @@ fn several_may_write_and_read_at_once() {
 }
 
 impl PackedCache {
-    fn pack_path(&self, decoder: &Decoder, precision: Precision) -> PathBuf {
-        let dims = Dims::new(&decoder.config).unwrap();
-        self.pack(&dims, decoder.layers.len(), precision, Isa::detect())
+    fn pack_path(&self, decoder: &Transformer, precision: Precision) -> PathBuf {
+        let dims = Dims::new(&decoder.decoder_config()).unwrap();
+        self.pack(&dims, decoder.blocks.len(), precision, Isa::detect())
             .path
     }
 }
