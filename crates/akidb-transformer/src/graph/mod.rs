@@ -7,20 +7,16 @@
 //! whatever else turns up is named in
 //! [`ErrorKind::NotRecognised`](akidb_onnx::ErrorKind::NotRecognised).
 
-mod attention;
-mod bool_mask;
-mod dequantize_linear;
-mod group_query_attention;
 mod heads;
-mod layers;
-mod linear;
-mod mask;
-mod projection;
+mod normal;
+mod reader;
+mod recogniser;
 mod rotary;
-mod standard_attention;
+mod rules;
 mod walk;
 
-use layers::Found;
+use reader::Found;
+use recogniser::Recogniser;
 use rotary::RotaryCache;
 use walk::unknown;
 
@@ -66,7 +62,7 @@ pub(crate) struct Recognised {
 
 impl Recognised {
     pub(crate) fn new(model: &OnnxModel) -> Result<Self, Error> {
-        let found = layers::Recogniser::new(model).run();
+        let found = Recogniser::new(model).run();
         found.and_then(Self::assemble).map_err(|e| model.locate(e))
     }
 

@@ -1,11 +1,12 @@
 //! ONNX's own `Attention` of opset 23, whose queries may have more heads than keys and values.
 
-use super::attention::{Attention, Heads, Mask, Repeat, check_scale};
 use super::bool_mask::check_attention_mask;
-use super::heads::{Layout, Relaid};
-use super::layers::Recogniser;
-use super::walk::{attribute, expect_attributes, input, int_attribute, need_input, unknown};
-use crate::weights::Linear;
+use super::repeated_heads::Repeat;
+use super::scale::check_scale;
+use crate::graph::heads::Layout;
+use crate::graph::normal::{Attention, Heads, Mask};
+use crate::graph::recogniser::Recogniser;
+use crate::graph::walk::{attribute, expect_attributes, input, int_attribute, need_input, unknown};
 use akidb_onnx::Error;
 use akidb_onnx::proto::NodeProto;
 use akidb_onnx::proto::tensor_proto::DataType;
@@ -24,27 +25,10 @@ const MASK: usize = 3;
 const PAST: [usize; 2] = [4, 5];
 
 impl<'m> Recogniser<'m> {
-    /// `Attention` of heads, given what puts its output together.
-    pub(super) fn attention_of_heads(
-        &mut self,
-        relaid: &Relaid<'m>,
-        o_proj: Linear,
-    ) -> Result<Attention<'m>, Error> {
-        let node = self.walk.op(relaid.value, "", "Attention", "attention")?;
-        let width = o_proj.in_features();
-        let attention = self.standard_attention(node, Layout::Heads, o_proj)?;
-        let head_dim = attention.q_norm.len();
-        let heads = width / head_dim.max(1);
-        self.walk
-            .check_relaid(relaid, Layout::Tokens, heads, head_dim)?;
-        Ok(attention)
-    }
-
-    pub(super) fn standard_attention(
+    pub(in crate::graph) fn standard_attention(
         &mut self,
         node: &'m NodeProto,
         layout: Layout,
-        o_proj: Linear,
     ) -> Result<Attention<'m>, Error> {
         check_attributes(node)?;
         let (key, value) = (need_input(node, 1)?, need_input(node, 2)?);
@@ -61,10 +45,7 @@ impl<'m> Recogniser<'m> {
         };
         let q = self.rotated(need_input(node, 0)?, layout)?;
         let k = self.rotated(key, layout)?;
-        let (v_proj, v_input) = self.values(value, layout, q.head_dim())?;
-        if k.input != q.input || v_input != q.input {
-            return Err(unknown(node, "q, k and v are not made of the same value"));
-        }
+        let (value, value_input) = self.values(value, layout, q.head_dim())?;
         let heads = Heads {
             num_attention_heads: q.heads(),
             num_key_value_heads: k.heads(),
@@ -81,18 +62,16 @@ impl<'m> Recogniser<'m> {
         };
         check_heads(node, "q_num_heads", layout, heads.num_attention_heads)?;
         check_heads(node, "kv_num_heads", layout, attended)?;
-        self.same_heads(node, heads)?;
         let scale = attribute(node, "scale").map(|a| a.f());
         check_scale(node, scale, heads.head_dim)?;
         self.check_mask_and_past(node)?;
         Ok(Attention {
-            input: q.input,
-            q_proj: q.proj,
-            k_proj: k.proj,
-            v_proj,
-            o_proj,
-            q_norm: q.norm,
-            k_norm: k.norm,
+            node,
+            query: q,
+            key: k,
+            value,
+            value_input,
+            heads,
         })
     }
 

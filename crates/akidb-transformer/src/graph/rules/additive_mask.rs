@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::walk::{Walk, attribute, need_input, unknown};
+use crate::graph::walk::{Walk, attribute, need_input, unknown};
 use akidb_onnx::model::is_op;
 use akidb_onnx::proto::NodeProto;
 use akidb_onnx::tensor::Tensor;

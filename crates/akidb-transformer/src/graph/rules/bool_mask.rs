@@ -1,7 +1,7 @@
 //! The masks of ONNX's `Attention`: booleans, where true takes part, or an attention bias.
 
-use super::mask::check_mask;
-use super::walk::{Walk, input, int_attribute, need_input, unknown};
+use super::additive_mask::check_mask;
+use crate::graph::walk::{Walk, input, int_attribute, need_input, unknown};
 use akidb_onnx::Error;
 use akidb_onnx::model::is_op;
 use akidb_onnx::proto::NodeProto;

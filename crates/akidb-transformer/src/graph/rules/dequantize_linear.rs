@@ -1,7 +1,7 @@
 //! The weight of a plain `MatMul`: floats, or codes behind a `DequantizeLinear`, either way round.
 
-use super::layers::Recogniser;
-use super::walk::{
+use crate::graph::recogniser::Recogniser;
+use crate::graph::walk::{
     attribute, expect_attributes, int_attribute, need_input, size_attribute, unknown,
 };
 use crate::weights::{

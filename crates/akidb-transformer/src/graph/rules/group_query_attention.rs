@@ -1,11 +1,11 @@
 //! `com.microsoft.GroupQueryAttention`: causal, keys and values not repeated, the norm of heads and
 //! rotary inside or not, queries, keys and values packed or not.
 
-use super::attention::{Attention, Heads, Mask, check_contrib_scale};
-use super::heads::Layout;
-use super::layers::Recogniser;
-use super::projection::Projection;
-use super::walk::{
+use super::scale::check_contrib_scale;
+use crate::graph::heads::Layout;
+use crate::graph::normal::{Attention, Heads, Mask, Projection};
+use crate::graph::recogniser::Recogniser;
+use crate::graph::walk::{
     Walk, attribute, expect_attributes, expect_int, input, int_attribute, need_input, unknown,
 };
 use crate::weights::Linear;
@@ -51,10 +51,9 @@ struct Operands<'m> {
 }
 
 impl<'m> Recogniser<'m> {
-    pub(super) fn group_query_attention(
+    pub(in crate::graph) fn group_query_attention(
         &mut self,
         node: &'m NodeProto,
-        o_proj: Linear,
     ) -> Result<Attention<'m>, Error> {
         check_attributes(node)?;
         let rotary_inside = match int_attribute(node, "do_rotary", 0) {
@@ -82,25 +81,20 @@ impl<'m> Recogniser<'m> {
             // What the norm is applied to would be rotated already.
             (true, false) => return Err(unknown(node, "do_rotary is 0, with weights of norms")),
         };
-        if k.input != q.input || v_input != q.input {
-            return Err(unknown(node, "q, k and v are not made of the same value"));
-        }
         let heads = Heads {
             num_attention_heads,
             num_key_value_heads,
             head_dim: q.head_dim(),
         };
-        self.same_heads(node, heads)?;
         check_contrib_scale(node, heads.head_dim)?;
         self.check_gqa_inputs(node, rotary_inside)?;
         Ok(Attention {
-            input: q.input,
-            q_proj: q.proj,
-            k_proj: k.proj,
-            v_proj,
-            o_proj,
-            q_norm: q.norm,
-            k_norm: k.norm,
+            node,
+            query: q,
+            key: k,
+            value: v_proj,
+            value_input: v_input,
+            heads,
         })
     }
 
