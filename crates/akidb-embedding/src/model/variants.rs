@@ -7,7 +7,6 @@ use akidb_models::{
     variant_name,
 };
 use akidb_onnx::model::OnnxModel;
-use akidb_onnxruntime::coreml;
 use bytes::Bytes;
 
 use super::builtin;

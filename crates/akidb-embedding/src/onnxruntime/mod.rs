@@ -19,8 +19,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use akidb_backend::{BackendError, BackendErrorKind};
-use akidb_onnxruntime::coreml;
 use akidb_onnx::model::OnnxModel;
+use akidb_onnxruntime::coreml;
 
 use crate::backend::{BackendOptions, GRAPH_MAX_TOKENS, Loaded};
 use crate::env;
