@@ -136,12 +136,12 @@ mod tests {
         let (release, released) = mpsc::channel::<()>();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
-            .start_paused(true)
             .build()
             .unwrap();
         runtime.block_on(async {
-            let hung = beside(LIMIT, move || released.recv().unwrap_or_default());
-            let other = tokio::time::sleep(LIMIT * 3);
+            let limit = Duration::from_millis(20);
+            let hung = beside(limit, move || released.recv().unwrap_or_default());
+            let other = tokio::time::sleep(limit * 3);
             tokio::select! {
                 () = hung => panic!("the work can't have ended"),
                 () = other => {}
