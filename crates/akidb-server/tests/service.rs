@@ -139,8 +139,11 @@ async fn deadlines_and_callers_that_go_end_work_that_has_not_begun() {
     let embed = service.embed(request(&many));
     let gone = tokio::time::timeout(Duration::from_millis(50), embed).await;
     assert!(gone.is_err());
-    let stats = service.stats();
-    assert_eq!((stats.interactive.items, stats.queue_bytes), (0, 0));
+    assert_eq!(service.stats().interactive.items, 0);
+    // The slice that is being tokenized ends first.
+    while service.stats().queue_bytes > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     assert_eq!(
         service
             .embed(request(&[text(1)]))
