@@ -248,6 +248,7 @@ impl std::fmt::Debug for Embedder {
     }
 }
 
-#[cfg(all(test, feature = "builtin"))]
+#[cfg(test)]
+#[cfg(feature = "builtin")]
 #[path = "embedder_tests.rs"]
 mod tests;

@@ -132,7 +132,7 @@ fn external_files(onnx: &OnnxModel) -> MappedFiles {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     use super::*;
     use crate::output::output_name;
@@ -140,7 +140,7 @@ mod tests {
     /// As many tokens as engines are given at once, in short texts and in one long one, and few.
     const SHAPES: [(usize, usize); 5] = [(1, 1), (1, 3), (2, 3), (128, 32), (1, 4096)];
 
-    fn open(path: &PathBuf) -> (OnnxModel, Inputs, String) {
+    fn open(path: &Path) -> (OnnxModel, Inputs, String) {
         let onnx = OnnxModel::open(path).unwrap();
         let inputs = Inputs::of(&onnx, Some(16)).unwrap();
         let output = output_name(&onnx, None).unwrap();

@@ -99,7 +99,8 @@ fn models() {
 
 #[test]
 fn models_of_another_kind_are_named() {
-    let cases: [(&str, fn(&mut Transformer)); 13] = [
+    type Case = (&'static str, fn(&mut Transformer));
+    let cases: [Case; 13] = [
         ("more than a table of words", |d| {
             d.embeddings.scale = Some(2.0)
         }),

@@ -50,7 +50,7 @@ enum Splits {
     Around(char),
     /// Before the character, which stands for a space.
     Before(char),
-    Matches(Pattern),
+    Matches(Box<Pattern>),
 }
 
 /// The added tokens' characters.
@@ -123,14 +123,14 @@ impl Cuts {
         let splits = match part {
             P::BertPreTokenizer(_) => Splits::Blanks { punctuation: true },
             P::WhitespaceSplit(_) => Splits::Blanks { punctuation: false },
-            P::Whitespace(_) => Splits::Matches(Pattern::new(WORDS).ok()?),
+            P::Whitespace(_) => Splits::Matches(Box::new(Pattern::new(WORDS).ok()?)),
             P::Punctuation(part) if isolates(part.behavior) => Splits::Punctuation,
             P::Digits(part) => Splits::Digits {
                 each: part.individual_digits,
             },
             P::Delimiter(part) => Splits::Around(part.delimiter),
             P::Split(part) if isolates(part.behavior) => {
-                Splits::Matches(split_pattern(&part.pattern).ok()?)
+                Splits::Matches(Box::new(split_pattern(&part.pattern).ok()?))
             }
             // What follows these sees other characters.
             P::Metaspace(part) if last => {
@@ -145,7 +145,7 @@ impl Cuts {
                 if !part.use_regex {
                     return Some(());
                 }
-                Splits::Matches(Pattern::new(BYTE_LEVEL).ok()?)
+                Splits::Matches(Box::new(Pattern::new(BYTE_LEVEL).ok()?))
             }
             _ => return None,
         };

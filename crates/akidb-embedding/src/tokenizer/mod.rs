@@ -247,7 +247,9 @@ fn guard<T>(label: &str, call: impl FnOnce() -> tokenizers::Result<T>) -> Result
     })
 }
 
-#[cfg(all(test, feature = "builtin"))]
+#[cfg(test)]
+#[cfg(feature = "builtin")]
 mod hostile_tests;
-#[cfg(all(test, feature = "builtin"))]
+#[cfg(test)]
+#[cfg(feature = "builtin")]
 mod tests;

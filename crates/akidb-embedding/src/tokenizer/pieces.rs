@@ -164,7 +164,8 @@ impl TextTokenizer {
     }
 }
 
-#[cfg(all(test, feature = "builtin"))]
+#[cfg(test)]
+#[cfg(feature = "builtin")]
 mod tests {
     use super::*;
     use crate::options::Input;

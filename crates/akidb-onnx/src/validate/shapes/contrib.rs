@@ -47,9 +47,9 @@ fn multi_head(node: &Node<'_>) -> Option<Dims> {
 /// As wide as the query, unless that holds keys and values too.
 fn group_query(node: &Node<'_>) -> Option<Dims> {
     let query = node.dims(0)?;
-    match query.as_slice() {
-        &[batch, tokens, width] if node.has(1) => Some(vec![batch, tokens, width]),
-        &[batch, tokens, width] => {
+    match *query.as_slice() {
+        [batch, tokens, width] if node.has(1) => Some(vec![batch, tokens, width]),
+        [batch, tokens, width] => {
             let head = packed_head(node, width);
             let heads = node.int("num_heads");
             let width = head

@@ -47,9 +47,9 @@ fn attention(node: &Node<'_>) -> Vec<Stated> {
     let joined = |at: usize, past: usize| {
         let (new, past) = (node.dims(at)?, node.dims(past));
         let heads = node.int("kv_num_heads");
-        let (batch, heads, tokens, width) = match new.as_slice() {
-            &[batch, heads, tokens, width] => (batch, heads, tokens, width),
-            &[batch, tokens, width] => {
+        let (batch, heads, tokens, width) = match *new.as_slice() {
+            [batch, heads, tokens, width] => (batch, heads, tokens, width),
+            [batch, tokens, width] => {
                 let width = width
                     .zip(heads)
                     .and_then(|(width, heads)| width.checked_div(heads));
