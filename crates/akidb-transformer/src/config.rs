@@ -79,7 +79,7 @@ impl DecoderConfig {
     ///
     /// # Errors
     /// When it is no JSON, lacks a value or has an impossible one, or asks for something that a
-    /// [`Decoder`](super::Decoder) can't express: another architecture or activation, scaled
+    /// [`DecoderBlock`](crate::DecoderBlock) can't express: another architecture or activation, scaled
     /// rotary embeddings, a sliding window, biases.
     pub fn from_json(json: &[u8]) -> Result<Self, Error> {
         let json: ConfigJson = serde_json::from_slice(json).map_err(ErrorKind::Json)?;
