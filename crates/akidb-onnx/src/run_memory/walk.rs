@@ -1,6 +1,6 @@
 //! Node by node: what each makes, and what is held meanwhile.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 
 use super::order::Schedule;
@@ -36,6 +36,8 @@ pub(super) struct Walk<'a> {
     strict: bool,
     limit: u64,
     steps: Cell<usize>,
+    /// The first node of which nothing is known, described.
+    unknown: OnceCell<String>,
 }
 
 impl<'a> Walk<'a> {
@@ -45,6 +47,7 @@ impl<'a> Walk<'a> {
             strict,
             limit,
             steps: Cell::new(0),
+            unknown: OnceCell::new(),
         }
     }
 
@@ -92,8 +95,12 @@ impl<'a> Walk<'a> {
                     Some(bytes) => bytes,
                     None if value.absent => 0,
                     None if self.strict || is_sized_by_values(node) => {
-                        let why = "the size of its output isn't known before it runs";
-                        return Err(stop(why.to_owned()));
+                        let mut why =
+                            "the size of its output isn't known before it runs".to_owned();
+                        if let Some(unknown) = self.unknown.get() {
+                            why.push_str(&format!(", nor what node {unknown} makes"));
+                        }
+                        return Err(stop(why));
                     }
                     None => 0,
                 };
@@ -146,8 +153,11 @@ impl<'a> Walk<'a> {
             reason,
         };
         let values = outputs(node, scope).map_err(|why| stop(Reason::Contradiction, why))?;
-        if values.is_none() && self.strict {
-            return Err(stop(Reason::Lacking, String::new()));
+        if values.is_none() {
+            if self.strict {
+                return Err(stop(Reason::Lacking, String::new()));
+            }
+            self.unknown.get_or_init(|| described(node));
         }
         Ok(Made {
             inside: inside(&Node::new(scope, node)),
