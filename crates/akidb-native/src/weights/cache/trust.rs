@@ -9,8 +9,7 @@ use super::file::CacheError;
 /// Opens the pack at `path`, if nobody else can have written it.
 ///
 /// What is looked at is what is open: the directory that the pack lies in, then the pack in that very
-/// directory. Whoever can write a directory above could put another one in its place, but none that
-/// would pass. No link is followed: another user's link could lead to a file of ours whose contents
+/// directory, and the directory above. No link is followed: another user's link could lead to a file of ours whose contents
 /// are not.
 #[cfg(unix)]
 pub(super) fn open(path: &Path) -> Result<File, CacheError> {
@@ -30,8 +29,10 @@ pub(super) fn open(path: &Path) -> Result<File, CacheError> {
     // A pipe would be waited for.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let opened = openat(CWD, directory, flags | OFlags::DIRECTORY, Mode::empty());
-    let directory = File::from(opened.map_err(failed)?);
-    check(&directory.metadata()?, "its directory ")?;
+    let opened = File::from(opened.map_err(failed)?);
+    check(&opened.metadata()?, "its directory ")?;
+    check_above(directory)?;
+    let directory = opened;
     let file = File::from(openat(&directory, name, flags, Mode::empty()).map_err(failed)?);
     check(&file.metadata()?, "")?;
     Ok(file)
@@ -40,7 +41,18 @@ pub(super) fn open(path: &Path) -> Result<File, CacheError> {
 /// Whether packs in `directory` could be used.
 #[cfg(unix)]
 pub(super) fn check_directory(directory: &Path) -> Result<(), CacheError> {
-    check(&std::fs::symlink_metadata(directory)?, "its directory ")
+    check(&std::fs::symlink_metadata(directory)?, "its directory ")?;
+    check_above(directory)
+}
+
+/// What `AKIDB_CACHE_DIR` names: whoever can write it can put another directory of ours in the place
+/// of this one.
+#[cfg(unix)]
+fn check_above(directory: &Path) -> Result<(), CacheError> {
+    match directory.parent() {
+        Some(above) if above != Path::new("") => check(&std::fs::metadata(above)?, "the cache "),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses what belongs to another user than this one and root, and what others can write: everyone,
@@ -135,6 +147,12 @@ mod tests {
             let expected = format!("its directory can be written by everyone (mode {mode:o})");
             assert_eq!(error, expected);
         }
+    }
+
+    #[test]
+    fn a_cache_that_others_can_write_is_not_used() {
+        let error = refused(&|_, directory| set_mode(directory.parent().unwrap(), 0o1777));
+        assert_eq!(error, "the cache can be written by everyone (mode 1777)");
     }
 
     #[test]
