@@ -1,7 +1,6 @@
 //! Texts to token ids, without holding up the threads that serve connections.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use akidb_embedding::{
     EmbedError, EmbedOptions, Embedder, Input, Piece, PiecesProgress, Progress, Tokens,
@@ -9,6 +8,7 @@ use akidb_embedding::{
 
 use super::error::ServiceError;
 use super::turns::{Turn, Turns};
+use crate::caller::RETRY_AFTER;
 use crate::room::{Reserved, Room};
 
 /// What is tokenized where the request is: less than a millisecond's work, mostly some µs.
@@ -109,7 +109,7 @@ impl Tokenizing {
             }
             if !held.grow(job.bytes - counted) {
                 return Err(ServiceError::Overloaded {
-                    retry_after: Duration::from_secs(1),
+                    retry_after: RETRY_AFTER,
                 });
             }
             counted = job.bytes;
@@ -193,6 +193,8 @@ pub(crate) fn bytes(inputs: &[Input<'_>], prompt: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use akidb_embedding::{EmbedError, OnLong};
 
     use super::*;
