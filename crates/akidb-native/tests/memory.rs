@@ -1,7 +1,9 @@
-//! Memory stays linear in a text's length, and doesn't grow from call to call.
+//! Memory stays linear in a text's length, and doesn't grow from call to call. It has a process of its
+//! own, whose memory is this test's alone.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![cfg(target_os = "linux")]
 
+#[path = "it/common/mod.rs"]
 mod common;
 
 use common::{Random, config, decoder, engine, run};

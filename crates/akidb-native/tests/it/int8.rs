@@ -1,15 +1,12 @@
 //! 8-bit files in 8-bit arithmetic: near the same weights in f32, and the same bits in any company.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
+use crate::common::{bits, engine_of, run};
 use akidb_backend::Backend;
 use akidb_kernels::Isa;
 use akidb_native::Precision;
 use akidb_onnx::model::OnnxModel;
 use akidb_testing::{cosine, fixture, hidden_goldens};
 use akidb_transformer::{DecoderConfig, Transformer, recognise};
-use common::{bits, engine_of, run};
 
 const FILES: [&str; 3] = ["model_int8", "model_uint8", "model_int8_per_channel"];
 

@@ -1,13 +1,10 @@
 //! A text's row is the same bits whatever runs beside it.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
+use crate::common::{Random, bits, config, decoder, engine, engine_of, run};
 use akidb_backend::{Backend, TokenBatch};
 use akidb_kernels::Isa;
 use akidb_native::{Engine, Precision};
 use akidb_transformer::EmbeddingTable;
-use common::{Random, bits, config, decoder, engine, engine_of, run};
 
 /// 64 texts of 1 to 700 tokens, most of them short.
 fn texts() -> Vec<Vec<u32>> {
@@ -132,7 +129,7 @@ fn after_a_text_that_overflowed() {
     let mut decoder = decoder(&config(2, 4, 2, 16), 4);
     let mut embedding = decoder.embeddings.words.tensor().to_f32_vec().unwrap();
     embedding[0] = f32::NAN;
-    let embedding = common::tensor("embed_tokens", &[97, 52], &embedding);
+    let embedding = crate::common::tensor("embed_tokens", &[97, 52], &embedding);
     decoder.embeddings.words = EmbeddingTable::new(embedding).unwrap();
     let text: Vec<u32> = (1..40).collect();
     let fresh = run(&engine(&decoder, 1, None), std::slice::from_ref(&text));

@@ -1,14 +1,11 @@
 //! Models and calls that must be refused, with a kind and a word on what is wrong.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
+use crate::common::{config, decoder, engine, tensor};
 use akidb_backend::{Backend, BackendError, BackendErrorKind, TokenBatch};
 use akidb_native::{Engine, EngineOptions};
 use akidb_transformer::{
     Activation, EmbeddingTable, Head, Linear, LinearWeight, Mask, NormKind, Transformer,
 };
-use common::{config, decoder, engine, tensor};
 
 fn refused(decoder: &Transformer) -> BackendError {
     Engine::new(decoder, EngineOptions::default()).unwrap_err()

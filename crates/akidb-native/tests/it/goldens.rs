@@ -1,14 +1,11 @@
 //! Against what PyTorch answered.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
+use crate::common::{engine, run};
 use akidb_native::Engine;
 use akidb_onnx::model::OnnxModel;
 use akidb_testing::max_abs_diff;
 use akidb_testing::{akidb_mini_goldens, builtin_model_dir, cosine, fixture, hidden_goldens};
 use akidb_transformer::{DecoderConfig, decoder_from_safetensors, recognise};
-use common::{engine, run};
 
 /// The engine with an ONNX file of a model directory.
 fn from_onnx(dir: &std::path::Path, file: &str) -> Engine {

@@ -1,10 +1,7 @@
 //! Against a plain forward pass in f64, on every tier of this CPU.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
+use crate::common::{Random, config, decoder, engine, reference, run};
 use akidb_kernels::{Isa, Tier};
-use common::{Random, config, decoder, engine, reference, run};
 
 #[test]
 fn agrees_with_f64() {

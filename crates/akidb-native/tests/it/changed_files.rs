@@ -1,7 +1,4 @@
 //! Files that are written to while an engine has them mapped.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-mod common;
 
 use std::error::Error;
 use std::fs::{self, File};

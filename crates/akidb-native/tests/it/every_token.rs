@@ -1,9 +1,7 @@
 //! The states of all tokens: each is what a text that ends there has.
 
-mod common;
-
+use crate::common::{Random, bits, config, decoder, engine, run};
 use akidb_backend::{Backend, BackendErrorKind, TokenBatch};
-use common::{Random, bits, config, decoder, engine, run};
 
 #[test]
 fn each_state_is_that_of_the_text_up_to_it() {
