@@ -19,6 +19,13 @@ pub struct EmbedderBuilder {
     options: BackendOptions,
 }
 
+impl Embedder {
+    /// Starts to choose a model.
+    pub fn builder() -> EmbedderBuilder {
+        EmbedderBuilder::default()
+    }
+}
+
 impl EmbedderBuilder {
     /// A model id, a model directory, or an `.onnx` or `.safetensors` file.
     ///

@@ -2,7 +2,6 @@
 
 use akidb_backend::Backend;
 
-use crate::builder::EmbedderBuilder;
 use crate::error::EmbedError;
 use crate::model::{ModelFiles, Settings};
 use crate::options::{EmbedOptions, Input};
@@ -35,11 +34,6 @@ pub struct Embedder {
 }
 
 impl Embedder {
-    /// Starts to choose a model.
-    pub fn builder() -> EmbedderBuilder {
-        EmbedderBuilder::default()
-    }
-
     /// The model's id.
     pub fn model(&self) -> &str {
         &self.files.id

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::contract::{EmbeddingResult, ModelInfo};
-use super::onnx::{OnnxEmbeddingProvider, failed, internal};
+use super::errors::{failed, internal};
+use super::onnx::OnnxEmbeddingProvider;
 use super::queue::ModelQueue;
 use crate::embedder::Embedder;
 use crate::options::EmbedOptions;
@@ -38,6 +39,21 @@ impl Default for OnnxEmbeddingProviderBuilder {
             queue_bound: DEFAULT_QUEUE_BOUND,
             deadline: DEFAULT_DEADLINE,
         }
+    }
+}
+
+impl OnnxEmbeddingProvider {
+    /// Says how a provider embeds, and what it accepts.
+    pub fn builder() -> OnnxEmbeddingProviderBuilder {
+        OnnxEmbeddingProviderBuilder::default()
+    }
+
+    /// A provider of the builder's defaults.
+    ///
+    /// # Errors
+    /// As [`OnnxEmbeddingProviderBuilder::build`].
+    pub fn new(embedder: Embedder) -> EmbeddingResult<Self> {
+        Self::builder().build(embedder)
     }
 }
 

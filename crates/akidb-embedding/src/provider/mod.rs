@@ -2,6 +2,7 @@
 
 mod builder;
 mod contract;
+mod errors;
 mod onnx;
 mod queue;
 

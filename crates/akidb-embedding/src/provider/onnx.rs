@@ -1,24 +1,19 @@
 //! The provider over this library's models.
 
-use std::error::Error;
-use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use akidb_schedule::{Class, Done, ScheduleError, Work};
+use akidb_schedule::{Class, Done, Work};
 use async_trait::async_trait;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::builder::OnnxEmbeddingProviderBuilder;
 use super::contract::{
     BatchEmbeddingRequest, BatchEmbeddingResponse, EmbeddingError, EmbeddingProvider,
     EmbeddingResult, ModelInfo, Usage,
 };
+use super::errors::{failed, internal, refused};
 use super::queue::ModelQueue;
-use crate::diagnostics::chain;
-use crate::embedder::Embedder;
-use crate::error::EmbedError;
 use crate::options::EmbedOptions;
 
 /// A call with more texts is bulk work: it gives way to others.
@@ -59,19 +54,6 @@ pub struct OnnxEmbeddingProvider {
 }
 
 impl OnnxEmbeddingProvider {
-    /// Says how a provider embeds, and what it accepts.
-    pub fn builder() -> OnnxEmbeddingProviderBuilder {
-        OnnxEmbeddingProviderBuilder::default()
-    }
-
-    /// A provider of the builder's defaults.
-    ///
-    /// # Errors
-    /// As [`OnnxEmbeddingProviderBuilder::build`].
-    pub fn new(embedder: Embedder) -> EmbeddingResult<Self> {
-        Self::builder().build(embedder)
-    }
-
     pub(super) fn new_over(
         queue: Arc<ModelQueue>,
         options: EmbedOptions,
@@ -210,69 +192,12 @@ impl EmbeddingProvider for OnnxEmbeddingProvider {
     }
 }
 
-/// An error of the library in AkiDB's words; it names the text at fault by its index.
-pub(super) fn failed(error: EmbedError) -> EmbeddingError {
-    let message = chain(&error);
-    match error {
-        EmbedError::InvalidTokens { .. }
-        | EmbedError::TooLong { .. }
-        | EmbedError::Dimension { .. }
-        | EmbedError::NoInstruction
-        | EmbedError::InstructionForDocuments => EmbeddingError::InvalidInput(message),
-        _ => EmbeddingError::Internal(message),
-    }
-}
-
-/// Why there are no states, in AkiDB's words.
-fn refused(error: ScheduleError<EmbedError>, several: bool) -> EmbeddingError {
-    let at = |index: usize, message: &dyn fmt::Display| {
-        EmbeddingError::Internal(match several {
-            true => format!("the text at index {index}: {message}"),
-            false => message.to_string(),
-        })
-    };
-    match error {
-        ScheduleError::Failed { index, source } => at(index, &chain(&*source)),
-        ScheduleError::Panicked { index, message } => at(
-            index,
-            &format_args!("the model failed unexpectedly: {message}"),
-        ),
-        error => EmbeddingError::ServiceUnavailable(chain(&error)),
-    }
-}
-
-pub(super) fn internal(error: impl Error) -> EmbeddingError {
-    EmbeddingError::Internal(chain(&error))
-}
-
 #[cfg(test)]
+#[cfg(feature = "builtin")]
 mod tests {
     use super::*;
+    use crate::Embedder;
 
-    #[test]
-    fn the_text_at_fault_is_named_by_its_index() {
-        let failed = || ScheduleError::Failed {
-            index: 3,
-            source: Arc::new(EmbedError::Unsupported("no".to_owned())),
-        };
-        let said = |error, several| refused(error, several).to_string();
-        assert_eq!(
-            said(failed(), true),
-            "internal error: the text at index 3: no"
-        );
-        assert_eq!(said(failed(), false), "internal error: no");
-        let panicked = ScheduleError::Panicked {
-            index: 1,
-            message: "the number".into(),
-        };
-        assert!(
-            said(panicked, true).contains("index 1: the model failed unexpectedly: the number")
-        );
-        let busy = said(ScheduleError::Stopped, true);
-        assert!(busy.starts_with("service unavailable: "), "{busy}");
-    }
-
-    #[cfg(feature = "builtin")]
     #[tokio::test]
     async fn a_dropped_call_leaves_the_queue() {
         let embedder = Embedder::builder().model("akidb-mini").build().unwrap();

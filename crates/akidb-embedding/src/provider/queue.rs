@@ -10,7 +10,7 @@ use akidb_schedule::{Deadlines, EngineId, PassLimits, Scheduler};
 use tokio::sync::oneshot;
 
 use super::contract::{EmbeddingError, EmbeddingResult};
-use super::onnx::{failed, internal};
+use super::errors::{failed, internal};
 use crate::embedder::Embedder;
 use crate::options::EmbedOptions;
 use crate::tokenizer::Tokens;

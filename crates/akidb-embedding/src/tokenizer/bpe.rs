@@ -13,21 +13,9 @@ use serde::{Deserialize, Deserializer, de::Error};
 use tokenizers::models::bpe::BpeTrainer;
 use tokenizers::{Model, Token};
 
+use super::bpe_error::BpeError;
 use super::file::BpeFile;
 use super::vocab::Vocab;
-
-/// Why a model isn't built here.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum BpeError {
-    #[error("the option {0} is not supported")]
-    Option(&'static str),
-    #[error("the token {0:?} is there twice")]
-    Twice(String),
-    #[error("a merge has the token {0:?}, which is not in the vocabulary")]
-    NotInVocabulary(String),
-    #[error("the vocabulary is larger than 4 GiB")]
-    TooLarge,
-}
 
 /// A BPE model without unknown token, dropout, prefix or suffix.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Text to token ids, with the special tokens that the model expects.
 
 mod bpe;
+mod bpe_error;
 mod cuts;
 mod file;
 mod limits;

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::bpe::BpeError;
+use super::bpe_error::BpeError;
 
 /// Tokens in the order of the file, found by their text.
 #[derive(Debug)]

@@ -7,9 +7,9 @@
 mod arithmetic;
 mod contents;
 mod detached;
+mod evaluate;
 mod order;
 mod outputs;
-mod subgraphs;
 mod walk;
 
 use std::collections::HashMap;

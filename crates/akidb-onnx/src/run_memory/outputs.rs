@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::contents::{Contents, contents};
+use super::contents::Contents;
+use super::evaluate::evaluate;
 use super::{Most, Scope, Value, detached};
 use crate::proto::NodeProto;
 use crate::proto::tensor_proto::DataType;
@@ -81,7 +82,7 @@ pub(super) fn outputs(node: &NodeProto, scope: &Scope<'_>) -> Result<Option<Vec<
     let mut values: Vec<Value> = inferred.into_iter().map(Value::new).collect();
     values.resize_with(node.output.len().max(values.len()), Value::default);
     if let Some(first) = values.first_mut() {
-        let mut known = contents(&view, &held, &first.stated);
+        let mut known = evaluate(&view, &held, &first.stated);
         if at_most {
             // A shape that isn't exact holds lengths that aren't.
             known = known

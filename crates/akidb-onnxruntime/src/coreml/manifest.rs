@@ -1,6 +1,6 @@
 //! Which file is for which shape.
 
-use super::write::Precision;
+use super::precision::Precision;
 
 /// Name of the manifest in the directory that [`write`](super::write()) fills.
 pub const MANIFEST: &str = "coreml.json";

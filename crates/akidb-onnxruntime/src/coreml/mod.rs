@@ -9,8 +9,10 @@ mod judge;
 mod manifest;
 mod operators;
 mod partition;
+mod precision;
 mod read;
 mod render;
+mod shape;
 mod spell;
 mod static_shapes;
 mod weights;
@@ -21,6 +23,8 @@ pub use manifest::{
     EmbedTokens, INPUTS_EMBEDS, LAST_HIDDEN_STATE, LAST_TOKEN, MANIFEST, Manifest, ShapeFile,
 };
 pub use operators::{MAX_DIMENSION, MAX_RANK, SOURCES};
+pub use precision::Precision;
 pub use read::{StaticFiles, StaticGraph, read};
+pub use shape::{StaticShape, check_shapes};
 pub use static_shapes::StaticShapeModel;
-pub use write::{Precision, StaticShape, WriteOptions, check_shapes, write};
+pub use write::{WriteOptions, write};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::manifest::{INPUTS_EMBEDS, LAST_HIDDEN_STATE, LAST_TOKEN, Manifest, ShapeFile};
 use super::operators::MAX_DIMENSION;
-use super::write::{MAX_SHAPES, StaticShape, check_tokens};
+use super::shape::{MAX_SHAPES, StaticShape, check_tokens};
 use akidb_onnx::model::OnnxModel;
 use akidb_onnx::proto::ValueInfoProto;
 use akidb_onnx::proto::tensor_proto::DataType;

@@ -7,8 +7,8 @@
 
 use super::graph::{Graph, Value, int, ints};
 use super::manifest::{INPUTS_EMBEDS, LAST_HIDDEN_STATE, LAST_TOKEN};
+use super::shape::StaticShape;
 use super::weights::StoredLayer;
-use super::write::StaticShape;
 use akidb_onnx::Error;
 use akidb_onnx::proto::ModelProto;
 use akidb_onnx::proto::tensor_proto::DataType;

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use half::f16;
 
-use super::write::Precision;
+use super::precision::Precision;
 use akidb_onnx::proto::tensor_proto::{DataLocation, DataType};
 use akidb_onnx::proto::{StringStringEntryProto, TensorProto};
 use akidb_onnx::{Error, ErrorKind};

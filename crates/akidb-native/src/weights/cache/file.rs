@@ -10,15 +10,15 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use akidb_kernels::{ShapeError, Weight, WeightFormat};
+use akidb_kernels::{Weight, WeightFormat};
 use akidb_onnx::{map_file, map_open_file};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_128;
 
+use super::cache_error::CacheError;
 use super::source::source_path;
 use super::{CachedPack, EXTENSION, trust};
-use crate::error::EngineError;
 use crate::pool::Pool;
 
 /// Name and version of the format.
@@ -43,31 +43,6 @@ const TEMPORARY: &str = ".tmp-";
 
 /// When a temporary file is sure to be left over from a process that ended early.
 const ABANDONED: Duration = Duration::from_hours(24);
-
-/// Why a pack is not used, or not written.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum CacheError {
-    #[error("there is none")]
-    Missing,
-    #[error("{0}")]
-    NotTrusted(String),
-    #[error("{0}")]
-    Map(akidb_onnx::Error),
-    #[error("it is cut off")]
-    CutOff,
-    #[error("it has another format")]
-    Format,
-    #[error("its {0} is damaged")]
-    Damaged(&'static str),
-    #[error("it was made of other files, or by another version")]
-    Identity,
-    #[error("it has other weights: {0}")]
-    Shape(#[from] ShapeError),
-    #[error("{0}")]
-    Hash(#[from] EngineError),
-    #[error("{0}")]
-    Io(#[from] io::Error),
-}
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Header {

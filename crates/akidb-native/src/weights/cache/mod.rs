@@ -1,5 +1,6 @@
 //! Packed weights on disk: the next start maps them instead of packing again.
 
+mod cache_error;
 mod file;
 mod packs;
 mod source;
@@ -15,7 +16,7 @@ use twox_hash::XxHash3_128;
 use crate::dims::Dims;
 use crate::pool::Pool;
 
-use file::CacheError;
+use cache_error::CacheError;
 pub use packs::packs_made_of;
 pub use source::SourceFile;
 

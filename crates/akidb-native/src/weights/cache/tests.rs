@@ -9,7 +9,7 @@ use akidb_testing::fixture;
 use akidb_transformer::{DecoderConfig, Transformer, decoder_from_safetensors, recognise};
 use tempfile::TempDir;
 
-use super::file::CacheError;
+use super::cache_error::CacheError;
 use super::*;
 use crate::weights::Weights;
 

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use super::file::CacheError;
+use super::cache_error::CacheError;
 
 /// Opens the pack at `path`, if nobody else can have written it.
 ///

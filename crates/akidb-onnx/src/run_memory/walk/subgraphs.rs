@@ -1,11 +1,11 @@
 //! Operators that run a graph: `If`, `Loop`, `Scan`, and those that the file itself defines.
 
-use super::contents::Contents;
-use super::order::Schedule;
-use super::walk::{Made, Reason, Stop, Walk};
-use super::{Scope, Value, described, detached};
+use super::{Made, Reason, Stop, Walk};
 use crate::proto::tensor_proto::DataType;
 use crate::proto::{FunctionProto, GraphProto, NodeProto};
+use crate::run_memory::contents::Contents;
+use crate::run_memory::order::Schedule;
+use crate::run_memory::{Scope, Value, described, detached};
 use crate::stated::Stated;
 
 /// Most steps of a loop: as many as a text has tokens, and room.

@@ -1,11 +1,13 @@
 //! Node by node: what each makes, and what is held meanwhile.
 
+mod subgraphs;
+
 use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 
 use super::order::Schedule;
 use super::outputs::{inside, is_sized_by_values, outputs};
-use super::{Peak, Scope, Value, described, subgraphs};
+use super::{Peak, Scope, Value, described};
 use crate::proto::{FunctionProto, NodeProto};
 use crate::validate::shapes::node::Node;
 
