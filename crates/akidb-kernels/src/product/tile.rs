@@ -83,9 +83,10 @@ fn tile<T: Target, W: WeightType, const MR: usize, const V: usize>(
             step::<T, W, MR, V>(target, a, i, row, vector, &mut sums);
         }
     }
-    for (out, sums) in out.iter_mut().zip(sums) {
-        for (out, sums) in out.iter_mut().skip(vector).zip(sums) {
-            *out = W::store(target, sums);
+    // By index: an iterator that owns the sums is not always seen through, and copies them all.
+    for r in 0..MR {
+        for v in 0..V {
+            out[r][vector + v] = W::store(target, sums[r][v]);
         }
     }
 }
