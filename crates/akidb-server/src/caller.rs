@@ -42,7 +42,8 @@ impl Default for Caller {
 impl Caller {
     /// Room for so many bytes of this request, what it sent included.
     pub(crate) fn reserve(&self, bytes: usize) -> Result<(), ServiceError> {
-        let no_room = ServiceError::Overloaded {
+        let no_room = ServiceError::NoRoom {
+            needed: bytes,
             retry_after: RETRY_AFTER,
         };
         self.held.reach(bytes).then_some(()).ok_or(no_room)

@@ -3,12 +3,29 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::sync::Notify;
+
 /// So many bytes for all clients together: of what they send, of what is made of it, and of answers
 /// until they are sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Room {
-    taken: Arc<AtomicUsize>,
+    taken: Arc<Taken>,
     most: usize,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    bytes: AtomicUsize,
+    given_back: Notify,
+}
+
+impl Taken {
+    fn give_back(&self, bytes: usize) {
+        if bytes > 0 {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.given_back.notify_waiters();
+        }
+    }
 }
 
 /// Bytes that are given back when this is dropped.
@@ -28,7 +45,7 @@ impl Room {
 
     /// Bytes of all clients.
     pub(crate) fn taken(&self) -> usize {
-        self.taken.load(Ordering::Relaxed)
+        self.taken.bytes.load(Ordering::Relaxed)
     }
 
     /// How much there is for all clients.
@@ -69,7 +86,7 @@ impl Reserved {
             let sum = taken.checked_add(bytes)?;
             (taken == own || sum <= most).then_some(sum)
         };
-        let taken = &self.room.taken;
+        let taken = &self.room.taken.bytes;
         let grown = taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
         if grown.is_ok() {
             self.own.fetch_add(bytes, Ordering::Relaxed);
@@ -85,7 +102,7 @@ impl Reserved {
 
     /// Takes what is here already, whether there is room for it or not.
     pub(crate) fn take(&self, bytes: usize) {
-        self.room.taken.fetch_add(bytes, Ordering::Relaxed);
+        self.room.taken.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.own.fetch_add(bytes, Ordering::Relaxed);
     }
 
@@ -93,7 +110,19 @@ impl Reserved {
     pub(crate) fn shrink_to(&self, bytes: usize) {
         let more = self.own().saturating_sub(bytes);
         self.own.fetch_sub(more, Ordering::Relaxed);
-        self.room.taken.fetch_sub(more, Ordering::Relaxed);
+        self.room.taken.give_back(more);
+    }
+
+    /// Waits until `take` takes what it needs of this: it is tried again when others have given back.
+    pub(crate) async fn wait(&self, take: impl Fn(&Self) -> bool) {
+        loop {
+            // Before the look, so that nothing is missed between it and the wait.
+            let given_back = self.room.taken.given_back.notified();
+            if take(self) {
+                return;
+            }
+            given_back.await;
+        }
     }
 
     /// So many bytes of these, and what lacks as it is [taken](Self::take), by themselves.
@@ -114,9 +143,7 @@ impl Reserved {
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        self.room
-            .taken
-            .fetch_sub(*self.own.get_mut(), Ordering::Relaxed);
+        self.room.taken.give_back(*self.own.get_mut());
     }
 }
 
@@ -154,6 +181,22 @@ mod tests {
         one.shrink_to(5);
         one.shrink_to(50);
         assert_eq!((one.own(), room.taken()), (5, 25));
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken_when_others_give_back() {
+        let room = Room::new(100);
+        let (first, second) = (room.reserve(60).unwrap(), room.reserve(30).unwrap());
+        let waiting = Arc::new(room.start());
+        let waits = Arc::clone(&waiting);
+        let wait = tokio::spawn(async move { waits.wait(|held| held.reach(50)).await });
+        tokio::task::yield_now().await;
+        drop(second);
+        tokio::task::yield_now().await;
+        assert!(!wait.is_finished());
+        first.shrink_to(50);
+        wait.await.unwrap();
+        assert_eq!((waiting.own(), room.taken()), (50, 100));
     }
 
     #[test]

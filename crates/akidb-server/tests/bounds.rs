@@ -204,13 +204,13 @@ fn who_asks_whether_to_send_is_not_made_to() {
 fn what_the_tokenizer_s_routes_take_is_counted() {
     let server = Running::start(Settings {
         body_timeout: Duration::from_secs(30),
-        ..strict(4 << 20)
+        ..strict(1 << 20)
     })
     .ready();
     let tokenize = json!({ "inputs": "1".repeat(20_000) }).to_string();
     let decode = json!({ "ids": vec![101; 20_000] }).to_string();
     let all = json!({ "inputs": "a ".repeat(1000) }).to_string();
-    let first = holder(&server, 256 << 10);
+    let first = holder(&server, 128 << 10);
     for (line, body) in [
         ("POST /tokenize", &tokenize),
         ("POST /decode", &decode),
@@ -233,6 +233,41 @@ fn what_the_tokenizer_s_routes_take_is_counted() {
         let whole = answer(&server, line, body);
         assert!(whole.starts_with("HTTP/1.1 200"), "{line}: {whole:.300}");
         server.wait_until_held(|held| held == 0);
+    }
+}
+
+#[test]
+fn the_tokens_of_a_long_text_are_made_as_they_are_taken() {
+    const CLIENTS: usize = 6;
+    let most = 64 << 20;
+    let server = Running::start(strict(most)).ready();
+    let text = 300_000;
+    let body = json!({ "inputs": "1".repeat(text) }).to_string();
+    let mut clients: Vec<TcpStream> = (0..CLIENTS)
+        .map(|_| {
+            let mut client = http2::open(server.address(), 0);
+            let head = http2::post(1, "/tokenize", JSON);
+            client.write_all(&head).unwrap();
+            let body = http2::data(1, body.as_bytes(), true);
+            // What the server's window has no room for waits until it is read.
+            for part in body.chunks(48 << 10) {
+                client.write_all(part).unwrap();
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            client
+        })
+        .collect();
+    server.wait_until_held(|held| held >= 2 * CLIENTS * text);
+    std::thread::sleep(Duration::from_millis(200));
+    // Each has its text and 1 MiB: the whole answer has some 20.
+    let each = 2 * text + (1 << 20) + REQUEST;
+    let held = server.held();
+    assert!(held <= CLIENTS * each, "{held} bytes are held");
+    server.wait_until_held(|held| held == 0);
+    for client in &mut clients {
+        let mut answer = Vec::new();
+        let _ = client.read_to_end(&mut answer);
+        assert!(!http2::kinds(&answer, 1).contains(&http2::DATA));
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use http_body::Frame;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::error::Elapsed;
+use tokio::time::{Sleep, sleep, timeout};
 use tonic::Status;
 
 use super::service::STREAM_REQUESTS;
@@ -22,9 +23,6 @@ pub(crate) const PREFIX_BYTES: u64 = 5;
 /// is kept for the next, and so many are worked on.
 const COPIES: usize = 1 + STREAM_REQUESTS;
 
-/// Between two looks for room.
-const RETRY: Duration = Duration::from_millis(20);
-
 /// The body of a bulk call, cut where a message makes no progress for `time`; it waits where others
 /// leave no room.
 pub(crate) fn messages(body: Body, time: Duration, held: Arc<Reserved>) -> Body {
@@ -36,6 +34,15 @@ pub(crate) fn messages(body: Body, time: Duration, held: Arc<Reserved>) -> Body 
         message: Message::default(),
         held,
     })
+}
+
+/// Waits for room for so many bytes, what is held already included.
+async fn arrive(held: Arc<Reserved>, bytes: usize) {
+    let arrives = |held: &Reserved| {
+        let more = bytes.saturating_sub(held.own());
+        more == 0 || held.arrive(more)
+    };
+    held.wait(arrives).await;
 }
 
 struct Messages {
@@ -51,10 +58,7 @@ struct Messages {
 
 struct Waiting {
     frame: Frame<Bytes>,
-    /// What is held with it.
-    bytes: usize,
-    since: Instant,
-    retry: Pin<Box<Sleep>>,
+    room: Pin<Box<dyn Future<Output = Result<(), Elapsed>> + Send>>,
 }
 
 impl Messages {
@@ -64,20 +68,16 @@ impl Messages {
         mut next: Waiting,
         context: &mut Context<'_>,
     ) -> Poll<Result<Frame<Bytes>, Status>> {
-        loop {
-            let more = next.bytes.saturating_sub(self.held.own());
-            if more == 0 || self.held.arrive(more) {
-                return Poll::Ready(Ok(next.frame));
-            }
-            if next.since.elapsed() > self.time {
+        match next.room.as_mut().poll(context) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(next.frame)),
+            Poll::Ready(Err(_)) => {
                 let message = "the server holds too much for its clients: try again later";
-                return Poll::Ready(Err(Status::resource_exhausted(message)));
+                Poll::Ready(Err(Status::resource_exhausted(message)))
             }
-            if next.retry.as_mut().poll(context).is_pending() {
+            Poll::Pending => {
                 self.next = Some(next);
-                return Poll::Pending;
+                Poll::Pending
             }
-            next.retry.set(sleep(RETRY));
         }
     }
 
@@ -117,14 +117,11 @@ impl http_body::Body for Messages {
             let Some(data) = frame.data_ref() else {
                 return Poll::Ready(Some(Ok(frame)));
             };
-            let held = this.message.buffered.saturating_add(data.len());
+            let bytes = this.message.buffered.saturating_add(data.len());
             this.message.read(data);
-            this.next = Some(Waiting {
-                frame,
-                bytes: held.saturating_mul(COPIES),
-                since: Instant::now(),
-                retry: Box::pin(sleep(RETRY)),
-            });
+            let room = arrive(Arc::clone(&this.held), bytes.saturating_mul(COPIES));
+            let room = Box::pin(timeout(this.time, room));
+            this.next = Some(Waiting { frame, room });
         }
         let Some(next) = this.next.take() else {
             return Poll::Pending;

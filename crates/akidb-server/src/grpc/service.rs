@@ -30,7 +30,7 @@ pub(super) const STREAM_REQUESTS: usize = 4;
 /// A bulk call that holds no more may rest as long as its client wants.
 const SMALL: usize = 1 << 20;
 
-/// Bounds of the wait before a bulk request tries again to get into the queue.
+/// Bounds of the wait before a bulk request tries again to get into a queue that is too long.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 #[derive(Debug, Clone)]
@@ -65,7 +65,8 @@ impl Grpc {
         })
     }
 
-    /// One request of a bulk call: waits for its place in the queue instead of being refused.
+    /// One request of a bulk call: waits for its place in the queue instead of being refused, and as long
+    /// as one request may take for room.
     async fn embed_in_bulk(
         &self,
         request: EmbedRequest,
@@ -77,9 +78,15 @@ impl Grpc {
         loop {
             match self.service.embed_within(request.clone(), held).await {
                 Err(ServiceError::Overloaded { retry_after }) => {
-                    // Who waits for room gives back what others may wait for.
                     held.shrink_to(0);
                     tokio::time::sleep(retry_after.clamp(RETRY.0, RETRY.1)).await;
+                }
+                Err(error @ ServiceError::NoRoom { needed, .. }) => {
+                    // Who waits gives back what others may wait for.
+                    held.shrink_to(0);
+                    let room = held.wait(|held| held.reach(needed));
+                    let room = tokio::time::timeout(self.service.settings().request_timeout, room);
+                    room.await.map_err(|_| error)?;
                 }
                 answer => return Ok(response(answer?, milliseconds(start))),
             }

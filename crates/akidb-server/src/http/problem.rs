@@ -161,7 +161,7 @@ impl From<ServiceError> for Problem {
             ServiceError::ModelNotFound { .. } => Cause::ModelNotFound,
             ServiceError::TooManyInputs { .. } => Cause::TooManyInputs,
             ServiceError::PromptTooLong { .. } => Cause::Invalid,
-            ServiceError::Overloaded { .. } => Cause::Overloaded,
+            ServiceError::Overloaded { .. } | ServiceError::NoRoom { .. } => Cause::Overloaded,
             ServiceError::DeadlineExceeded => Cause::Deadline,
             ServiceError::Stopped => Cause::Stopping,
             _ => Cause::Model,
@@ -170,7 +170,9 @@ impl From<ServiceError> for Problem {
             log(&error);
         }
         let retry_after = match error {
-            ServiceError::Overloaded { retry_after } => Some(retry_after),
+            ServiceError::Overloaded { retry_after } | ServiceError::NoRoom { retry_after, .. } => {
+                Some(retry_after)
+            }
             _ => None,
         };
         let field = match error {

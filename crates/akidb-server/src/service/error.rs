@@ -62,6 +62,14 @@ pub enum ServiceError {
         /// When there should be room.
         retry_after: Duration,
     },
+    /// Others' requests leave no room in memory for this one.
+    #[error("the server holds too much for its clients: try again in {} s", retry_after.as_secs().max(1))]
+    NoRoom {
+        /// Bytes that it needs.
+        needed: usize,
+        /// When there may be room.
+        retry_after: Duration,
+    },
     /// The answer would come too late.
     #[error("the answer would come after the request's deadline")]
     DeadlineExceeded,

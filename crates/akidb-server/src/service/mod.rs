@@ -4,6 +4,7 @@ mod check;
 mod error;
 mod models;
 mod passes;
+mod pieces;
 mod request;
 mod stats;
 mod tokenize;
@@ -20,6 +21,7 @@ use tokio::sync::RwLock;
 pub use akidb_schedule::{Class, ClassStats};
 pub use error::ServiceError;
 pub use models::{ModelFacts, ModelStatus};
+pub(crate) use pieces::{Pieces, PiecesPart};
 pub use request::{EmbedAnswer, EmbedRequest, Timing};
 pub use stats::Stats;
 
@@ -207,7 +209,10 @@ impl EmbeddingService {
         self.check_inputs(inputs.len())?;
         let hold = |bytes, wait: Duration| {
             let retry_after = wait.max(RETRY_AFTER);
-            let no_room = ServiceError::Overloaded { retry_after };
+            let no_room = ServiceError::NoRoom {
+                needed: bytes,
+                retry_after,
+            };
             held.reach(bytes).then_some(()).ok_or(no_room)
         };
         // The model may have to be loaded first.

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use akidb_embedding::{
-    EmbedError, EmbedOptions, Embedder, Input, Piece, PiecesProgress, Progress, Tokens,
-};
+use akidb_embedding::{EmbedOptions, Embedder, Input, Progress, Tokens};
 
 use super::error::ServiceError;
 use super::turns::{Turn, Turns};
@@ -15,7 +13,7 @@ use crate::room::{Reserved, Room};
 const INLINE_BYTES: usize = 4 << 10;
 
 /// The turns and the memory of tokenizing.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Tokenizing {
     turns: Arc<Turns>,
     pub(crate) room: Room,
@@ -107,8 +105,10 @@ impl Tokenizing {
                 let work = move |turn: &Turn| job.go_on(Some(turn)).map(|()| job);
                 job = self.elsewhere(client, work).await??;
             }
-            if !held.grow(job.bytes - counted) {
-                return Err(ServiceError::Overloaded {
+            let more = job.bytes - counted;
+            if !held.grow(more) {
+                return Err(ServiceError::NoRoom {
+                    needed: held.own().saturating_add(more),
                     retry_after: RETRY_AFTER,
                 });
             }
@@ -117,67 +117,6 @@ impl Tokenizing {
                 return Ok(job.texts);
             }
         }
-    }
-
-    /// The pieces of each text.
-    pub(crate) async fn pieces(
-        &self,
-        embedder: &Arc<Embedder>,
-        texts: Vec<String>,
-        special_tokens: bool,
-        options: EmbedOptions,
-        client: &Arc<str>,
-    ) -> Result<Vec<Vec<Piece>>, ServiceError> {
-        let mut job = PiecesJob {
-            embedder: Arc::clone(embedder),
-            special_tokens,
-            options,
-            pieces: Vec::with_capacity(texts.len()),
-            current: Vec::new(),
-            texts,
-            progress: PiecesProgress::default(),
-        };
-        while job.pieces.len() < job.texts.len() {
-            let work = move |turn: &Turn| job.go_on(turn).map(|()| job);
-            job = self.elsewhere(client, work).await??;
-        }
-        Ok(job.pieces)
-    }
-}
-
-/// The pieces of a request's texts, as far as they are there: the last text's may go on.
-#[derive(Debug)]
-struct PiecesJob {
-    embedder: Arc<Embedder>,
-    texts: Vec<String>,
-    special_tokens: bool,
-    options: EmbedOptions,
-    pieces: Vec<Vec<Piece>>,
-    current: Vec<Piece>,
-    progress: PiecesProgress,
-}
-
-impl PiecesJob {
-    fn go_on(&mut self, turn: &Turn) -> Result<(), EmbedError> {
-        while let Some(text) = self.texts.get(self.pieces.len()) {
-            let slice = self.embedder.pieces_slice(
-                text,
-                self.special_tokens,
-                &self.options,
-                &mut self.progress,
-            )?;
-            match slice {
-                Some(slice) => self.current.extend(slice),
-                None => {
-                    self.progress = PiecesProgress::default();
-                    self.pieces.push(std::mem::take(&mut self.current));
-                }
-            }
-            if turn.is_over() {
-                break;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -240,22 +179,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pieces_are_the_embedders_whatever_the_slices() {
-        let embedder = Embedder::builder().model("akidb-mini").build().unwrap();
-        let embedder = Arc::new(embedder);
-        let tokenizing = Tokenizing::new(Room::new(usize::MAX));
-        let texts = vec!["1".repeat(100_000), String::new(), "a word ".repeat(9000)];
-        let options = EmbedOptions::query();
-        let each = texts
-            .iter()
-            .map(|text| embedder.pieces(text, true, &options).unwrap());
-        let expected: Vec<_> = each.collect();
-        let client = "a".into();
-        let pieces = tokenizing.pieces(&embedder, texts, true, options, &client);
-        assert_eq!(pieces.await.unwrap(), expected);
-    }
-
-    #[tokio::test]
     async fn tokens_that_find_no_room_end_their_request() {
         let embedder = Embedder::builder().model("akidb-mini").build().unwrap();
         let embedder = Arc::new(embedder);
@@ -265,7 +188,7 @@ mod tests {
         let (client, options) = ("a".into(), EmbedOptions::default());
         let held = tokenizing.room.start();
         let answer = tokenizing.run(&embedder, inputs(), &options, 0, &client, &held);
-        assert!(matches!(answer.await, Err(ServiceError::Overloaded { .. })));
+        assert!(matches!(answer.await, Err(ServiceError::NoRoom { .. })));
         drop(others);
         let answer = tokenizing.run(&embedder, inputs(), &options, 0, &client, &held);
         assert_eq!(answer.await.unwrap()[0].ids.len(), 2002);

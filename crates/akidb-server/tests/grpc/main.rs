@@ -18,6 +18,7 @@ mod common;
 #[rustfmt::skip]
 mod generated;
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,12 +34,13 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt;
 use tower::ServiceExt;
 
-use common::{Running, settings};
+use common::{Running, http2, settings};
 use generated::embed_stream_response::Result as StreamResult;
 use generated::embedding_service_client::EmbeddingServiceClient as Client;
 use generated::{EmbedRequest, EmbedStreamRequest, GetModelInfoRequest, InputType};
 
 const SERVICE: &str = "akidb.embedding.v1.EmbeddingService";
+const STREAM_CALL: &str = "/akidb.embedding.v1.EmbeddingService/EmbedStream";
 
 async fn channel(server: &Running) -> Channel {
     let endpoint = Channel::from_shared(server.url.clone()).unwrap();
@@ -331,6 +333,47 @@ async fn a_stream_ends_with_what_was_sent_when_the_server_stops() {
     tokio::task::spawn_blocking(move || server.wait())
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_message_of_a_stream_waits_for_room_for_as_long_as_a_request_may_take() {
+    for (patience, comes) in [(30_000, true), (500, false)] {
+        let server = Running::start(Settings {
+            max_queue_bytes: 1 << 20,
+            request_timeout: Duration::from_millis(patience),
+            max_wait: Duration::from_millis(patience),
+            ..settings()
+        })
+        .ready();
+        // Parts of messages: each counts five times, and half of the room is for what comes.
+        let mut other = http2::open(server.address(), 0);
+        for (stream, part) in [(1, 1), (3, 2)] {
+            let bytes = [&[0, 0, 16, 0, 0][..], &[0x12; 48 << 10]].concat();
+            let head = http2::post(stream, STREAM_CALL, "application/grpc");
+            other.write_all(&head).unwrap();
+            other
+                .write_all(&http2::data(stream, &bytes, false))
+                .unwrap();
+            server.wait_until_held(|held| held >= part * (240 << 10));
+        }
+        let mut client = client(&server).await;
+        let message = numbered(1, texts(&["a"; 120]));
+        let answers = client.embed_stream(stream::iter([message])).await.unwrap();
+        let mut answers = answers.into_inner();
+        let soon = tokio::time::timeout(Duration::from_millis(300), answers.next()).await;
+        assert!(soon.is_err(), "{soon:?}");
+        if comes {
+            drop(other);
+        }
+        let answer = answers.next().await.unwrap().unwrap();
+        match answer.result.unwrap() {
+            StreamResult::Response(response) => assert!(comes && response.embeddings.len() == 120),
+            StreamResult::Error(error) => {
+                assert!(!comes, "{error:?}");
+                assert_eq!(error.code, i32::from(Code::ResourceExhausted));
+            }
+        }
+    }
 }
 
 #[tokio::test]

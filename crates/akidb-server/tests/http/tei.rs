@@ -176,6 +176,33 @@ fn tokens_and_back() {
 }
 
 #[test]
+fn many_tokens_come_as_they_are_made_and_are_the_librarys() {
+    let texts = [
+        "river 12345, naïve 😀 ".repeat(1500),
+        String::new(),
+        "b".to_owned(),
+    ];
+    let options = EmbedOptions::default();
+    let tokens = |text: &String| {
+        let pieces = EMBEDDER.pieces(text, true, &options).unwrap().into_iter();
+        let token = pieces.map(|piece| {
+            json!({
+                "id": piece.id, "text": piece.text, "special": piece.special,
+                "start": piece.range.as_ref().map(|range| range.start),
+                "stop": piece.range.as_ref().map(|range| range.end),
+            })
+        });
+        token.collect()
+    };
+    let expected: Vec<Vec<Value>> = texts.iter().map(tokens).collect();
+    let answer = post("/tokenize", &json!({ "inputs": texts }));
+    assert_eq!(answer.headers["transfer-encoding"], "chunked");
+    assert!(answer.ok() == json!(expected));
+    let short = post("/tokenize", &json!({ "inputs": texts[2] }));
+    assert!(short.headers.contains_key("content-length"));
+}
+
+#[test]
 fn info_has_the_fields_that_clients_know_and_the_limits() {
     let info = get("/info").ok();
     let provenance = &info["provenance"];

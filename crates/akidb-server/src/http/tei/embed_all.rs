@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
-use akidb_embedding::{EmbedError, EmbedOptions, Embedder, Embedding, Input, Tokens, Values};
+use akidb_embedding::{EmbedError, EmbedOptions, Embedder, Embedding, Tokens, Values};
 
 use super::embed::characters;
 use super::headers::headers;
@@ -99,17 +99,35 @@ pub(crate) async fn embed_all(
         on_long: on_long(request.truncate, request.truncation_direction),
         ..EmbedOptions::default()
     };
+    let model = request.model.as_deref();
+    let tokens = service.tokens(model, &caller.client, inputs, &options, &caller.held);
+    let tokens = tokens.await?;
+    let total: usize = tokens.iter().map(|t| t.ids.len()).sum();
+    if total > MAX_TOKENS {
+        let message =
+            format!("`inputs` has {total} tokens: at most {MAX_TOKENS} have each their vector");
+        return Err(Problem::new(Cause::TooLong, message));
+    }
+    let tokenize = start.elapsed();
     let stopped = |_| Problem::new(Cause::Stopping, "the server is stopping");
     let turn = tokio::time::timeout(service.settings().request_timeout, ONE.acquire());
     let turn = turn.await.map_err(|_| ServiceError::DeadlineExceeded)?;
     let turn = turn.map_err(stopped)?;
-    let (states, answer) = service
-        .with_embedder(request.model.as_deref(), move |embedder| {
+    let queue = start.elapsed() - tokenize;
+    let values = total.saturating_mul(service.model_facts(model).await?.dimension);
+    caller.reserve(values.saturating_mul(BYTES_PER_VALUE))?;
+    let (states, mut answer) = service
+        .with_embedder(model, move |embedder| {
             // Until it is done, also when nobody waits any more.
             let _turn = turn;
-            run(embedder, &inputs, &options, &caller, start)
+            run(embedder, &tokens, &options)
         })
-        .await??;
+        .await?;
+    answer.timing = Timing {
+        tokenize,
+        queue,
+        ..answer.timing
+    };
     let headers = headers(&answer, characters, start);
     let numbers = states.texts.iter().map(Vec::len).sum();
     Ok((headers, answer::json(states, numbers).await?).into_response())
@@ -118,27 +136,10 @@ pub(crate) async fn embed_all(
 /// The states, and an answer without vectors that tells of them.
 fn run(
     embedder: &Embedder,
-    inputs: &[Input<'static>],
+    tokens: &[Tokens],
     options: &EmbedOptions,
-    caller: &Caller,
-    start: Instant,
-) -> Result<Result<(States, EmbedAnswer), Problem>, EmbedError> {
-    let queued = start.elapsed();
-    let provenance = embedder.provenance(options)?;
-    let tokens = embedder.tokenize(inputs, options)?;
-    let tokens: Vec<Tokens> = tokens.into_iter().collect::<Result<_, _>>()?;
-    let total_tokens: usize = tokens.iter().map(|t| t.ids.len()).sum();
-    if total_tokens > MAX_TOKENS {
-        let message = format!(
-            "`inputs` has {total_tokens} tokens: at most {MAX_TOKENS} have each their vector"
-        );
-        return Ok(Err(Problem::new(Cause::TooLong, message)));
-    }
-    let values = total_tokens.saturating_mul(embedder.dimension());
-    if let Err(error) = caller.reserve(values.saturating_mul(BYTES_PER_VALUE)) {
-        return Ok(Err(error.into()));
-    }
-    let tokenized = start.elapsed();
+) -> Result<(States, EmbedAnswer), EmbedError> {
+    let start = Instant::now();
     let ids: Vec<&[u32]> = tokens.iter().map(|t| t.ids.as_slice()).collect();
     let states = States {
         texts: embedder.forward_all(&ids)?,
@@ -151,13 +152,12 @@ fn run(
     };
     let answer = EmbedAnswer {
         embeddings: tokens.iter().map(told).collect(),
-        total_tokens,
-        provenance: Arc::new(provenance),
+        total_tokens: ids.iter().map(|ids| ids.len()).sum(),
+        provenance: Arc::new(embedder.provenance(options)?),
         timing: Timing {
-            tokenize: tokenized - queued,
-            queue: queued,
-            compute: start.elapsed() - tokenized,
+            compute: start.elapsed(),
+            ..Timing::default()
         },
     };
-    Ok(Ok((states, answer)))
+    Ok((states, answer))
 }

@@ -1,9 +1,13 @@
 //! `POST /tokenize` and `POST /decode`.
 
+use std::io;
 use std::sync::Arc;
 
+use axum::body::{Body as AnswerBody, Bytes};
 use axum::extract::State;
-use axum::response::Response;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -17,13 +21,17 @@ use crate::http::errors::TeiError;
 use crate::http::inputs::Inputs;
 use crate::http::problem::{Cause, Problem};
 use crate::http::schemas::{Ids, Texts};
-use crate::service::EmbeddingService;
+use crate::room::Reserved;
+use crate::service::{EmbeddingService, Pieces, PiecesPart};
 
 /// A request's texts have no more bytes.
 const MAX_TEXT_BYTES: usize = 1 << 20;
 
 /// What a byte takes until it is answered: it can become a token of some hundred bytes, whose JSON has 70.
 const BYTES_PER_BYTE: usize = 256;
+
+/// What is there of an answer at a time, about: the JSON of some thousand tokens.
+const PART_BYTES: usize = 1 << 20;
 
 /// A request has no more ids.
 const MAX_IDS: usize = 1 << 17;
@@ -106,7 +114,8 @@ pub(crate) async fn tokenize(
     if texts.iter().all(String::is_empty) {
         return Err(Problem::new(Cause::Empty, "`inputs` cannot be empty"));
     }
-    caller.reserve(bytes.saturating_mul(BYTES_PER_BYTE))?;
+    let part = bytes.saturating_mul(BYTES_PER_BYTE).min(PART_BYTES);
+    caller.reserve(bytes.saturating_add(part))?;
     let options = EmbedOptions {
         prompt: prompt(request.prompt_name),
         ..EmbedOptions::default()
@@ -114,12 +123,69 @@ pub(crate) async fn tokenize(
     let special = request.add_special_tokens.unwrap_or(true);
     let model = request.model.as_deref();
     let pieces = service.pieces(model, &caller.client, texts, special, options);
-    let tokens = pieces.await?.into_iter();
-    let tokens: Vec<Vec<Token>> = tokens
-        .map(|pieces| pieces.into_iter().map(Token::from).collect())
-        .collect();
-    let numbers = tokens.iter().map(Vec::len).sum();
-    answer::json(tokens, numbers).await
+    let mut answer = TokensAnswer {
+        pieces: pieces.await?,
+        _texts: caller.held.part(bytes),
+    };
+    // What goes wrong here has a status of its own. Later, the answer is cut.
+    let first = answer.next().await?.unwrap_or_default();
+    let body = if answer.pieces.is_done() {
+        AnswerBody::from(first)
+    } else {
+        let rest = stream::unfold(answer, |mut answer| async move {
+            let next = answer.next().await.transpose()?;
+            let cut = |problem: Problem| io::Error::other(problem.message);
+            Some((next.map_err(cut), answer))
+        });
+        let first = stream::once(async { Ok(first) });
+        AnswerBody::from_stream(first.chain(rest))
+    };
+    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// The JSON of tokens, made as it is sent.
+struct TokensAnswer {
+    pieces: Pieces,
+    _texts: Reserved,
+}
+
+impl TokensAnswer {
+    /// The next part; `None` behind the last.
+    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        let Some(json) = self.pieces.next(json).await? else {
+            return Ok(None);
+        };
+        let failed = |_| Problem::new(Cause::Model, "the answer can't be written");
+        let mut json = json.map_err(failed)?;
+        if self.pieces.is_done() {
+            json.push(b']');
+        }
+        // What counts is what is sent.
+        json.shrink_to_fit();
+        Ok(Some(json.into()))
+    }
+}
+
+/// The JSON of some tokens, all but the last bracket.
+fn json(parts: Vec<PiecesPart>) -> serde_json::Result<Vec<u8>> {
+    let mut json = Vec::new();
+    for part in parts {
+        if part.before.is_none() {
+            json.extend(if part.text == 0 { b"[[" } else { b",[" });
+        }
+        let mut separated = part.before.is_none_or(|before| before == 0);
+        for piece in part.pieces {
+            if !separated {
+                json.push(b',');
+            }
+            separated = false;
+            serde_json::to_writer(&mut json, &Token::from(piece))?;
+        }
+        if part.ends {
+            json.push(b']');
+        }
+    }
+    Ok(json)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
