@@ -3,13 +3,18 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
+use axum::extract::DefaultBodyLimit;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_swagger_ui::SwaggerUi;
 
+use crate::document;
 use crate::exporter;
-use crate::grpc;
-use crate::http;
+use crate::interface::Parts;
+use crate::interfaces::INTERFACES;
 use crate::lifecycle::Lifecycle;
 use crate::middleware::{Keys, around};
+use crate::operation::{DOCUMENT, DOCUMENT_PAGE};
+use crate::problem::{Cause, Problem};
 use crate::service::EmbeddingService;
 
 /// All routes and what stands around them, for a server of one's own: without API keys, and always
@@ -24,15 +29,21 @@ pub(crate) fn app(
     keys: Option<Keys>,
 ) -> Router {
     exporter::start();
-    let ready = lifecycle.clone();
-    let room = service.room().clone();
-    let routes = http::routes(Arc::clone(&service))
-        .route("/health/live", get(|| async { "ok" }))
-        .route("/health/ready", get(move || async move { ready.ready() }))
-        .route(
-            exporter::METRICS,
-            get(move || async move { exporter::metrics(&room) }),
-        )
-        .merge(grpc::routes(Arc::clone(&service), lifecycle));
-    around(routes, &service, keys)
+    let server = Parts { service, lifecycle };
+    let mut routes = OpenApiRouter::with_openapi(document::head());
+    for interface in INTERFACES {
+        routes = routes.merge(interface.routes(&server));
+    }
+    let (routes, mut document) = routes.split_for_parts();
+    document::complete(&mut document);
+    let routes = routes
+        .merge(SwaggerUi::new(DOCUMENT_PAGE).url(DOCUMENT, document))
+        .fallback(|| async { Problem::new(Cause::NotFound, "there is no such route") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(Cause::Method, "this route takes other methods")
+        })
+        // What stands around all routes has its own.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(Arc::clone(&server.service));
+    around(routes, &server.service, keys)
 }

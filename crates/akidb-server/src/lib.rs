@@ -6,13 +6,19 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod ask;
 mod caller;
 mod console;
+mod document;
 mod exporter;
 mod grpc;
 mod http;
+mod interface;
+mod interfaces;
 mod lifecycle;
 mod middleware;
+mod operation;
+mod problem;
 mod room;
 mod server;
 mod service;

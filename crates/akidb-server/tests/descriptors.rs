@@ -1,4 +1,5 @@
-//! As many connections as the settings say, whatever limit the process was started with.
+//! As many connections as the settings say, whatever limit the process was started with. Alone in its
+//! process: the limit is the process's.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -11,7 +12,6 @@ use akidb_server::Settings;
 use common::{Running, connect, rest, settings};
 use rlimit::Resource;
 
-/// Alone in its process: the limit is the process's.
 #[test]
 fn the_limit_of_open_files_is_raised_as_far_as_it_may_be() {
     let (_, hard) = Resource::NOFILE.get().unwrap();

@@ -1,4 +1,4 @@
-//! Traces reach an OpenTelemetry collector.
+//! Traces reach an OpenTelemetry collector. Alone in its process: it has one global subscriber.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;

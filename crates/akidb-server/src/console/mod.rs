@@ -1,15 +1,20 @@
 //! The console: a page at `/` that tries the server out, built in, without any external asset.
 
-use axum::Router;
+use std::sync::Arc;
+
 use axum::extract::Path;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use twox_hash::XxHash3_128;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::interface::{Head, Interface, Parts};
+use crate::service::EmbeddingService;
 
 /// A file of the page.
 struct File {
@@ -53,19 +58,54 @@ static FILES: [File; 14] = files![
     "words.js": SCRIPT,
 ];
 
-/// `/` and the files that the page asks for. They hold nothing secret: no key is needed.
-pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    Router::new()
-        .route(
-            "/",
-            get(|headers: HeaderMap| async move { file(PAGE, &headers) }),
-        )
-        .route(
-            "/console/{file}",
-            get(
-                |Path(name): Path<String>, headers: HeaderMap| async move { file(&name, &headers) },
-            ),
-        )
+pub(crate) struct Console;
+
+fn is_file(path: &str) -> bool {
+    path == "/console" || path.starts_with("/console/")
+}
+
+/// `POST /` is TEI's way to embed.
+fn is_page(method: &Method, path: &str) -> bool {
+    path == "/" && [Method::GET, Method::HEAD].contains(method)
+}
+
+impl Interface for Console {
+    fn name(&self) -> &'static str {
+        "console"
+    }
+
+    fn owns(&self, Head { method, path, .. }: Head<'_>) -> bool {
+        is_page(method, path) || is_file(path)
+    }
+
+    fn routes(&self, _: &Parts) -> OpenApiRouter<Arc<EmbeddingService>> {
+        OpenApiRouter::new()
+            .routes(routes!(page))
+            .routes(routes!(page_file))
+    }
+
+    /// The files hold nothing secret.
+    fn is_open(&self, method: &Method, path: &str) -> bool {
+        is_page(method, path) || is_file(path)
+    }
+}
+
+/// A page to try the server out.
+#[utoipa::path(get, path = "/", tag = "Operation",
+    responses((status = 200, description = "The page", body = String, content_type = "text/html")))]
+async fn page(headers: HeaderMap) -> Response {
+    file(PAGE, &headers)
+}
+
+/// What the page is made of.
+#[utoipa::path(get, path = "/console/{file}", tag = "Operation",
+    params(("file" = String, Path, description = "A file's name", example = "page.css")),
+    responses(
+        (status = 200, description = "The file"),
+        (status = 404, description = "There is no such file"),
+    ))]
+async fn page_file(Path(name): Path<String>, headers: HeaderMap) -> Response {
+    file(&name, &headers)
 }
 
 fn file(name: &str, request: &HeaderMap) -> Response {

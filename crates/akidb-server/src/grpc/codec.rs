@@ -8,7 +8,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder};
 use tonic_prost::ProstCodec;
 
 use super::proto::{EmbedRequest, EmbedStreamRequest, GetModelInfoRequest};
-use crate::http::MOST_INPUTS;
+use crate::service::MOST_INPUTS;
 
 /// As [`ProstCodec`], but messages with too many texts are refused before memory is taken for them:
 /// an empty text is 2 bytes of a message and 24 of memory.

@@ -17,7 +17,7 @@ use crate::room::Reserved;
 /// What stands before each message: whether it is compressed, and its length.
 ///
 /// <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>
-pub(crate) const PREFIX_BYTES: u64 = 5;
+pub(super) const PREFIX_BYTES: u64 = 5;
 
 /// A call counts its largest message so many times, as long as it lasts: the buffer that it came into
 /// is kept for the next, and so many are worked on.
@@ -25,7 +25,7 @@ const COPIES: usize = 1 + STREAM_REQUESTS;
 
 /// The body of a bulk call, cut where a message makes no progress for `time`; it waits where others
 /// leave no room.
-pub(crate) fn messages(body: Body, time: Duration, held: Arc<Reserved>) -> Body {
+pub(super) fn messages(body: Body, time: Duration, held: Arc<Reserved>) -> Body {
     Body::new(Messages {
         body,
         time,

@@ -13,7 +13,7 @@ mod timeout;
     clippy::allow_attributes_without_reason,
     missing_docs,
     unreachable_pub,
-    reason = "generated from the .proto file, checked by tests/proto.rs"
+    reason = "generated from the .proto file, checked by tests/it/proto.rs"
 )]
 mod proto {
     include!("generated/server.rs");
@@ -21,13 +21,14 @@ mod proto {
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::extract::Request;
+use axum::http::Method;
+use axum::response::Response;
+use tonic::{Code, Status};
+use utoipa_axum::router::OpenApiRouter;
 
-pub(crate) use messages::{PREFIX_BYTES, messages};
-pub(crate) use status::{is_grpc, of_response};
-pub(crate) use timeout::timeout;
-
-use crate::lifecycle::Lifecycle;
+use crate::interface::{Head, Interface, Parts, Transfer};
+use crate::problem::Problem;
 use crate::service::EmbeddingService;
 use proto::embedding_service_server::EmbeddingServiceServer;
 
@@ -37,19 +38,64 @@ const NAME: &str = "akidb.embedding.v1.EmbeddingService";
 const DESCRIPTOR: &[u8] = include_bytes!("generated/descriptor.bin");
 
 /// The call that may last as long as its client wants.
-pub(crate) const STREAM: &str = "/akidb.embedding.v1.EmbeddingService/EmbedStream";
+const STREAM: &str = "/akidb.embedding.v1.EmbeddingService/EmbedStream";
 
-/// Paths that need no key: what probes ask.
-pub(crate) const HEALTH: &str = "/grpc.health.v1.Health/";
+/// What probes ask.
+const HEALTH: &str = "/grpc.health.v1.Health/";
+
+pub(crate) struct Grpc;
+
+impl Interface for Grpc {
+    fn name(&self) -> &'static str {
+        "grpc"
+    }
+
+    fn owns(&self, head: Head<'_>) -> bool {
+        status::is_grpc(head.headers)
+    }
+
+    fn routes(&self, server: &Parts) -> OpenApiRouter<Arc<EmbeddingService>> {
+        routes(server)
+    }
+
+    fn words(&self, problem: &Problem) -> Response {
+        status::status(problem).into_http()
+    }
+
+    fn finish(&self, response: Response) -> Response {
+        status::of_response(response)
+    }
+
+    fn status(&self, response: &Response) -> String {
+        let code = response.headers().get(Status::GRPC_STATUS);
+        let code = code.map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
+        format!("{code:?}")
+    }
+
+    fn is_open(&self, _: &Method, path: &str) -> bool {
+        path.starts_with(HEALTH)
+    }
+
+    fn transfer(&self, request: &Request) -> Transfer {
+        let streams = request.uri().path() == STREAM;
+        Transfer {
+            timeout: timeout::timeout(request.headers()),
+            framing: messages::PREFIX_BYTES,
+            two_way: true,
+            messages: streams.then_some(messages::messages),
+        }
+    }
+}
 
 /// All services.
-pub(crate) fn routes(service: Arc<EmbeddingService>, lifecycle: Lifecycle) -> Router {
+fn routes(server: &Parts) -> OpenApiRouter<Arc<EmbeddingService>> {
+    let Parts { service, lifecycle } = server.clone();
     let most = service.settings().max_body_bytes;
-    let embedding = EmbeddingServiceServer::new(service::Grpc::new(service, lifecycle.clone()))
+    let embedding = EmbeddingServiceServer::new(service::Calls::new(service, lifecycle.clone()))
         .max_decoding_message_size(most)
         .max_encoding_message_size(usize::MAX);
     let health = tonic_health::pb::health_server::HealthServer::new(health::Readiness(lifecycle));
-    let mut routes = Router::new()
+    let mut routes = OpenApiRouter::new()
         .route_service("/akidb.embedding.v1.EmbeddingService/{method}", embedding)
         .route_service("/grpc.health.v1.Health/{method}", health);
 

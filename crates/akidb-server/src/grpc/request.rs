@@ -3,7 +3,7 @@
 use akidb_embedding::{EmbedOptions, Input, OnLong, Prompt, Role};
 
 use super::proto;
-use crate::http::problem::Problem;
+use crate::problem::Problem;
 use crate::service::EmbedAnswer;
 
 /// What a request asks for, beside its texts.

@@ -9,19 +9,19 @@ use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::proto::embed_stream_response::Result as StreamResult;
-use super::proto::embedding_service_server::EmbeddingService as Calls;
+use super::proto::embedding_service_server::EmbeddingService;
 use super::proto::{
     EmbedError, EmbedRequest, EmbedResponse, EmbedStreamRequest, EmbedStreamResponse,
     GetModelInfoRequest, GetModelInfoResponse,
 };
 use super::request::{check_pooling, inputs, number, options, provenance, response};
 use super::status::status;
+use crate::ask::class;
 use crate::caller::Caller;
-use crate::http::ask::class;
-use crate::http::problem::Problem;
 use crate::lifecycle::Lifecycle;
+use crate::problem::Problem;
 use crate::room::Reserved;
-use crate::service::{self, Class, EmbeddingService, ServiceError};
+use crate::service::{self, Class, ServiceError};
 
 /// Requests of one bulk call that are worked on at a time: one is computed while others are
 /// tokenized and sent.
@@ -34,13 +34,13 @@ const SMALL: usize = 1 << 20;
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 #[derive(Debug, Clone)]
-pub(crate) struct Grpc {
-    service: Arc<EmbeddingService>,
+pub(crate) struct Calls {
+    service: Arc<service::EmbeddingService>,
     lifecycle: Lifecycle,
 }
 
-impl Grpc {
-    pub(crate) fn new(service: Arc<EmbeddingService>, lifecycle: Lifecycle) -> Self {
+impl Calls {
+    pub(crate) fn new(service: Arc<service::EmbeddingService>, lifecycle: Lifecycle) -> Self {
         Self { service, lifecycle }
     }
 
@@ -180,7 +180,7 @@ fn caller<T>(request: &Request<T>) -> Caller {
 }
 
 #[tonic::async_trait]
-impl Calls for Grpc {
+impl EmbeddingService for Calls {
     async fn embed(
         &self,
         request: Request<EmbedRequest>,

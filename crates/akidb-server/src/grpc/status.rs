@@ -7,10 +7,10 @@ use axum::response::Response;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::http::problem::{Cause, Problem};
+use crate::problem::{Cause, Problem};
 
 /// Whether these are the headers of a gRPC call or of its answer.
-pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     headers
         .get(CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
@@ -38,13 +38,13 @@ fn code(cause: Cause) -> Code {
 
 /// The status of a problem, which is counted.
 pub(crate) fn status(problem: &Problem) -> Status {
-    metrics::counter!("akidb_errors_total", "cause" => problem.cause.as_str()).increment(1);
+    problem.count();
     let mut details = ErrorDetails::new();
     if let Some(wait) = problem.retry_after {
         details.set_retry_info(Some(wait));
     }
     if let Some(field) = &problem.field {
-        // HTTP's interfaces call the texts input.
+        // OpenAI calls the texts input.
         let field = if field == "input" { "texts" } else { field };
         details.add_bad_request_violation(field, problem.message.clone());
     }
@@ -52,7 +52,7 @@ pub(crate) fn status(problem: &Problem) -> Status {
 }
 
 /// What was answered to a gRPC call from outside of its service, as gRPC's clients expect it.
-pub(crate) fn of_response(mut response: Response) -> Response {
+pub(super) fn of_response(mut response: Response) -> Response {
     if is_grpc(response.headers()) {
         // The library says this, and only this, to a message that is too large, others say
         // RESOURCE_EXHAUSTED.

@@ -12,7 +12,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use akidb_embedding::{Embedding, Provenance};
 
-use super::problem::{Cause, Problem};
+use crate::problem::{Cause, Problem};
 use crate::service::EmbedAnswer;
 
 /// Answers of more numbers are written where nobody else waits: 16 K are about a millisecond.

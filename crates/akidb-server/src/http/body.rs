@@ -8,8 +8,7 @@ use futures_util::TryStreamExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 
-use super::interface::Interface;
-use super::problem::{Cause, Problem};
+use crate::problem::{Cause, Problem};
 
 /// Longer bodies are decoded where nobody else waits.
 const LONG: usize = 64 << 10;
@@ -26,29 +25,48 @@ where
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        // Ollama's clients send what they like.
-        if Interface::of(request.uri().path()) != Interface::Ollama && !is_json(request.headers()) {
+        if !is_json(request.headers()) {
             return Err(Problem::new(
                 Cause::MediaType,
                 "the body's content type must be application/json",
             ));
         }
-        let encoding = request.headers().get(CONTENT_ENCODING);
-        if encoding.is_some_and(|encoding| encoding != "identity") {
-            return Err(Problem::new(
-                Cause::MediaType,
-                "the body must not be compressed: this server takes no content encoding",
-            ));
-        }
-        let unread = |_| Problem::new(Cause::Syntax, "the body can't be read");
-        let bytes = collect(request.into_body()).await.map_err(unread)?;
-        if bytes.len() < LONG {
-            return Ok(Self(decode(&bytes)?));
-        }
-        let decoded = tokio::task::spawn_blocking(move || decode(&bytes)).await;
-        let stopped = |_| Problem::new(Cause::Stopping, "the server is stopping");
-        Ok(Self(decoded.map_err(stopped)??))
+        Ok(Self(read(request).await?))
     }
+}
+
+/// The same, where clients send JSON under any name.
+#[derive(Debug)]
+pub(crate) struct AnyKind<T>(pub(crate) T);
+
+impl<T, S> FromRequest<S> for AnyKind<T>
+where
+    T: DeserializeOwned + Send + 'static,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        Ok(Self(read(request).await?))
+    }
+}
+
+async fn read<T: DeserializeOwned + Send + 'static>(request: Request) -> Result<T, Problem> {
+    let encoding = request.headers().get(CONTENT_ENCODING);
+    if encoding.is_some_and(|encoding| encoding != "identity") {
+        return Err(Problem::new(
+            Cause::MediaType,
+            "the body must not be compressed: this server takes no content encoding",
+        ));
+    }
+    let unread = |_| Problem::new(Cause::Syntax, "the body can't be read");
+    let bytes = collect(request.into_body()).await.map_err(unread)?;
+    if bytes.len() < LONG {
+        return decode(&bytes);
+    }
+    let decoded = tokio::task::spawn_blocking(move || decode(&bytes)).await;
+    let stopped = |_| Problem::new(Cause::Stopping, "the server is stopping");
+    decoded.map_err(stopped)?
 }
 
 /// All of a body in one piece. Frames are put together as they come: many small ones would take more

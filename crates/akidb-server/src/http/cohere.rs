@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -12,17 +13,54 @@ use utoipa_axum::routes;
 use akidb_embedding::{EmbedOptions, Embedding, Encoding, Input, OnLong, Prompt, Values, encode};
 
 use super::answer::{self, Origin, Seen};
-use super::ask::Ask;
 use super::body::Body;
-use super::errors::CohereError;
 use super::inputs::Inputs;
-use super::problem::{Cause, Problem};
 use super::schemas::Texts;
 use super::truncate::Truncate;
+use crate::ask::{Ask, ClassHeader};
+use crate::interface::{Head, Interface, Parts};
+use crate::problem::{Cause, Problem};
 use crate::service::{Class, EmbedAnswer, EmbeddingService};
 
-pub(crate) fn routes() -> OpenApiRouter<Arc<EmbeddingService>> {
-    OpenApiRouter::new().routes(routes!(embed))
+pub(crate) struct Cohere;
+
+impl Interface for Cohere {
+    fn name(&self) -> &'static str {
+        "cohere"
+    }
+
+    fn owns(&self, Head { path, .. }: Head<'_>) -> bool {
+        path.starts_with("/v2/")
+    }
+
+    fn tag(&self) -> Option<(&'static str, &'static str)> {
+        Some(("Cohere", "Cohere's embeddings"))
+    }
+
+    fn routes(&self, _: &Parts) -> OpenApiRouter<Arc<EmbeddingService>> {
+        OpenApiRouter::new().routes(routes!(embed))
+    }
+
+    fn words(&self, problem: &Problem) -> Response {
+        let error = CohereError {
+            id: uuid::Uuid::new_v4().to_string(),
+            message: problem.message.clone().into_owned(),
+        };
+        (problem.cause.status(), Json(error)).into_response()
+    }
+
+    fn error_schema(&self) -> Option<&'static str> {
+        Some("CohereError")
+    }
+}
+
+/// Cohere's error.
+#[derive(Debug, Serialize, ToSchema)]
+struct CohereError {
+    /// Tells errors apart.
+    id: String,
+    /// What is wrong.
+    message: String,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -277,7 +315,7 @@ struct Units {
     path = "/v2/embed",
     tag = "Cohere",
     request_body = EmbedRequest,
-    params(super::docs::ClassHeader),
+    params(ClassHeader),
     responses(
         (status = 200, description = "One vector a text and type, in order", body = EmbedResponse),
         (status = 400, description = "No JSON, or a field's value is not possible", body = CohereError),

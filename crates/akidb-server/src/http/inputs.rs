@@ -6,10 +6,8 @@ use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Unexpected, Visitor
 
 use akidb_embedding::Input;
 
-use super::problem::{Cause, Problem};
-
-/// No request has more inputs, whatever the settings: each takes memory before it is looked at.
-pub(crate) const MOST_INPUTS: usize = 1 << 16;
+use crate::problem::{Cause, Problem};
+use crate::service::MOST_INPUTS;
 
 /// What a request wants embedded.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -17,23 +17,59 @@ use utoipa_axum::routes;
 
 use akidb_embedding::{EmbedOptions, Input, OnLong};
 
-use super::STARTED;
 use super::answer::{self, Origin, Seen};
-use super::ask::{Ask, known};
-use super::body::Body;
-use super::errors::OllamaError;
+use super::body::AnyKind;
 use super::inputs::Inputs;
-use super::problem::Problem;
 use super::schemas::AnyTexts;
+use crate::ask::{Ask, ClassHeader, known};
+use crate::interface::{Head, Interface, Parts};
+use crate::problem::{Cause, Problem};
 use crate::service::{EmbedAnswer, EmbeddingService, ModelStatus};
 
-pub(crate) fn routes() -> OpenApiRouter<Arc<EmbeddingService>> {
-    OpenApiRouter::new()
-        .routes(routes!(embed))
-        .routes(routes!(embeddings))
-        .routes(routes!(show))
-        .routes(routes!(tags))
-        .routes(routes!(version))
+pub(crate) struct Ollama;
+
+impl Interface for Ollama {
+    fn name(&self) -> &'static str {
+        "ollama"
+    }
+
+    fn owns(&self, Head { path, .. }: Head<'_>) -> bool {
+        path.starts_with("/api/")
+    }
+
+    fn tag(&self) -> Option<(&'static str, &'static str)> {
+        Some(("Ollama", "Ollama's embeddings"))
+    }
+
+    fn routes(&self, _: &Parts) -> OpenApiRouter<Arc<EmbeddingService>> {
+        OpenApiRouter::new()
+            .routes(routes!(embed))
+            .routes(routes!(embeddings))
+            .routes(routes!(show))
+            .routes(routes!(tags))
+            .routes(routes!(version))
+    }
+
+    fn words(&self, problem: &Problem) -> Response {
+        let message = problem.message.clone().into_owned();
+        let error = match problem.cause {
+            // Ollama's words, which its clients look for.
+            Cause::TooLong => format!("the input length exceeds the context length: {message}"),
+            _ => message,
+        };
+        (problem.cause.status(), Json(OllamaError { error })).into_response()
+    }
+
+    fn error_schema(&self) -> Option<&'static str> {
+        Some("OllamaError")
+    }
+}
+
+/// Ollama's error.
+#[derive(Debug, Serialize, ToSchema)]
+struct OllamaError {
+    /// What is wrong.
+    error: String,
 }
 
 /// Ollama's names end with a tag, this one where none is given.
@@ -109,7 +145,7 @@ fn vectors(answer: &EmbedAnswer) -> Vec<Vec<f32>> {
     path = "/api/embed",
     tag = "Ollama",
     request_body = EmbedRequest,
-    params(super::docs::ClassHeader),
+    params(ClassHeader),
     responses(
         (status = 200, description = "One vector a text, in order", body = EmbedResponse),
         (status = 400, description = "No JSON, or a field's value is not possible", body = OllamaError),
@@ -124,7 +160,7 @@ fn vectors(answer: &EmbedAnswer) -> Vec<Vec<f32>> {
 async fn embed(
     State(service): State<Arc<EmbeddingService>>,
     ask: Ask,
-    Body(request): Body<EmbedRequest>,
+    AnyKind(request): AnyKind<EmbedRequest>,
 ) -> Result<Response, Problem> {
     let start = Instant::now();
     let asked = request.model.clone();
@@ -204,7 +240,7 @@ struct EmbeddingsResponse {
     path = "/api/embeddings",
     tag = "Ollama",
     request_body = EmbeddingsRequest,
-    params(super::docs::ClassHeader),
+    params(ClassHeader),
     responses(
         (status = 200, description = "The vector", body = EmbeddingsResponse),
         (status = 400, description = "No JSON, or a field's value is not possible", body = OllamaError),
@@ -219,7 +255,7 @@ struct EmbeddingsResponse {
 async fn embeddings(
     State(service): State<Arc<EmbeddingService>>,
     ask: Ask,
-    Body(request): Body<EmbeddingsRequest>,
+    AnyKind(request): AnyKind<EmbeddingsRequest>,
 ) -> Result<Response, Problem> {
     let model = name(&service, request.model)?;
     let Some(prompt) = request.prompt.filter(|prompt| !prompt.is_empty()) else {
@@ -246,8 +282,8 @@ async fn embeddings(
 }
 
 /// When models were last changed, as far as clients are told.
-fn modified_at() -> String {
-    humantime::format_rfc3339_seconds(*STARTED).to_string()
+fn modified_at(service: &EmbeddingService) -> String {
+    humantime::format_rfc3339_seconds(service.started()).to_string()
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -318,7 +354,7 @@ async fn tags(State(service): State<Arc<EmbeddingService>>) -> Json<Tags> {
         digest: digest(&model),
         name: model.name.clone(),
         model: model.name,
-        modified_at: modified_at(),
+        modified_at: modified_at(&service),
         size: model.description.weights_bytes,
         details: Details::new("", ""),
     };
@@ -381,7 +417,7 @@ struct Show {
 )]
 async fn show(
     State(service): State<Arc<EmbeddingService>>,
-    Body(request): Body<ShowRequest>,
+    AnyKind(request): AnyKind<ShowRequest>,
 ) -> Result<Json<Show>, Problem> {
     let mut named = [request.model, request.name].into_iter().flatten();
     let asked = named.find(|name| !name.is_empty());
@@ -404,7 +440,7 @@ async fn show(
         details: Details::new(&provenance.backend, &provenance.precision),
         model_info: info.map(|(name, value)| (name.to_owned(), value)).into(),
         capabilities: ["embedding"],
-        modified_at: modified_at(),
+        modified_at: modified_at(&service),
     }))
 }
 

@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -13,21 +13,91 @@ use utoipa_axum::routes;
 
 use akidb_embedding::{EmbedOptions, Embedding, OnLong, Prompt, Role};
 
-use super::STARTED;
 use super::answer::{self, Origin};
-use super::ask::{Ask, known};
 use super::body::Body;
-use super::errors::OpenAiError;
 use super::inputs::Inputs;
-use super::problem::Problem;
 use super::truncate::Truncate;
+use crate::ask::{Ask, ClassHeader, known};
+use crate::interface::{Head, Interface, Parts};
+use crate::problem::{Cause, Problem};
 use crate::service::EmbeddingService;
 
-pub(crate) fn routes() -> OpenApiRouter<Arc<EmbeddingService>> {
-    OpenApiRouter::new()
-        .routes(routes!(embeddings))
-        .routes(routes!(models))
-        .routes(routes!(model))
+pub(crate) struct OpenAi;
+
+impl Interface for OpenAi {
+    fn name(&self) -> &'static str {
+        "openai"
+    }
+
+    fn owns(&self, Head { path, .. }: Head<'_>) -> bool {
+        path.starts_with("/v1/")
+    }
+
+    fn tag(&self) -> Option<(&'static str, &'static str)> {
+        Some(("OpenAI", "OpenAI's embeddings"))
+    }
+
+    fn routes(&self, _: &Parts) -> OpenApiRouter<Arc<EmbeddingService>> {
+        OpenApiRouter::new()
+            .routes(routes!(embeddings))
+            .routes(routes!(models))
+            .routes(routes!(model))
+    }
+
+    fn words(&self, problem: &Problem) -> Response {
+        let error = ErrorBody {
+            message: problem.message.clone().into_owned(),
+            kind: error_type(problem.cause),
+            param: problem.field.clone(),
+            code: error_code(problem.cause),
+        };
+        (problem.cause.status(), Json(OpenAiError { error })).into_response()
+    }
+
+    fn error_schema(&self) -> Option<&'static str> {
+        Some("OpenAiError")
+    }
+}
+
+/// OpenAI's error.
+#[derive(Debug, Serialize, ToSchema)]
+struct OpenAiError {
+    error: ErrorBody,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OpenAiErrorBody)]
+struct ErrorBody {
+    /// What is wrong.
+    message: String,
+    /// `invalid_request_error`, `tokens` (too many of them at a time) or `server_error`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The field at fault.
+    param: Option<String>,
+    /// What programs can tell apart.
+    code: Option<&'static str>,
+}
+
+fn error_type(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Overloaded => "tokens",
+        _ if cause.status().is_server_error() => "server_error",
+        _ => "invalid_request_error",
+    }
+}
+
+fn error_code(cause: Cause) -> Option<&'static str> {
+    match cause {
+        Cause::ModelNotFound => Some("model_not_found"),
+        Cause::TooLong => Some("context_length_exceeded"),
+        Cause::Overloaded => Some("rate_limit_exceeded"),
+        Cause::NotFound => Some("unknown_url"),
+        Cause::Method => Some("method_not_supported"),
+        Cause::Deadline => Some("timeout"),
+        Cause::Unauthorized => Some("invalid_api_key"),
+        _ => None,
+    }
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -144,7 +214,7 @@ struct Usage {
     path = "/v1/embeddings",
     tag = "OpenAI",
     request_body = EmbeddingsRequest,
-    params(super::docs::ClassHeader),
+    params(ClassHeader),
     responses(
         (status = 200, description = "One vector an input, in order", body = EmbeddingsResponse),
         (status = 400, description = "No JSON, or a field's value is not possible", body = OpenAiError),
@@ -222,8 +292,8 @@ struct ModelObject {
 }
 
 impl ModelObject {
-    fn new(id: &str) -> Self {
-        let since = STARTED.duration_since(UNIX_EPOCH);
+    fn new(service: &EmbeddingService, id: &str) -> Self {
+        let since = service.started().duration_since(UNIX_EPOCH);
         Self {
             id: id.to_owned(),
             object: "model",
@@ -241,9 +311,10 @@ impl ModelObject {
     responses((status = 200, description = "The models", body = ModelList))
 )]
 async fn models(State(service): State<Arc<EmbeddingService>>) -> Json<ModelList> {
+    let object = |id| ModelObject::new(&service, id);
     Json(ModelList {
         object: "list",
-        data: service.model_names().map(ModelObject::new).collect(),
+        data: service.model_names().map(object).collect(),
     })
 }
 
@@ -263,5 +334,5 @@ async fn model(
     Path(id): Path<String>,
 ) -> Result<Json<ModelObject>, Problem> {
     known(&service, &id)?;
-    Ok(Json(ModelObject::new(&id)))
+    Ok(Json(ModelObject::new(&service, &id)))
 }

@@ -7,15 +7,15 @@ use std::sync::{Arc, RwLock};
 use akidb_embedding::files::read_regular_file;
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, Method};
+use axum::http::HeaderMap;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::caller::Caller;
-use crate::grpc;
-use crate::http::problem::{Cause, Problem};
+use crate::interfaces::is_open;
+use crate::problem::{Cause, Problem};
 
 /// Most bytes of the file of keys.
 const MAX_FILE: u64 = 1 << 20;
@@ -156,15 +156,6 @@ fn parse(text: &str) -> Result<Vec<Key>, AccessError> {
     Ok(keys)
 }
 
-/// What needs no key: probes, and the pages, which hold nothing. `POST /` is TEI's way to embed, and
-/// needs one.
-pub(crate) fn is_open(method: &Method, path: &str) -> bool {
-    let under = |prefix| path == prefix || path.starts_with(&format!("{prefix}/"));
-    let page = path == "/" && [Method::GET, Method::HEAD].contains(method);
-    let document = under("/docs") || path == "/openapi.json";
-    page || document || under("/health") || under("/console") || path.starts_with(grpc::HEALTH)
-}
-
 /// Lets only those pass who have a key.
 pub(crate) async fn authorize(
     State(keys): State<Keys>,
@@ -277,32 +268,5 @@ mod tests {
         file.as_file().set_modified(time).unwrap();
         assert!(keys.refresh().unwrap());
         assert!(keys.name_of(&headers("Bearer first")).is_none());
-    }
-
-    #[test]
-    fn only_probes_and_pages_are_open() {
-        for path in [
-            "/",
-            "/health",
-            "/health/ready",
-            "/console/page.js",
-            "/docs/",
-            "/openapi.json",
-            "/grpc.health.v1.Health/Check",
-        ] {
-            assert!(is_open(&Method::GET, path), "{path}");
-        }
-        for path in [
-            "/v1/embeddings",
-            "/metrics",
-            "/info",
-            "/healthy",
-            "//",
-            "/embed",
-            "/document",
-        ] {
-            assert!(!is_open(&Method::GET, path), "{path}");
-        }
-        assert!(!is_open(&Method::POST, "/"));
     }
 }

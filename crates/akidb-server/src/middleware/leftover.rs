@@ -14,7 +14,7 @@ use axum::response::Response;
 use futures_util::StreamExt;
 use http_body::{Body as _, Frame, SizeHint};
 
-use crate::grpc;
+use crate::interfaces;
 
 /// How long a client that sends what nobody reads is listened to, so that it gets to read the answer.
 const LINGER: Duration = Duration::from_secs(5);
@@ -23,9 +23,8 @@ const LINGER: Duration = Duration::from_secs(5);
 /// 9113, 8.1 allows) is reset behind its answer, and clients that look at it only when they have sent
 /// everything, or drop it with the reset (curl before 8), lose it.
 pub(crate) async fn read(request: Request, next: Next) -> Response {
-    // A gRPC stream's client waits for answers before it ends its own side.
-    let is_call = grpc::is_grpc(request.headers());
-    if is_call || request.body().is_end_stream() {
+    let two_way = interfaces::of(&request).transfer(&request).two_way;
+    if two_way || request.body().is_end_stream() {
         return next.run(request).await;
     }
     // Who asks first whether to send gets its answer instead.

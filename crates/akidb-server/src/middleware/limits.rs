@@ -14,8 +14,8 @@ use super::answer;
 use super::body::{Arrival, Bounds};
 use crate::caller::{Caller, RETRY_AFTER};
 use crate::exporter::METRICS;
-use crate::grpc;
-use crate::http::problem::{Cause, Problem};
+use crate::interfaces;
+use crate::problem::{Cause, Problem};
 use crate::room::{Reserved, Room};
 use crate::settings::Settings;
 
@@ -79,10 +79,9 @@ pub(crate) async fn limit(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let call = grpc::is_grpc(request.headers());
-    let streams = call && request.uri().path() == grpc::STREAM;
-    let asked = call.then(|| grpc::timeout(request.headers())).flatten();
-    let deadline = limits.deadline(streams, asked);
+    let transfer = interfaces::of(&request).transfer(&request);
+    let streams = transfer.messages.is_some();
+    let deadline = limits.deadline(streams, transfer.timeout);
     let too_large = || {
         let most = limits.max_body_bytes;
         let message = format!("the body is larger than the {most} bytes that this server takes");
@@ -103,18 +102,15 @@ pub(crate) async fn limit(
     } else {
         SMALL_BYTES
     };
-    if streams {
-        let messages = |body| grpc::messages(body, limits.body, held);
+    if let Some(watch) = transfer.messages {
+        let messages = |body| watch(body, limits.body, held);
         let answer = next.run(request.map(messages)).await;
         return answer::streamed(answer, &limits.room);
     }
     let (parts, body) = request.into_parts();
     let bounds = Bounds {
         time: limits.body,
-        // A message may be as large as a body, and is never without its prefix.
-        bytes: limits
-            .max_body_bytes
-            .saturating_add(if call { grpc::PREFIX_BYTES } else { 0 }),
+        bytes: limits.max_body_bytes.saturating_add(transfer.framing),
         held: Arc::clone(&held),
     };
     let (body, arrival) = Arrival::watch(body, bounds);

@@ -17,13 +17,11 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 pub use access::AccessError;
-pub(crate) use access::{Keys, is_open};
+pub(crate) use access::Keys;
 
-use crate::grpc;
-use crate::http::ask::CLASS;
-use crate::http::errors::in_the_interfaces_words;
-use crate::http::problem::{Cause, Problem};
-use crate::http::tei;
+use crate::ask::CLASS;
+use crate::interfaces::{self, INTERFACES};
+use crate::problem::{Cause, Problem};
 use crate::service::EmbeddingService;
 use limits::Limits;
 
@@ -50,10 +48,8 @@ pub(crate) fn around(routes: Router, service: &EmbeddingService, keys: Option<Ke
 
 /// Gives a [`Problem`] the form that the caller's programs know.
 async fn in_the_callers_words(request: Request, next: Next) -> Response {
-    if grpc::is_grpc(request.headers()) {
-        return grpc::of_response(next.run(request).await);
-    }
-    in_the_interfaces_words(request, next).await
+    let interface = interfaces::of(&request);
+    interface.finish(next.run(request).await)
 }
 
 fn cors(origins: &[String]) -> CorsLayer {
@@ -66,6 +62,7 @@ fn cors(origins: &[String]) -> CorsLayer {
                 .filter_map(|origin| origin.parse::<HeaderValue>().ok()),
         )
     };
+    let exposed = INTERFACES.iter().flat_map(|interface| interface.exposes());
     CorsLayer::new()
         .allow_origin(origin)
         .allow_methods([Method::GET, Method::POST])
@@ -73,7 +70,7 @@ fn cors(origins: &[String]) -> CorsLayer {
         .expose_headers(
             [RETRY_AFTER, REQUEST_ID]
                 .into_iter()
-                .chain(tei::NAMES)
+                .chain(exposed.cloned())
                 .collect::<Vec<_>>(),
         )
         .max_age(std::time::Duration::from_secs(3600))

@@ -11,8 +11,8 @@ use tracing::{Instrument, Span};
 
 use super::REQUEST_ID;
 use crate::caller::Caller;
-use crate::grpc;
-use crate::http::interface::Interface;
+use crate::interface::Interface;
+use crate::interfaces;
 use crate::server::Peer;
 
 /// Longest id of a client's that is taken over.
@@ -21,7 +21,7 @@ const MAX_ID: usize = 128;
 /// Tells of a request when it ends, however it ends.
 struct Observed {
     start: Instant,
-    interface: &'static str,
+    interface: &'static dyn Interface,
     method: axum::http::Method,
     span: Span,
     /// HTTP's status code, or gRPC's name for its own.
@@ -31,15 +31,14 @@ struct Observed {
 pub(crate) async fn observe(mut request: Request, next: Next) -> Response {
     let start = Instant::now();
     let id = id(request.headers());
-    let path = request.uri().path().to_owned();
-    let call = grpc::is_grpc(request.headers());
+    let interface = interfaces::of(&request);
     let peer = request.extensions().get::<Peer>();
     let client: Arc<str> = peer.map_or_else(|| "".into(), |peer| peer.0.ip().to_string().into());
     let span = tracing::info_span!(
         "request",
         id = id.to_str().unwrap_or_default(),
         client = &*client,
-        path,
+        path = request.uri().path(),
     );
     request.extensions_mut().insert(Caller {
         client,
@@ -49,21 +48,13 @@ pub(crate) async fn observe(mut request: Request, next: Next) -> Response {
     crate::traces::adopt(&span, request.headers());
     let mut observed = Observed {
         start,
-        interface: interface(&path, call),
+        interface,
         method: request.method().clone(),
         span: span.clone(),
         status: None,
     };
     let mut response = next.run(request).instrument(span).await;
-    observed.status = Some(if call {
-        let code = response.headers().get(tonic::Status::GRPC_STATUS);
-        let code = code.map_or(tonic::Code::Ok, |code| {
-            tonic::Code::from_bytes(code.as_bytes())
-        });
-        format!("{code:?}")
-    } else {
-        response.status().as_str().to_owned()
-    });
+    observed.status = Some(interface.status(&response));
     response.headers_mut().insert(REQUEST_ID, id);
     response
 }
@@ -73,10 +64,10 @@ impl Drop for Observed {
         // The client went before its answer was there: the number is that of nginx.
         let status = self.status.take().unwrap_or_else(|| "499".to_owned());
         let seconds = self.start.elapsed().as_secs_f64();
-        let interface = self.interface;
+        let interface = self.interface.name();
         self.span.in_scope(|| {
             let milliseconds = (seconds * 1e6).round() / 1e3;
-            if interface == OPERATION {
+            if self.interface.is_quiet() {
                 tracing::debug!(method = %self.method, status, milliseconds, "answered");
             } else {
                 tracing::info!(method = %self.method, status, milliseconds, "answered");
@@ -101,24 +92,6 @@ fn id(headers: &HeaderMap) -> HeaderValue {
     })
 }
 
-const OPERATION: &str = "operation";
-
-/// Whose words the request is in, as metrics call them.
-fn interface(path: &str, call: bool) -> &'static str {
-    let first = path.split('/').nth(1).unwrap_or_default();
-    match (call, first) {
-        (true, _) => "grpc",
-        (false, "health" | "metrics" | "docs" | "openapi.json") => OPERATION,
-        (false, "" | "console") => "console",
-        _ => match Interface::of(path) {
-            Interface::OpenAi => "openai",
-            Interface::Tei => "tei",
-            Interface::Ollama => "ollama",
-            Interface::Cohere => "cohere",
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,23 +111,5 @@ mod tests {
             assert_eq!(id_for(wrong).len(), 36, "{wrong}");
         }
         assert_ne!(id_for(""), id_for(""));
-    }
-
-    #[test]
-    fn every_path_has_its_interface() {
-        for (path, name) in [
-            ("/", "console"),
-            ("/console/page.js", "console"),
-            ("/health/ready", "operation"),
-            ("/metrics", "operation"),
-            ("/v1/embeddings", "openai"),
-            ("/api/embed", "ollama"),
-            ("/v2/embed", "cohere"),
-            ("/embed", "tei"),
-            ("/no/such/path", "tei"),
-        ] {
-            assert_eq!(interface(path, false), name, "{path}");
-        }
-        assert_eq!(interface("/anything", true), "grpc");
     }
 }

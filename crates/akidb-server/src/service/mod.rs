@@ -13,7 +13,7 @@ mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use metrics::counter;
 use tokio::sync::RwLock;
@@ -43,6 +43,9 @@ const BYTES_PER_VALUE: usize = 2 * size_of::<f32>() + 16;
 /// What is put before each text has no more bytes: each text's work grows by it.
 const MAX_PROMPT_BYTES: usize = 16 << 10;
 
+/// No request has more inputs, whatever the settings: each takes memory before it is looked at.
+pub(crate) const MOST_INPUTS: usize = 1 << 16;
+
 /// Waits are estimates. With this part of `max_wait` kept back, all but one in a hundred end within it.
 const MARGIN: u32 = 6;
 
@@ -54,6 +57,7 @@ pub struct EmbeddingService {
     scheduler: Arc<Scheduler<Embedder>>,
     tokenizing: Tokenizing,
     draining: AtomicBool,
+    started: SystemTime,
     /// Each request holds it for reading.
     running: RwLock<()>,
 }
@@ -80,6 +84,7 @@ impl EmbeddingService {
             scheduler,
             tokenizing: Tokenizing::new(Room::new(settings.max_queue_bytes)),
             draining: AtomicBool::new(false),
+            started: SystemTime::now(),
             running: RwLock::new(()),
             settings,
         })
@@ -88,6 +93,11 @@ impl EmbeddingService {
     /// The settings it runs with.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// When it began: as far as clients are told, models have no time of their own.
+    pub(crate) fn started(&self) -> SystemTime {
+        self.started
     }
 
     /// The names of the models, the default one first.

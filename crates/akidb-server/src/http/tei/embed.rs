@@ -10,16 +10,15 @@ use utoipa::ToSchema;
 
 use akidb_embedding::{EmbedOptions, Input, similarity as cosine};
 
+use super::error::TeiError;
 use super::headers::headers;
 use super::{TruncationDirection, on_long, prompt};
+use crate::ask::{Ask, ClassHeader};
 use crate::http::answer;
-use crate::http::ask::Ask;
 use crate::http::body::Body;
-use crate::http::docs::ClassHeader;
-use crate::http::errors::TeiError;
 use crate::http::inputs::Inputs;
-use crate::http::problem::{Cause, Problem};
 use crate::http::schemas::Texts;
+use crate::problem::{Cause, Problem};
 use crate::service::{EmbedAnswer, EmbeddingService};
 
 #[derive(Debug, Deserialize, ToSchema)]

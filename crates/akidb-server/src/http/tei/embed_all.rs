@@ -12,14 +12,14 @@ use utoipa::ToSchema;
 use akidb_embedding::{EmbedError, EmbedOptions, Embedder, Embedding, Tokens, Values};
 
 use super::embed::characters;
+use super::error::TeiError;
 use super::headers::headers;
 use super::{TruncationDirection, on_long, prompt};
 use crate::caller::Caller;
 use crate::http::answer;
 use crate::http::body::Body;
-use crate::http::errors::TeiError;
 use crate::http::inputs::Inputs;
-use crate::http::problem::{Cause, Problem};
+use crate::problem::{Cause, Problem};
 use crate::service::{EmbedAnswer, EmbeddingService, ServiceError, Timing};
 
 /// A request's texts have no more tokens: each has a vector in the answer, of 11 KB of JSON where

@@ -11,7 +11,7 @@ use crate::service::EmbedAnswer;
 const MAX_BYTES: usize = 4096;
 
 /// The names of all of them.
-pub(crate) const NAMES: [HeaderName; 12] = [
+pub(super) static NAMES: [HeaderName; 12] = [
     HeaderName::from_static("x-compute-type"),
     HeaderName::from_static("x-compute-characters"),
     HeaderName::from_static("x-compute-tokens"),

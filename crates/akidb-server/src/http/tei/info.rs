@@ -7,9 +7,9 @@ use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::error::TeiError;
 use crate::http::answer::Origin;
-use crate::http::errors::TeiError;
-use crate::http::problem::Problem;
+use crate::problem::Problem;
 use crate::server::CONNECTION_BYTES;
 use crate::service::EmbeddingService;
 use crate::settings::Settings;

@@ -2,14 +2,15 @@
 
 mod embed;
 mod embed_all;
+mod error;
 mod headers;
 mod info;
 mod tokens;
 
-pub(crate) use headers::NAMES;
-
 use std::sync::Arc;
 
+use axum::http::HeaderName;
+use axum::response::Response;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -17,17 +18,48 @@ use utoipa_axum::routes;
 
 use akidb_embedding::{OnLong, Prompt};
 
+use crate::interface::{Head, Interface, Parts};
+use crate::problem::Problem;
 use crate::service::EmbeddingService;
 
-pub(crate) fn routes() -> OpenApiRouter<Arc<EmbeddingService>> {
-    OpenApiRouter::new()
-        .routes(routes!(embed::embed))
-        .routes(routes!(embed::embed_at_the_root))
-        .routes(routes!(embed_all::embed_all))
-        .routes(routes!(embed::similarity))
-        .routes(routes!(tokens::tokenize))
-        .routes(routes!(tokens::decode))
-        .routes(routes!(info::info))
+pub(crate) struct Tei;
+
+impl Interface for Tei {
+    fn name(&self) -> &'static str {
+        "tei"
+    }
+
+    /// Its routes have no prefix of their own.
+    fn owns(&self, _: Head<'_>) -> bool {
+        true
+    }
+
+    fn tag(&self) -> Option<(&'static str, &'static str)> {
+        Some(("Text Embeddings Inference", "Hugging Face's embedding server"))
+    }
+
+    fn routes(&self, _: &Parts) -> OpenApiRouter<Arc<EmbeddingService>> {
+        OpenApiRouter::new()
+            .routes(routes!(embed::embed))
+            .routes(routes!(embed::embed_at_the_root))
+            .routes(routes!(embed_all::embed_all))
+            .routes(routes!(embed::similarity))
+            .routes(routes!(tokens::tokenize))
+            .routes(routes!(tokens::decode))
+            .routes(routes!(info::info))
+    }
+
+    fn words(&self, problem: &Problem) -> Response {
+        error::words(problem)
+    }
+
+    fn error_schema(&self) -> Option<&'static str> {
+        Some("TeiError")
+    }
+
+    fn exposes(&self) -> &'static [HeaderName] {
+        &headers::NAMES
+    }
 }
 
 /// Which end of a text that is too long is cut off.

@@ -13,14 +13,14 @@ use utoipa::ToSchema;
 
 use akidb_embedding::{EmbedOptions, Piece};
 
+use super::error::TeiError;
 use super::prompt;
 use crate::caller::Caller;
 use crate::http::answer;
 use crate::http::body::Body;
-use crate::http::errors::TeiError;
 use crate::http::inputs::Inputs;
-use crate::http::problem::{Cause, Problem};
 use crate::http::schemas::{Ids, Texts};
+use crate::problem::{Cause, Problem};
 use crate::room::Reserved;
 use crate::service::{EmbeddingService, Pieces, PiecesPart};
 

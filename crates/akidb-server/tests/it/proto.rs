@@ -1,7 +1,6 @@
 //! The Rust code of the gRPC interface is that of its .proto file.
 //!
-//! `UPDATE_GENERATED=1 cargo test -p akidb-server --test proto` writes it anew.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! `UPDATE_GENERATED=1 cargo test -p akidb-server --test it proto` writes it anew.
 
 use std::fs;
 use std::path::Path;
@@ -40,7 +39,7 @@ fn the_generated_code_is_current() {
 
     let generated = [
         ("src/grpc/generated/server.rs", code(true, "server.rs")),
-        ("tests/grpc/generated.rs", code(false, "client.rs")),
+        ("tests/it/grpc/generated.rs", code(false, "client.rs")),
         ("src/grpc/generated/descriptor.bin", descriptor),
     ];
     for (path, made) in generated {

@@ -1,12 +1,4 @@
 //! gRPC: AkiDB's service, health and reflection, with tonic's client.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
-#[path = "../common/mod.rs"]
-mod common;
 
 #[allow(
     clippy::all,
@@ -34,7 +26,7 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt;
 use tower::ServiceExt;
 
-use common::{Running, http2, settings};
+use crate::common::{Running, http2, settings};
 use generated::embed_stream_response::Result as StreamResult;
 use generated::embedding_service_client::EmbeddingServiceClient as Client;
 use generated::{EmbedRequest, EmbedStreamRequest, GetModelInfoRequest, InputType};

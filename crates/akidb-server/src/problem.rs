@@ -9,7 +9,6 @@ use axum::response::{IntoResponse, Response};
 use akidb_embedding::EmbedError;
 use akidb_embedding::diagnostics::chain;
 
-use super::interface::Interface;
 use crate::service::ServiceError;
 
 /// Kinds of problems: as many as the interfaces tell apart.
@@ -84,17 +83,9 @@ impl Cause {
         }
     }
 
-    /// What an interface's clients expect.
-    pub(crate) fn status(self, interface: Interface) -> StatusCode {
-        let tei = interface == Interface::Tei;
+    /// What HTTP's clients expect; an interface may have its own.
+    pub(crate) fn status(self) -> StatusCode {
         match self {
-            Self::Type if tei => StatusCode::UNPROCESSABLE_ENTITY,
-            // TEI says 413 to whatever doesn't fit the model.
-            Self::Invalid | Self::TooLong | Self::TooManyInputs if tei => {
-                StatusCode::PAYLOAD_TOO_LARGE
-            }
-            Self::Tokenizer if tei => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Model | Self::Unsupported if tei => StatusCode::FAILED_DEPENDENCY,
             Self::Syntax
             | Self::Type
             | Self::Invalid
@@ -119,12 +110,13 @@ impl Cause {
 
 /// Why a request has no answer.
 ///
-/// As a response it is only a status; [`super::errors::in_the_interfaces_words`] gives it a body.
+/// As a response it is only a status; [`Interface::finish`](crate::interface::Interface::finish) gives
+/// it a body.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
     pub(crate) cause: Cause,
     pub(crate) message: Cow<'static, str>,
-    /// The field at fault, where one is, by OpenAI's name: only its errors have a place for it.
+    /// The field at fault, where one is, by OpenAI's name.
     pub(crate) field: Option<String>,
     /// When to try again.
     pub(crate) retry_after: Option<Duration>,
@@ -143,6 +135,11 @@ impl Problem {
     /// A field's value is not possible.
     pub(crate) fn invalid(field: &str, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Cause::Invalid, message).at(field)
+    }
+
+    /// Tells the metrics of it.
+    pub(crate) fn count(&self) {
+        metrics::counter!("akidb_errors_total", "cause" => self.cause.as_str()).increment(1);
     }
 
     /// The same problem, with the field at fault.
@@ -231,7 +228,7 @@ fn log(error: &dyn std::error::Error) {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = self.cause.status(Interface::Tei).into_response();
+        let mut response = self.cause.status().into_response();
         response.extensions_mut().insert(self);
         response
     }

@@ -1,14 +1,11 @@
 //! What is held for clients, whatever they do: it is counted, bounded and given back.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod common;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use akidb_server::Settings;
-use common::{EMBED, Running, connect, http2, raw, request, rest, settings};
+use crate::common::{EMBED, Running, connect, http2, raw, request, rest, settings};
 use serde_json::json;
 
 const JSON: &str = "application/json";

@@ -1,12 +1,5 @@
 //! Clients that do everything wrong: each gets its right status, and a client beside them gets the
 //! right bits all the time.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
-mod common;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -18,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use akidb_embedding::{EmbedOptions, Embedder};
 use akidb_server::{ModelSettings, Settings};
-use common::{Running, connect, raw, request, rest, settings};
+use crate::common::{Running, connect, raw, request, rest, settings};
 use serde_json::{Value, json};
 
 const TEXTS: [&str; 3] = ["a text", "another, longer text", "déjà vu 👍"];

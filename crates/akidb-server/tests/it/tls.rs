@@ -1,7 +1,4 @@
 //! TLS: both protocols of HTTP, and a certificate that changes.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod common;
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -9,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use akidb_server::Settings;
-use common::{Running, connect, rest, settings};
+use crate::common::{Running, connect, rest, settings};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};

@@ -1,14 +1,11 @@
 //! Connections that are slow, idle, many or cut short, and the end of the server.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod common;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use akidb_server::Settings;
-use common::{EMBED, Running, connect, http2, raw, request, rest, settings};
+use crate::common::{EMBED, Running, connect, http2, raw, request, rest, settings};
 
 fn impatient() -> Settings {
     Settings {

@@ -1,6 +1,4 @@
 //! The server over HTTP, interface by interface.
-#![allow(clippy::unwrap_used, reason = "a test helper fails by panicking")]
-#![allow(clippy::panic, reason = "a test helper fails by panicking")]
 
 mod cohere;
 mod document;

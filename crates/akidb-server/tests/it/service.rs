@@ -1,9 +1,4 @@
 //! The service without a network: what is asked at the same time, too early, too late or too much.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -4,14 +4,35 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 
+use utoipa::IntoParams;
+
 use akidb_embedding::{EmbedOptions, Input};
 
-use super::problem::{Cause, Problem};
 use crate::caller::Caller;
+use crate::problem::{Cause, Problem};
 use crate::service::{Class, EmbedAnswer, EmbedRequest, EmbeddingService, ServiceError};
 
 /// Says how urgent a request is: `interactive` or `bulk`.
 pub(crate) const CLASS: HeaderName = HeaderName::from_static("x-akidb-class");
+
+/// That header, for the OpenAPI document.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "only its documentation is used")]
+pub(crate) struct ClassHeader {
+    /// How urgent the request is; without it, requests of many inputs are bulk work.
+    #[param(rename = "x-akidb-class", value_type = Option<ClassName>)]
+    class: Option<String>,
+}
+
+/// Interactive requests go before bulk work.
+#[derive(Debug, utoipa::ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[allow(dead_code, reason = "only its documentation is used")]
+pub(crate) enum ClassName {
+    Interactive,
+    Bulk,
+}
 
 /// Who asks, and how urgently.
 #[derive(Debug, Clone)]
