@@ -17,6 +17,7 @@ pub struct TokenBatch {
     ids: Vec<u32>,
     offsets: Vec<usize>,
     shared_prefix: usize,
+    task: u32,
 }
 
 impl Default for TokenBatch {
@@ -32,6 +33,7 @@ impl TokenBatch {
             ids: Vec::new(),
             offsets: vec![0],
             shared_prefix: 0,
+            task: 0,
         }
     }
 
@@ -71,6 +73,19 @@ impl TokenBatch {
         }
         self.shared_prefix = if self.is_empty() { 0 } else { tokens };
         Ok(self)
+    }
+
+    /// The same batch, to be run by the model's adaptation for a task; 0 unless this is called.
+    #[must_use]
+    pub fn for_task(mut self, task: u32) -> Self {
+        self.task = task;
+        self
+    }
+
+    /// The number of the adaptation, for models that have several
+    /// ([`GraphInterface::takes_task`](crate::GraphInterface::takes_task)).
+    pub fn task(&self) -> u32 {
+        self.task
     }
 
     /// Number of texts.

@@ -15,6 +15,8 @@ pub enum BackendErrorKind {
     InvalidInput,
     /// The model was being run and failed.
     Failed,
+    /// Several of the graph's outputs may be the embedding: the caller has to name one.
+    SeveralOutputs,
 }
 
 /// Why a backend could not load or run a model.

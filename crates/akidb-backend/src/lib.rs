@@ -11,7 +11,7 @@ mod words;
 
 pub use batch::TokenBatch;
 pub use error::{BackendError, BackendErrorKind};
-pub use info::{BackendInfo, Pooling};
+pub use info::{BackendInfo, GraphInterface, Pooling};
 pub use words::{Choice, UnknownChoice};
 
 /// For [`choice!`].

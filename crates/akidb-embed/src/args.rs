@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use akidb_embedding::files::{ModelFiles, Weights};
 use akidb_embedding::onnxruntime::OnnxRuntimeError;
 use akidb_embedding::{
-    BackendChoice, EmbedError, EmbedOptions, Embedder, EmbedderBuilder, Encoding, OnLong,
+    BackendChoice, EmbedError, EmbedOptions, Embedder, EmbedderBuilder, Encoding, OnLong, Pooling,
     Precision, Prompt, Role,
 };
 
@@ -78,6 +78,15 @@ pub(crate) struct Run {
     #[arg(long, value_parser = precisions())]
     precision: Option<Precision>,
 
+    /// How a text's tokens become one vector [default: as the model's files say, else as is known of its
+    /// family, else a guess that is told]
+    #[arg(long, value_parser = choices::<Pooling>())]
+    pooling: Option<Pooling>,
+
+    /// Which of the graph's outputs is the embedding, where it has several
+    #[arg(long = "output-name", value_name = "NAME")]
+    output: Option<String>,
+
     /// Number of threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(THREADS))]
     #[serde(default, deserialize_with = "threads")]
@@ -104,6 +113,8 @@ impl Run {
             variant: self.variant.clone().or_else(|| other.variant.clone()),
             backend: self.backend.or(other.backend),
             precision: self.precision.or(other.precision),
+            pooling: self.pooling.or(other.pooling),
+            output: self.output.clone().or_else(|| other.output.clone()),
             threads: self.threads.or(other.threads),
         }
     }
@@ -118,6 +129,12 @@ impl Run {
         }
         if let Some(variant) = &self.variant {
             builder = builder.variant(variant);
+        }
+        if let Some(pooling) = self.pooling {
+            builder = builder.pooling(pooling);
+        }
+        if let Some(output) = &self.output {
+            builder = builder.output(output);
         }
         if let Some(threads) = self.threads {
             builder = builder.threads(usize::from(threads));

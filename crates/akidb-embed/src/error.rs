@@ -81,6 +81,7 @@ fn in_commands(hint: Hint) -> String {
             format!("akidb-embed models pull {model} asks the hub for it; else {known}")
         }
         Hint::NameOne => "name one with --model".to_owned(),
+        Hint::NameOutput => "name the one that is the embedding with --output-name".to_owned(),
         Hint::Inspect => {
             "akidb-embed inspect shows what is in the file; fetch it again if it is damaged"
                 .to_owned()

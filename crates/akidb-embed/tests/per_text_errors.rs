@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's helper fails by panicking")]
 
 mod common;
-#[path = "../../akidb-embedding/tests/common/mod.rs"]
+#[path = "../../akidb-embedding/tests/it/common.rs"]
 mod overflow;
 
 use common::{akidb, json, run_with_stdin};

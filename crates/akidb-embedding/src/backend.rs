@@ -5,6 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use akidb_backend::{Backend, BackendError, BackendErrorKind, Pooling, choice};
+#[cfg(any(feature = "onnxruntime", feature = "rten"))]
+use akidb_graph::{GraphOptions, OutputChoice};
 use akidb_kernels::Isa;
 use akidb_models::external_files;
 use akidb_native::{Engine, EngineOptions, PackedCache, SourceFile};
@@ -15,6 +17,8 @@ use bytes::Bytes;
 
 use crate::env;
 use crate::error::EmbedError;
+#[cfg(any(feature = "onnxruntime", feature = "rten"))]
+use crate::model::PoolingFrom;
 use crate::model::{ModelFiles, Settings, Source, Weights};
 use crate::onnxruntime::{self, OnnxRuntimeConfig};
 use crate::rten;
@@ -57,6 +61,9 @@ pub(crate) struct BackendOptions {
     pub(crate) backend: BackendChoice,
     pub(crate) threads: Option<usize>,
     pub(crate) precision: Precision,
+    pub(crate) pooling: Option<Pooling>,
+    /// Name of the graph's output to take.
+    pub(crate) output: Option<String>,
     pub(crate) no_prefix_cache: bool,
     /// Directory of packed weights, if any; without an answer, the one that the environment names.
     pub(crate) packed_cache: Option<Option<PathBuf>>,
@@ -222,7 +229,7 @@ fn native(
         }
         Err(e) => return Err(e),
     };
-    if let Some(reason) = other_pooling(settings) {
+    if let Some(reason) = other_head(settings, options) {
         return Ok(Err(reason));
     }
     let directory = options.packed_cache.clone();
@@ -244,6 +251,20 @@ fn native(
             source,
         }),
     }
+}
+
+/// Why the native engine can't make vectors of hidden states as is wanted.
+fn other_head(settings: &Settings, options: &BackendOptions) -> Option<String> {
+    if let Some(output) = &options.output {
+        return Some(format!("it takes no output by name, as {output:?} is"));
+    }
+    if let Some(after) = &settings.after_pooling {
+        let module = &after.module;
+        return Some(format!(
+            "it has no module {module}, which follows the model's pooling"
+        ));
+    }
+    other_pooling(settings)
 }
 
 /// Why the native engine can't pool as the model wants.
@@ -308,4 +329,25 @@ pub(crate) fn for_onnxruntime(backend: &str) -> BackendError {
 /// Longest text that RTen and ONNX Runtime are given. They hold all attention scores of a layer at
 /// once: 1 GB for 16 heads at this length, four times that at twice the length.
 #[cfg(any(feature = "onnxruntime", feature = "rten"))]
-pub(crate) const GRAPH_MAX_TOKENS: usize = 4096;
+const GRAPH_MAX_TOKENS: usize = 4096;
+
+/// What the engines that run graphs as a whole are told of a model.
+#[cfg(any(feature = "onnxruntime", feature = "rten"))]
+pub(crate) fn graph_options(settings: &Settings, options: &BackendOptions) -> GraphOptions {
+    let output = match (&options.output, &settings.after_pooling) {
+        (Some(name), _) => OutputChoice::Named(name.clone()),
+        (None, Some(after)) => OutputChoice::Pooled {
+            module: after.module.clone(),
+        },
+        (None, None) if settings.pooling_from == PoolingFrom::Caller => OutputChoice::HiddenStates,
+        (None, None) => OutputChoice::Likely,
+    };
+    GraphOptions {
+        output,
+        max_tokens: settings.max_tokens.map(|n| n.min(GRAPH_MAX_TOKENS)),
+        hidden_size: settings.hidden_size,
+        head_dim: settings.head_dim,
+        pad_token_id: settings.pad_token_id,
+        ..GraphOptions::new(settings.pooling)
+    }
+}

@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 use std::thread;
 
+use akidb_backend::Pooling;
+
 use crate::backend::{self, BackendChoice, BackendOptions, Precision};
 use crate::embedder::Embedder;
 use crate::error::EmbedError;
 use crate::model::{ModelFiles, Settings};
 #[cfg(feature = "onnxruntime")]
 use crate::onnxruntime::{OnnxRuntimeConfig, ProviderChoice, SessionOptions};
+use crate::prompt::Prompt;
 use crate::tokenizer::TextTokenizer;
 
 /// Chooses a model and how to run it. See [`Embedder::builder`].
@@ -44,6 +47,21 @@ impl EmbedderBuilder {
     /// What runs the model.
     pub fn backend(mut self, backend: BackendChoice) -> Self {
         self.options.backend = backend;
+        self
+    }
+
+    /// How one vector is made of the states of a text's tokens, whatever the model's files say.
+    ///
+    /// Without it: as modules.json and its pooling file say, else as is known of the model's family,
+    /// else a guess, which [`Provenance::guesses`](crate::Provenance::guesses) calls one.
+    pub fn pooling(mut self, pooling: Pooling) -> Self {
+        self.options.pooling = Some(pooling);
+        self
+    }
+
+    /// Name of the graph's output that is the embedding, where it has several.
+    pub fn output(mut self, name: impl Into<String>) -> Self {
+        self.options.output = Some(name.into());
         self
     }
 
@@ -86,7 +104,7 @@ impl EmbedderBuilder {
     pub fn build(self) -> Result<Embedder, EmbedError> {
         let files = ModelFiles::find(self.model.as_deref())?;
         let weights = files.weights(self.variant.as_deref())?;
-        let settings = Settings::read(&files)?;
+        let settings = Settings::read(&files)?.pooled_by(self.options.pooling)?;
         let load_tokenizer = || TextTokenizer::load(&files, &settings);
         let (tokenizer, loaded) = thread::scope(|scope| {
             let tokenizer = thread::Builder::new()
@@ -102,7 +120,22 @@ impl EmbedderBuilder {
             };
             (tokenizer, loaded)
         });
-        let (tokenizer, loaded) = (tokenizer?, loaded?);
+        let (mut tokenizer, loaded) = (tokenizer?, loaded?);
+        let info = loaded.backend.info();
+        if info.graph.is_bag {
+            tokenizer = tokenizer.without_special_tokens();
+        }
+        let settings = match info.graph.takes_task {
+            true if settings.task(&Prompt::Default)?.is_none() => {
+                return Err(EmbedError::Unsupported(format!(
+                    "the graph wants the number of an adaptation (task_id), and {} names none \
+                     (lora_adaptations)",
+                    files.label("config.json")
+                )));
+            }
+            true => settings,
+            false => settings.without_tasks(),
+        };
         if tokenizer.adds_eos() {
             tracing::debug!(
                 model = files.id,
@@ -112,15 +145,24 @@ impl EmbedderBuilder {
         if let Some(reason) = &loaded.fallback {
             tracing::warn!(model = files.id, "{reason}");
         }
-        if let Some(prompt) = &settings.prompts.default {
-            tracing::info!(
+        for guess in settings.guesses(info) {
+            tracing::warn!(
                 model = files.id,
-                prompt,
-                "texts whose role is not named get the model's default prompt"
+                "a guess, which no file of the model confirms: {guess}"
             );
         }
-        let info = loaded.backend.info();
+        for (texts, prompt) in [
+            ("texts whose role is not named", Prompt::Default),
+            ("queries", Prompt::Query),
+            ("documents", Prompt::Document),
+        ] {
+            if let Some(name) = prompt.name(&settings.prompts)? {
+                tracing::info!(model = files.id, "{texts} get the prompt {name:?}");
+            }
+        }
+        // What a graph has pooled may have gone through further layers.
         if let Some(hidden_size) = settings.hidden_size
+            && !info.graph.pools
             && hidden_size != info.hidden_size
         {
             return Err(EmbedError::Contradiction {

@@ -13,7 +13,7 @@ pub struct ModelDescription {
     pub revision: Option<String>,
     /// Which weight file.
     pub variant: String,
-    /// Width of its vectors, where config.json says it.
+    /// Width of its vectors, where its files say it.
     pub dimension: Option<usize>,
     /// Longest text in tokens, where a file says it.
     pub max_tokens: Option<usize>,
@@ -39,7 +39,7 @@ impl EmbedderBuilder {
         Ok(ModelDescription {
             weights_bytes: bytes(&weights)?,
             variant: weights.variant,
-            dimension: settings.hidden_size,
+            dimension: settings.width(),
             max_tokens: settings.max_tokens,
             revision: files.revision,
             model: files.id,

@@ -3,11 +3,15 @@
 use akidb_backend::Backend;
 
 use crate::error::EmbedError;
-use crate::model::{ModelFiles, Settings};
+use crate::model::{ModelFiles, PoolingFrom, Settings};
 use crate::options::{EmbedOptions, Input};
-use crate::response::{EmbedResponse, Embedding, Provenance};
+use crate::prompt::Prompt;
+use crate::response::{EmbedResponse, Embedding, Matryoshka, Provenance};
 use crate::tokenizer::{TextTokenizer, Tokens};
 use crate::vectors::Encoding;
+
+/// The pooling of a graph that pools by itself, where no file says how.
+const POOLED_BY_GRAPH: &str = "graph";
 
 /// A loaded model.
 ///
@@ -51,7 +55,8 @@ impl Embedder {
 
     /// Whether the model has a query prompt.
     pub fn has_query_prompt(&self) -> bool {
-        self.settings.prompts.by_name.contains_key("query")
+        let name = Prompt::Query.name(&self.settings.prompts);
+        name.is_ok_and(|name| name.is_some())
     }
 
     /// What vectors made with these options come from.
@@ -60,6 +65,15 @@ impl Embedder {
     /// As [`Self::embed`], for the options alone.
     pub fn provenance(&self, options: &EmbedOptions) -> Result<Provenance, EmbedError> {
         let info = self.backend.info();
+        let settings = &self.settings;
+        let dimension = self.check_dimension(options.dimension)?;
+        let matryoshka = match settings.matryoshka_dimensions {
+            _ if dimension == self.dimension() => None,
+            Some(_) => Some(Matryoshka::Named),
+            None => Some(Matryoshka::Unknown),
+        };
+        let prompt = options.prompt.name(&settings.prompts)?;
+        let task = settings.task(&options.prompt)?;
         Ok(Provenance {
             model: self.files.id.clone(),
             revision: self.files.revision.clone(),
@@ -67,12 +81,19 @@ impl Embedder {
             precision: info.precision.to_owned(),
             backend: info.backend.to_owned(),
             device: info.device.clone(),
-            pooling: info.pooling.as_str().to_owned(),
-            instruction: options.prompt.resolve(&self.settings.prompts)?,
-            dimension: self.check_dimension(options.dimension)?,
+            pooling: match settings.pooling_from {
+                PoolingFrom::Guess if info.graph.pools => POOLED_BY_GRAPH.to_owned(),
+                _ => info.pooling.as_str().to_owned(),
+            },
+            instruction: options.prompt.resolve(&settings.prompts)?,
+            prompt: prompt.map(str::to_owned),
+            task: task.map(|(_, name)| name.to_owned()),
+            dimension,
+            matryoshka,
             normalized: options.normalize,
             encoding: options.encoding.as_str().to_owned(),
             fallback: self.fallback.clone(),
+            guesses: settings.guesses(info),
         })
     }
 
@@ -184,7 +205,9 @@ impl Embedder {
         provenance: &Provenance,
     ) -> Result<Vec<Result<Embedding, EmbedError>>, EmbedError> {
         let ids: Vec<&[u32]> = texts.iter().map(|(_, tokens)| &*tokens.ids).collect();
-        let states = self.forward(&ids, &provenance.instruction)?;
+        // Made with the same options, all are for one task.
+        let task = texts.first().map_or(0, |(_, tokens)| tokens.task);
+        let states = self.forward_task(&ids, &provenance.instruction, task)?;
         Ok(texts
             .iter()
             .enumerate()

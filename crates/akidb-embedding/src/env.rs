@@ -57,6 +57,12 @@ pub const HF_HUB_CACHE: Variable = Variable {
     doc: "Hugging Face cache, whose models are used in place (default: $HF_HOME/hub)",
 };
 
+/// The name that it had before.
+pub const HUGGINGFACE_HUB_CACHE: Variable = Variable {
+    name: "HUGGINGFACE_HUB_CACHE",
+    doc: "The same, where HF_HUB_CACHE is unset",
+};
+
 /// Base of the two above.
 pub const HF_HOME: Variable = Variable {
     name: "HF_HOME",
@@ -145,6 +151,7 @@ pub const ALL: &[Variable] = &[
     HF_ENDPOINT,
     HF_HOME,
     HF_HUB_CACHE,
+    HUGGINGFACE_HUB_CACHE,
     HF_HUB_OFFLINE,
     HF_TOKEN,
     HTTPS_PROXY,
@@ -189,22 +196,37 @@ pub fn home() -> Option<PathBuf> {
 }
 
 /// The directory of the Hugging Face tools.
-fn hugging_face() -> Option<PathBuf> {
-    HF_HOME
-        .path()
-        .or_else(|| XDG_CACHE_HOME.path().map(|cache| cache.join("huggingface")))
-        .or_else(|| HOME.path().map(|home| home.join(".cache/huggingface")))
+fn hugging_face(value: &dyn Fn(Variable) -> Option<OsString>) -> Option<PathBuf> {
+    let path = |variable| value(variable).filter(|v| !v.is_empty()).map(PathBuf::from);
+    expanded(HF_HOME, value)
+        .or_else(|| path(XDG_CACHE_HOME).map(|cache| cache.join("huggingface")))
+        .or_else(|| path(HOME).map(|home| home.join(".cache/huggingface")))
 }
 
 /// The Hugging Face cache.
 pub fn hub_cache() -> Option<PathBuf> {
-    let default = || hugging_face().map(|home| home.join("hub"));
-    HF_HUB_CACHE.path().or_else(default)
+    hub_cache_in(&|variable| std::env::var_os(variable.name))
+}
+
+fn hub_cache_in(value: &dyn Fn(Variable) -> Option<OsString>) -> Option<PathBuf> {
+    expanded(HF_HUB_CACHE, value)
+        .or_else(|| expanded(HUGGINGFACE_HUB_CACHE, value))
+        .or_else(|| hugging_face(value).map(|home| home.join("hub")))
+}
+
+/// The path in a variable of the Hugging Face tools, in which `~` is the user's own directory: where no
+/// shell has put that there, the tools do.
+fn expanded(variable: Variable, value: &dyn Fn(Variable) -> Option<OsString>) -> Option<PathBuf> {
+    let path = PathBuf::from(value(variable).filter(|v| !v.is_empty())?);
+    Some(match (path.strip_prefix("~"), value(HOME)) {
+        (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
+        _ => path,
+    })
 }
 
 /// The file in which the Hugging Face tools keep a token.
 pub fn token_file() -> Option<PathBuf> {
-    hugging_face().map(|home| home.join("token"))
+    hugging_face(&|variable| std::env::var_os(variable.name)).map(|home| home.join("token"))
 }
 
 /// The directory of packed weights; `None` when there is to be none.
@@ -237,16 +259,37 @@ mod tests {
         }
     }
 
+    fn value(set: &[(Variable, &str)]) -> impl Fn(Variable) -> Option<OsString> {
+        move |variable| {
+            let mut set = set.iter();
+            let found = set.find(|(other, _)| other.name == variable.name);
+            found.map(|(_, value)| OsString::from(value))
+        }
+    }
+
+    fn shown(path: Option<PathBuf>) -> Option<String> {
+        path.map(|path| path.to_string_lossy().replace('\\', "/"))
+    }
+
+    #[test]
+    fn the_hugging_face_cache_is_where_its_tools_look() {
+        let cache = |set: &[(Variable, &str)]| shown(hub_cache_in(&value(set)));
+        let at = |path: &str| Some(path.to_owned());
+        let (user, home) = ((HOME, "/h"), (HF_HOME, "~/x"));
+        let (new, old) = ((HF_HUB_CACHE, "~/new"), (HUGGINGFACE_HUB_CACHE, "/old"));
+        assert_eq!(cache(&[user, home, old, new]), at("/h/new"));
+        assert_eq!(cache(&[user, home, old]), at("/old"));
+        assert_eq!(cache(&[user, home]), at("/h/x/hub"));
+        assert_eq!(cache(&[user]), at("/h/.cache/huggingface/hub"));
+        assert_eq!(cache(&[user, (HF_HOME, "~")]), at("/h/hub"));
+        // Another user's directory is not looked up.
+        assert_eq!(cache(&[user, (HF_HOME, "~other")]), at("~other/hub"));
+        assert_eq!(cache(&[]), None);
+    }
+
     #[test]
     fn the_first_variable_that_is_set_says_where_packed_weights_are() {
-        let directory = |set: &[(Variable, &str)]| {
-            let value = |variable: Variable| {
-                let mut set = set.iter();
-                let found = set.find(|(other, _)| other.name == variable.name);
-                found.map(|(_, value)| OsString::from(value))
-            };
-            packed_weights_in(value).map(|path| path.to_string_lossy().replace('\\', "/"))
-        };
+        let directory = |set: &[(Variable, &str)]| shown(packed_weights_in(value(set)));
         let (cache, home) = ((AKIDB_CACHE_DIR, "/c"), (AKIDB_HOME, "/a"));
         let (xdg, user) = ((XDG_CACHE_HOME, "/x"), (HOME, "/h"));
         let at = |path: &str| Some(path.to_owned());

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use akidb_backend::BackendError;
+use akidb_backend::{BackendError, BackendErrorKind};
 use akidb_models::ModelId;
 #[cfg(feature = "onnxruntime")]
 use akidb_onnxruntime::OnnxRuntimeError;
@@ -271,6 +271,9 @@ impl EmbedError {
                 }
             }
             Self::ModelNotNamed { .. } => Hint::NameOne,
+            Self::Backend { source, .. } if source.kind() == BackendErrorKind::SeveralOutputs => {
+                Hint::NameOutput
+            }
             Self::NoWeights { .. } => {
                 "a model directory needs model.onnx, onnx/model*.onnx or model.safetensors".into()
             }

@@ -21,6 +21,8 @@ pub enum Hint {
     },
     /// To say which of the installed models is meant.
     NameOne,
+    /// To say which of the graph's outputs is the embedding.
+    NameOutput,
     /// To look into the model's file.
     Inspect,
     /// To have texts that are too long cut.
@@ -44,6 +46,7 @@ impl fmt::Display for Hint {
                 )
             }
             Self::NameOne => f.write_str("name one of them"),
+            Self::NameOutput => f.write_str("name the output that is the embedding"),
             Self::Inspect => f.write_str("look into the file; fetch it again if it is damaged"),
             Self::AllowTruncation => f.write_str("shorten the text, or allow truncation"),
             Self::Other(words) => f.write_str(words),

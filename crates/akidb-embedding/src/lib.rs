@@ -37,6 +37,7 @@ mod prompt;
 #[cfg(feature = "provider")]
 mod provider;
 mod response;
+mod roles;
 #[cfg(feature = "rten")]
 mod rten;
 #[cfg(not(feature = "rten"))]
@@ -58,13 +59,15 @@ pub use hint::Hint;
 pub use model::{BUILTIN_MODEL, model_store};
 pub use options::{EmbedOptions, Input, OnLong};
 pub use packed::packed_weights_of;
+#[cfg(feature = "provider")]
+pub use passes::PassText;
 pub use prompt::{Prompt, Role};
 #[cfg(feature = "provider")]
 pub use provider::{
     BatchEmbeddingRequest, BatchEmbeddingResponse, EmbeddingError, EmbeddingProvider,
     EmbeddingResult, ModelInfo, OnnxEmbeddingProvider, OnnxEmbeddingProviderBuilder, Usage,
 };
-pub use response::{EmbedResponse, Embedding, Provenance};
+pub use response::{EmbedResponse, Embedding, Matryoshka, Provenance};
 pub use steps::States;
 pub use tokenizer::{Piece, PiecesProgress, Progress, Tokens};
 pub use vectors::{Encoding, Values, encode, similarity};

@@ -12,9 +12,11 @@ pub enum Prompt {
     /// The model's default prompt (`default_prompt_name`); without one, as a document.
     #[default]
     Default,
-    /// A text to be found: the model's `document` prompt, usually none.
+    /// A text to be found: the model's prompt for documents, usually none. Prompts for a role are found
+    /// by their names (`document`, `passage`, `search_document`, `retrieval.passage` …);
+    /// [`Provenance::prompt`](crate::Provenance::prompt) says which it is.
     Document,
-    /// A text to find others with: the model's `query` prompt.
+    /// A text to find others with: the model's prompt for queries.
     Query,
     /// A query for a task in your own words, put in place of the query prompt's.
     Instruction(String),
@@ -65,28 +67,42 @@ impl Prompt {
         }
     }
 
-    /// The characters put before a text.
-    pub(crate) fn resolve(&self, prompts: &Prompts) -> Result<String, EmbedError> {
+    /// The name of the model's prompt that is meant; none where it has no such prompt, or where it is
+    /// none of the model's.
+    pub(crate) fn name<'a>(&self, prompts: &'a Prompts) -> Result<Option<&'a str>, EmbedError> {
         let by_name = &prompts.by_name;
-        let named = |names: &[&str]| names.iter().find_map(|n| by_name.get(*n)).cloned();
+        let of_role = |role: Role| Ok(role.among(by_name.keys().map(String::as_str)));
         match self {
             Self::Default => match &prompts.default {
-                Some(name) => Self::Named(name.clone()).resolve(prompts),
-                None => Self::Document.resolve(prompts),
+                Some(name) => Ok(Some(name)),
+                None => of_role(Role::Document),
             },
-            Self::Document => Ok(named(&["document", "passage"]).unwrap_or_default()),
-            Self::Query => Ok(named(&["query"]).unwrap_or_default()),
+            Self::Document => of_role(Role::Document),
+            Self::Query | Self::Instruction(_) => of_role(Role::Query),
+            Self::Literal(_) => Ok(None),
+            Self::Named(name) => match by_name.get_key_value(name) {
+                Some((name, _)) => Ok(Some(name)),
+                None => Err(EmbedError::UnknownPrompt {
+                    name: name.clone(),
+                    known: by_name.keys().cloned().collect(),
+                }),
+            },
+        }
+    }
+
+    /// The characters put before a text.
+    pub(crate) fn resolve(&self, prompts: &Prompts) -> Result<String, EmbedError> {
+        let name = self.name(prompts)?;
+        let of_model = name.and_then(|name| prompts.by_name.get(name)).cloned();
+        let of_model = of_model.unwrap_or_default();
+        match self {
             Self::Literal(text) => Ok(text.clone()),
-            Self::Named(name) => named(&[name]).ok_or_else(|| EmbedError::UnknownPrompt {
-                name: name.clone(),
-                known: by_name.keys().cloned().collect(),
-            }),
-            Self::Instruction(task) => named(&["query"])
-                .as_deref()
-                .and_then(|query| query.strip_prefix(TASK))
+            Self::Instruction(task) => of_model
+                .strip_prefix(TASK)
                 .and_then(|query| query.split_once('\n'))
                 .map(|(_, rest)| format!("{TASK}{task}\n{rest}"))
                 .ok_or(EmbedError::NoInstruction),
+            _ => Ok(of_model),
         }
     }
 }
@@ -147,6 +163,16 @@ mod tests {
             Prompt::Instruction("x".to_owned()).resolve(&e5),
             Err(EmbedError::NoInstruction)
         ));
+        let names = [Prompt::Query, Prompt::Document, Prompt::Default];
+        let names = names.map(|prompt| prompt.name(&e5).unwrap().map(str::to_owned));
+        assert_eq!(
+            names,
+            ["query", "passage", "passage"].map(|n| Some(n.to_owned()))
+        );
+        let jina = prompts(&[("retrieval.query", "q: "), ("retrieval.passage", "d: ")]);
+        assert_eq!(Prompt::Query.resolve(&jina).unwrap(), "q: ");
+        assert_eq!(Prompt::Document.resolve(&jina).unwrap(), "d: ");
+        assert_eq!(Prompt::Literal("q: ".to_owned()).name(&jina).unwrap(), None);
         let error = Prompt::Named("code".to_owned()).resolve(&e5).unwrap_err();
         let hint = error.hint().unwrap();
         assert_eq!(hint.to_string(), "it has: passage, query");

@@ -34,8 +34,18 @@ pub struct Provenance {
     pub pooling: String,
     /// What was put before each text.
     pub instruction: String,
+    /// The name of the model's prompt that this is, where it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// The model's adaptation that ran, where it has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
     /// Length of the vectors.
     pub dimension: usize,
+    /// Whether the model was trained to be cut to this length: `unknown` where vectors are cut and the
+    /// model's files name no lengths for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matryoshka: Option<Matryoshka>,
     /// Whether they have length 1.
     pub normalized: bool,
     /// Their element type.
@@ -43,6 +53,20 @@ pub struct Provenance {
     /// Why another backend than the preferred one ran, where that is so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<String>,
+    /// What no file of the model says and was guessed: `pooling: mean` above all. The vectors are wrong
+    /// where a guess is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub guesses: Vec<String>,
+}
+
+/// Whether a model was trained for vectors that are cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Matryoshka {
+    /// Its files name this length.
+    Named,
+    /// They name none.
+    Unknown,
 }
 
 /// The answer to one call.

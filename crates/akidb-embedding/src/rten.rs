@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use akidb_backend::{Backend, BackendError, BackendErrorKind};
 use akidb_rten::{RtenModel, RtenOptions};
 
-use crate::backend::{BackendOptions, GRAPH_MAX_TOKENS, for_onnxruntime};
+use crate::backend::{BackendOptions, for_onnxruntime, graph_options};
 use crate::error::EmbedError;
 use crate::model::{Settings, Source, Weights};
 
@@ -16,13 +16,10 @@ pub(crate) fn load(
     options: &BackendOptions,
 ) -> Result<Result<Box<dyn Backend>, BackendError>, EmbedError> {
     let rten = RtenOptions {
+        graph: graph_options(settings, options),
         threads: options.threads.and_then(NonZeroUsize::new),
-        max_tokens: settings.max_tokens.map(|n| n.min(GRAPH_MAX_TOKENS)),
-        hidden_size: settings.hidden_size,
-        head_dim: settings.head_dim,
         // Short texts run several times faster, for a second copy of the weights.
         prepack_weights: true,
-        ..RtenOptions::new(settings.pooling)
     };
     let model = match &weights.source {
         Source::Onnx(path) => RtenModel::load(path, rten),

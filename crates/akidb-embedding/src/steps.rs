@@ -7,6 +7,7 @@ use crate::distinct::Distinct;
 use crate::embedder::Embedder;
 use crate::error::EmbedError;
 use crate::options::{EmbedOptions, Input};
+use crate::prompt::Prompt;
 use crate::tokenizer::{Progress, Tokens, shared_prefix};
 use crate::vectors::{Values, encode, l2_normalize};
 
@@ -86,6 +87,8 @@ impl Embedder {
     /// Runs the model on texts' token ids, as [`Self::tokenize`] gives them; a text that is there
     /// several times is computed once.
     ///
+    /// A model with several adaptations runs the one for documents.
+    ///
     /// `instruction` is the text that they all start with ([`Provenance::instruction`]), whose keys
     /// and values the native engine keeps; the states are the same when it is left empty.
     ///
@@ -94,6 +97,17 @@ impl Embedder {
     /// # Errors
     /// When the model fails, or an id is outside its vocabulary.
     pub fn forward(&self, texts: &[&[u32]], instruction: &str) -> Result<States, EmbedError> {
+        let task = self.settings.task(&Prompt::Default)?;
+        self.forward_task(texts, instruction, task.map_or(0, |(task, _)| task))
+    }
+
+    /// As [`Self::forward`], with the model's adaptation of this number, where it has several.
+    pub(crate) fn forward_task(
+        &self,
+        texts: &[&[u32]],
+        instruction: &str,
+        task: u32,
+    ) -> Result<States, EmbedError> {
         let failed = |source: BackendError| EmbedError::Backend {
             backend: self.backend.info().backend,
             source,
@@ -101,7 +115,10 @@ impl Embedder {
         let Distinct { batch, rows } = texts.iter().copied().collect();
         let prompt = self.tokenizer.prompt_ids(instruction)?;
         let shared = shared_prefix(&prompt, &batch);
-        let batch = batch.with_shared_prefix(shared).map_err(failed)?;
+        let batch = batch
+            .with_shared_prefix(shared)
+            .map_err(failed)?
+            .for_task(task);
 
         let width = self.dimension();
         let mut values = vec![0.0; batch.len() * width];

@@ -11,6 +11,7 @@ use akidb_onnx::run_memory::{Peak, RunInput, RunMemory};
 
 use crate::available_memory::available_memory;
 use crate::inputs::{ElementType, Input, Inputs, Role};
+use crate::layout::TextLayout;
 
 /// Most bytes between the nodes of a run, weights aside. With 32 heads, the scores of 4096 tokens
 /// have 2 GiB, of which a few are held at once.
@@ -27,6 +28,7 @@ const MAX_SHAPES: usize = 4096;
 pub struct Admission {
     memory: RunMemory,
     inputs: Vec<Input>,
+    layout: TextLayout,
     files: MappedFiles,
     /// What runs of this many texts and tokens hold.
     known: Mutex<HashMap<(usize, usize), Peak>>,
@@ -47,6 +49,7 @@ impl Admission {
         Self {
             memory,
             inputs: inputs.known.clone(),
+            layout: inputs.layout,
             files: external_files(onnx),
             known: Mutex::default(),
         }
@@ -85,7 +88,7 @@ impl Admission {
         let inputs = self
             .inputs
             .iter()
-            .map(|input| run_input(input, texts, tokens));
+            .map(|input| run_input(input, self.layout, texts, tokens));
         let inputs: Vec<RunInput<'_>> = inputs.collect();
         let peak = self.memory.peak(&inputs, MAX_RUN_BYTES).map_err(|error| {
             let what = format!("{texts} texts of {tokens} tokens can't be run: {error}");
@@ -99,22 +102,26 @@ impl Admission {
     }
 }
 
-fn run_input(input: &Input, texts: usize, tokens: usize) -> RunInput<'_> {
-    let last = i64::try_from(tokens.saturating_sub(1)).ok();
-    let (dims, most) = match input.role {
+fn run_input(input: &Input, layout: TextLayout, texts: usize, tokens: usize) -> RunInput<'_> {
+    let (_, length) = layout.grid(texts, tokens);
+    let total = texts.saturating_mul(tokens);
+    let below = |size: usize| i64::try_from(size.saturating_sub(1)).ok();
+    let most = match input.role {
         // Any number below 2³¹: the graph may compute with them.
-        Role::InputIds => (vec![texts, tokens], Some(i64::from(i32::MAX))),
-        Role::AttentionMask => (vec![texts, tokens], Some(1)),
-        Role::PositionIds => (vec![texts, tokens], last),
-        Role::TokenTypeIds => (vec![texts, tokens], Some(0)),
-        Role::PastKeyValues { heads, head_dim } => (vec![texts, heads, 0, head_dim], None),
+        Role::InputIds | Role::Task { .. } => Some(i64::from(i32::MAX)),
+        Role::AttentionMask => Some(1),
+        Role::PositionIds => below(length),
+        Role::TokenTypeIds => Some(0),
+        Role::Offsets => below(total),
+        Role::PastKeyValues { .. } => None,
     };
     RunInput {
         name: &input.name,
-        dims,
+        dims: input.shape(layout, texts, tokens, total),
         elem_type: match input.element {
             ElementType::I32 | ElementType::I64 => DataType::Int64,
             ElementType::F32 | ElementType::F16 => DataType::Float,
+            ElementType::Bool => DataType::Bool,
         },
         most,
     }
@@ -122,11 +129,11 @@ fn run_input(input: &Input, texts: usize, tokens: usize) -> RunInput<'_> {
 
 /// The files that engines map for a graph's external data.
 fn external_files(onnx: &OnnxModel) -> MappedFiles {
-    let initializers = onnx.graph().initializer.iter();
-    let external = initializers.filter(|tensor| !tensor.external_data.is_empty());
     // What can't be read is refused when it is loaded.
-    let tensors = external.filter_map(|tensor| onnx.initializer(tensor.name()).ok()?);
-    let tensors: Vec<_> = tensors.collect();
+    let external = onnx.external_tensors().into_iter();
+    let tensors: Vec<_> = external
+        .filter_map(|proto| onnx.tensor(proto).ok())
+        .collect();
     MappedFiles::holding(tensors.iter().map(|tensor| tensor.data().as_ref()))
 }
 
@@ -135,7 +142,8 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use super::*;
-    use crate::output::output_name;
+    use crate::options::OutputChoice;
+    use crate::output::Output;
 
     /// As many tokens as engines are given at once, in short texts and in one long one, and few.
     const SHAPES: [(usize, usize); 5] = [(1, 1), (1, 3), (2, 3), (128, 32), (1, 4096)];
@@ -143,8 +151,8 @@ mod tests {
     fn open(path: &Path) -> (OnnxModel, Inputs, String) {
         let onnx = OnnxModel::open(path).unwrap();
         let inputs = Inputs::of(&onnx, Some(16)).unwrap();
-        let output = output_name(&onnx, None).unwrap();
-        (onnx, inputs, output)
+        let output = Output::of(&onnx, &OutputChoice::Likely).unwrap();
+        (onnx, inputs, output.name)
     }
 
     #[test]

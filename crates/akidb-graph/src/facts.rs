@@ -4,6 +4,8 @@ use akidb_onnx::model::OnnxModel;
 use akidb_onnx::proto::NodeProto;
 use akidb_onnx::proto::tensor_proto::DataType;
 
+use crate::inputs::Inputs;
+
 /// Operators that give all activations of a tensor one scale.
 const QUANTIZES_A_WHOLE_TENSOR: [&str; 2] = ["DynamicQuantizeLinear", "DynamicQuantizeMatMul"];
 
@@ -14,6 +16,7 @@ pub struct GraphFacts {
     half_precision: bool,
     vocab_size: Option<usize>,
     quantizes_activations: bool,
+    takes_task: bool,
 }
 
 impl GraphFacts {
@@ -28,6 +31,7 @@ impl GraphFacts {
             quantizes_activations: nodes
                 .iter()
                 .any(|n| QUANTIZES_A_WHOLE_TENSOR.contains(&n.op_type())),
+            takes_task: Inputs::of(onnx, None).is_ok_and(|inputs| inputs.takes_task()),
         }
     }
 
@@ -50,6 +54,11 @@ impl GraphFacts {
     /// the texts beside it.
     pub fn quantizes_activations(&self) -> bool {
         self.quantizes_activations
+    }
+
+    /// True when the graph wants the number of an adaptation.
+    pub fn takes_task(&self) -> bool {
+        self.takes_task
     }
 }
 

@@ -24,9 +24,9 @@ fn fits(texts: usize, longest: usize) -> bool {
 /// Groups of texts, as indices into `lengths`, each to be padded to its longest and run at once.
 ///
 /// Texts of one group differ in length by at most an eighth or 8 tokens, whichever is more, and
-/// a group of several texts stays within [`MAX_PADDED_TOKENS`] and [`MAX_TOKEN_PAIRS`]. Every
-/// index appears once.
-pub(crate) fn groups(lengths: &[usize]) -> Vec<Vec<usize>> {
+/// a group of several texts stays within [`MAX_PADDED_TOKENS`], [`MAX_TOKEN_PAIRS`] and `most_texts`.
+/// Every index appears once.
+pub(crate) fn groups(lengths: &[usize], most_texts: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     order.sort_by_key(|&i| Reverse(lengths[i]));
     let mut groups: Vec<Vec<usize>> = Vec::new();
@@ -34,7 +34,9 @@ pub(crate) fn groups(lengths: &[usize]) -> Vec<Vec<usize>> {
     for i in order {
         match groups.last_mut() {
             Some(group)
-                if lengths[i] >= shortest_beside(longest) && fits(group.len() + 1, longest) =>
+                if group.len() < most_texts
+                    && lengths[i] >= shortest_beside(longest)
+                    && fits(group.len() + 1, longest) =>
             {
                 group.push(i);
             }
@@ -57,7 +59,7 @@ mod tests {
             .map(|i| 1 + i * 7919 % 700)
             .chain([9000, 5000])
             .collect();
-        let groups = groups(&lengths);
+        let groups = groups(&lengths, usize::MAX);
         let mut seen = vec![0; lengths.len()];
         for group in &groups {
             let longest = group.iter().map(|&i| lengths[i]).max().unwrap();
@@ -73,10 +75,18 @@ mod tests {
 
     #[test]
     fn equal_lengths_fill_a_run_to_the_brim() {
-        let sizes: Vec<usize> = groups(&[32; 300]).iter().map(Vec::len).collect();
+        let sizes: Vec<usize> = groups(&[32; 300], usize::MAX)
+            .iter()
+            .map(Vec::len)
+            .collect();
         assert_eq!(sizes, [128, 128, 44]);
-        let sizes: Vec<usize> = groups(&[1024; 3]).iter().map(Vec::len).collect();
+        let sizes: Vec<usize> = groups(&[1024; 3], usize::MAX)
+            .iter()
+            .map(Vec::len)
+            .collect();
         assert_eq!(sizes, [2, 1]);
-        assert!(groups(&[]).is_empty());
+        let sizes: Vec<usize> = groups(&[32; 9], 4).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [4, 4, 1]);
+        assert!(groups(&[], 1).is_empty());
     }
 }

@@ -6,12 +6,13 @@ use akidb_onnx::proto::tensor_proto::DataType;
 use akidb_onnx::proto::tensor_shape_proto::{Dimension, dimension};
 use akidb_onnx::proto::{TypeProto, ValueInfoProto, type_proto};
 
+use crate::layout::TextLayout;
 use crate::past;
 
 /// What an input means, by its name in Hugging Face's exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Token ids, `[texts, tokens]`.
+    /// Token ids, `[texts, tokens]` or, end to end, `[tokens]`.
     InputIds,
     /// 1 for a text's token; for padding what [`Padding`] says. `[texts, tokens]`.
     AttentionMask,
@@ -19,6 +20,15 @@ pub enum Role {
     PositionIds,
     /// All 0: one segment. `[texts, tokens]`.
     TokenTypeIds,
+    /// Where each text begins among ids that lie end to end: `[texts]`.
+    Offsets,
+    /// Number of the adaptation to run: one for all texts, or one a text.
+    Task {
+        /// Number of dimensions: none, or one.
+        rank: usize,
+        /// The size of that, where it is fixed.
+        size: Option<usize>,
+    },
     /// A decoder's cache, empty: `[texts, heads, 0, head_dim]`.
     PastKeyValues {
         /// Number of key/value heads.
@@ -39,6 +49,8 @@ pub enum ElementType {
     F32,
     /// Half precision.
     F16,
+    /// True and false.
+    Bool,
 }
 
 /// One input.
@@ -52,13 +64,31 @@ pub struct Input {
     pub element: ElementType,
 }
 
-/// What fills up the shorter texts of a batch.
+/// What fills up the shorter texts of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Padding {
     /// Token id.
     pub id: u32,
     /// Value in `attention_mask`: 0, or 1 for causal graphs, in which no token looks to its right.
     pub mask: u32,
+}
+
+/// What a graph is given in one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Texts<'a> {
+    /// Ids of the texts, none of them empty.
+    pub ids: &'a [&'a [u32]],
+    /// What fills up the shorter ones.
+    pub padding: Padding,
+    /// The number of the adaptation that they are for, where the graph has several.
+    pub task: u32,
+}
+
+impl Texts<'_> {
+    /// Length of the longest.
+    pub fn longest(&self) -> usize {
+        self.ids.iter().map(|ids| ids.len()).max().unwrap_or(0)
+    }
 }
 
 /// The inputs of a graph.
@@ -68,6 +98,8 @@ pub struct Inputs {
     pub known: Vec<Input>,
     /// Those whose meaning is not, as `"name": type`.
     pub unknown: Vec<String>,
+    /// How texts lie in them.
+    pub layout: TextLayout,
 }
 
 impl Inputs {
@@ -77,12 +109,14 @@ impl Inputs {
     /// # Errors
     /// When the graph takes no `input_ids`.
     pub fn of(onnx: &OnnxModel, head_dim: Option<usize>) -> Result<Self, BackendError> {
+        let layout = layout(onnx);
         let mut inputs = Self {
             known: Vec::new(),
             unknown: Vec::new(),
+            layout,
         };
         for input in onnx.inputs() {
-            match meaning(onnx, input, head_dim) {
+            match meaning(onnx, input, layout, head_dim) {
                 Some((role, element)) => inputs.known.push(Input {
                     name: input.name().to_owned(),
                     role,
@@ -100,57 +134,168 @@ impl Inputs {
         Err(BackendError::new(
             BackendErrorKind::UnsupportedModel,
             format!(
-                "the graph takes no integer `input_ids` of rank 2; its inputs are {}",
+                "the graph takes no integer `input_ids` of rank 2 (or of rank 1, with `offsets`); its \
+                 inputs are {}",
                 inputs.unknown.join(", ")
             ),
         ))
     }
+
+    /// Whether the graph wants the number of an adaptation.
+    pub fn takes_task(&self) -> bool {
+        let mut known = self.known.iter();
+        known.any(|input| matches!(input.role, Role::Task { .. }))
+    }
+}
+
+impl Input {
+    /// The input's shape for `texts` texts, the longest of `longest` tokens, `total` in all.
+    pub fn shape(
+        &self,
+        layout: TextLayout,
+        texts: usize,
+        longest: usize,
+        total: usize,
+    ) -> Vec<usize> {
+        let (rows, length) = layout.grid(texts, longest);
+        match (self.role, layout) {
+            (Role::PastKeyValues { heads, head_dim }, _) => vec![rows, heads, 0, head_dim],
+            (Role::Task { rank: 0, .. }, _) => vec![],
+            (Role::Task { size, .. }, _) => vec![size.unwrap_or(rows)],
+            (Role::Offsets, _) => vec![texts],
+            (_, TextLayout::EndToEnd) => vec![total],
+            (_, TextLayout::Rows { .. }) => vec![rows, length],
+        }
+    }
+
+    /// The input's shape and values for a run, row-major; none for an empty cache.
+    ///
+    /// # Errors
+    /// When there are more or longer texts than the graph takes.
+    pub fn tensor<T>(
+        &self,
+        layout: TextLayout,
+        texts: &Texts<'_>,
+        convert: impl Fn(u32) -> T,
+    ) -> Result<(Vec<usize>, Vec<T>), BackendError> {
+        let total = texts.ids.iter().map(|ids| ids.len()).sum();
+        let longest = texts.longest();
+        let most_tokens = layout.most_tokens().unwrap_or(longest);
+        if texts.ids.len() > layout.most_texts() || longest > most_tokens {
+            return Err(BackendError::new(
+                BackendErrorKind::InvalidInput,
+                format!(
+                    "{} texts of up to {longest} tokens: the graph takes {} of {most_tokens}",
+                    texts.ids.len(),
+                    layout.most_texts()
+                ),
+            ));
+        }
+        let shape = self.shape(layout, texts.ids.len(), longest, total);
+        let mut values = Vec::new();
+        match (self.role, layout) {
+            (Role::PastKeyValues { .. }, _) => {}
+            (Role::Task { .. }, _) => {
+                let size = shape.iter().product();
+                values.extend((0..size).map(|_| convert(texts.task)));
+            }
+            (Role::Offsets, _) => {
+                let mut offset = 0;
+                for ids in texts.ids {
+                    // Lengths are bounded far below 2³².
+                    values.push(convert(offset as u32));
+                    offset += ids.len();
+                }
+            }
+            (role, TextLayout::EndToEnd) => {
+                let of_text = |ids: &&[u32]| {
+                    let tokens = 0..ids.len();
+                    let values = tokens.map(|i| role.value(ids, i, texts.padding));
+                    values.collect::<Vec<u32>>()
+                };
+                let all = texts.ids.iter().flat_map(of_text);
+                values.extend(all.map(convert));
+            }
+            (role, TextLayout::Rows { .. }) => {
+                let (rows, length) = layout.grid(texts.ids.len(), longest);
+                values.reserve(rows.saturating_mul(length));
+                for row in 0..rows {
+                    // Rows that no text fills repeat the first one.
+                    let ids = texts.ids.get(row).or(texts.ids.first());
+                    let ids = ids.copied().unwrap_or_default();
+                    values.extend((0..length).map(|i| convert(role.value(ids, i, texts.padding))));
+                }
+            }
+        }
+        Ok((shape, values))
+    }
 }
 
 impl Role {
-    /// The input's values for `texts`, padded on the right to the longest of them, row-major
-    /// `[texts, tokens]`; nothing for an empty cache.
-    pub fn values<T>(
-        self,
-        texts: &[&[u32]],
-        padding: Padding,
-        convert: impl Fn(u32) -> T,
-    ) -> Vec<T> {
-        let value = |ids: &[u32], i: usize| match self {
+    /// The value at token `i` of a row that begins with `ids`.
+    fn value(self, ids: &[u32], i: usize, padding: Padding) -> u32 {
+        match self {
             Self::InputIds => ids.get(i).copied().unwrap_or(padding.id),
             Self::AttentionMask if i < ids.len() => 1,
             Self::AttentionMask => padding.mask,
             // Lengths are bounded far below 2³².
             Self::PositionIds => i as u32,
-            Self::TokenTypeIds | Self::PastKeyValues { .. } => 0,
-        };
-        let length = match self {
-            Self::PastKeyValues { .. } => 0,
-            _ => texts.iter().map(|ids| ids.len()).max().unwrap_or(0),
-        };
-        let mut values = Vec::with_capacity(texts.len().saturating_mul(length));
-        for ids in texts {
-            values.extend((0..length).map(|i| convert(value(ids, i))));
+            Self::TokenTypeIds | Self::Offsets | Self::Task { .. } | Self::PastKeyValues { .. } => {
+                0
+            }
         }
-        values
+    }
+}
+
+/// How texts lie in a graph's `input_ids`.
+fn layout(onnx: &OnnxModel) -> TextLayout {
+    let named = |name: &str| onnx.inputs().find(|input| input.name() == name);
+    let shape_of = |name: &str| named(name).and_then(shape);
+    match (shape_of("input_ids"), named("offsets")) {
+        (Some([_]), Some(_)) => TextLayout::EndToEnd,
+        (Some([texts, tokens]), _) => TextLayout::Rows {
+            texts: fixed(texts).filter(|&size| size > 0),
+            tokens: fixed(tokens).filter(|&size| size > 0),
+        },
+        _ => TextLayout::Rows {
+            texts: None,
+            tokens: None,
+        },
     }
 }
 
 fn meaning(
     onnx: &OnnxModel,
     input: &ValueInfoProto,
+    layout: TextLayout,
     stated_head_dim: Option<usize>,
 ) -> Option<(Role, ElementType)> {
     let element = element_type(&input.r#type)?;
     let shape = shape(input);
     let integers = matches!(element, ElementType::I32 | ElementType::I64);
-    let per_token = integers && shape.is_none_or(|shape| shape.len() == 2);
+    let rank = |rank: usize| shape.is_none_or(|shape| shape.len() == rank);
+    let per_token = match layout {
+        TextLayout::Rows { .. } => rank(2),
+        TextLayout::EndToEnd => rank(1),
+    };
     let role = match input.name() {
-        "input_ids" if per_token => Role::InputIds,
+        "input_ids" if per_token && integers => Role::InputIds,
         "attention_mask" if per_token => Role::AttentionMask,
-        "position_ids" if per_token => Role::PositionIds,
+        "position_ids" if per_token && integers => Role::PositionIds,
         "token_type_ids" if per_token => Role::TokenTypeIds,
-        name if name.starts_with("past_key_values.") && !integers => {
+        "offsets" if layout == TextLayout::EndToEnd && integers && rank(1) => Role::Offsets,
+        "task_id" if integers => match shape? {
+            [] => Role::Task {
+                rank: 0,
+                size: None,
+            },
+            [size] => Role::Task {
+                rank: 1,
+                size: fixed(size),
+            },
+            _ => return None,
+        },
+        name if name.starts_with("past_key_values.") && is_float(element) => {
             let [_, heads, past, head_dim] = shape? else {
                 return None;
             };
@@ -163,6 +308,10 @@ fn meaning(
         _ => return None,
     };
     Some((role, element))
+}
+
+fn is_float(element: ElementType) -> bool {
+    matches!(element, ElementType::F32 | ElementType::F16)
 }
 
 fn tensor_type(declared: &Option<TypeProto>) -> Option<&type_proto::Tensor> {
@@ -182,6 +331,7 @@ fn element_type(declared: &Option<TypeProto>) -> Option<ElementType> {
         DataType::Int64 => Some(ElementType::I64),
         DataType::Float => Some(ElementType::F32),
         DataType::Float16 => Some(ElementType::F16),
+        DataType::Bool => Some(ElementType::Bool),
         _ => None,
     }
 }
@@ -246,20 +396,88 @@ mod tests {
         assert_eq!((stated.known.len(), stated.unknown.len()), (7, 0));
     }
 
+    const ROWS: TextLayout = TextLayout::Rows {
+        texts: None,
+        tokens: None,
+    };
+
+    fn tensor(role: Role, layout: TextLayout, mask: u32) -> (Vec<usize>, Vec<i64>) {
+        let input = Input {
+            name: String::new(),
+            role,
+            element: ElementType::I64,
+        };
+        let texts = Texts {
+            ids: &[&[5, 6, 7], &[8]],
+            padding: Padding { id: 9, mask },
+            task: 4,
+        };
+        input.tensor(layout, &texts, i64::from).unwrap()
+    }
+
     #[test]
     fn texts_are_padded_on_the_right() {
-        let texts: [&[u32]; 2] = [&[5, 6, 7], &[8]];
-        let values = |role: Role| role.values(&texts, Padding { id: 9, mask: 0 }, i64::from);
-        assert_eq!(values(Role::InputIds), [5, 6, 7, 8, 9, 9]);
-        assert_eq!(values(Role::AttentionMask), [1, 1, 1, 1, 0, 0]);
-        assert_eq!(values(Role::PositionIds), [0, 1, 2, 0, 1, 2]);
-        assert_eq!(values(Role::TokenTypeIds), [0; 6]);
+        let values = |role: Role| tensor(role, ROWS, 0);
+        let two_rows = |values: [i64; 6]| (vec![2, 3], values.to_vec());
+        assert_eq!(values(Role::InputIds), two_rows([5, 6, 7, 8, 9, 9]));
+        assert_eq!(values(Role::AttentionMask), two_rows([1, 1, 1, 1, 0, 0]));
+        assert_eq!(values(Role::PositionIds), two_rows([0, 1, 2, 0, 1, 2]));
+        assert_eq!(values(Role::TokenTypeIds), two_rows([0; 6]));
         let past = Role::PastKeyValues {
             heads: 2,
             head_dim: 4,
         };
-        assert_eq!(values(past), [0; 0]);
-        let masked = Role::AttentionMask.values(&texts, Padding { id: 9, mask: 1 }, i64::from);
-        assert_eq!(masked, [1; 6]);
+        assert_eq!(values(past), (vec![2, 2, 0, 4], vec![]));
+        let masked = tensor(Role::AttentionMask, ROWS, 1);
+        assert_eq!(masked, two_rows([1; 6]));
+    }
+
+    #[test]
+    fn fixed_sizes_are_filled_up() {
+        let fixed = TextLayout::Rows {
+            texts: Some(3),
+            tokens: Some(4),
+        };
+        let (shape, ids) = tensor(Role::InputIds, fixed, 0);
+        assert_eq!(
+            (shape, ids),
+            (vec![3, 4], vec![5, 6, 7, 9, 8, 9, 9, 9, 5, 6, 7, 9])
+        );
+        let (_, mask) = tensor(Role::AttentionMask, fixed, 0);
+        assert_eq!(mask, [1, 1, 1, 0, 1, 0, 0, 0, 1, 1, 1, 0]);
+
+        let input = Input {
+            name: String::new(),
+            role: Role::InputIds,
+            element: ElementType::I64,
+        };
+        let small = TextLayout::Rows {
+            texts: Some(1),
+            tokens: Some(2),
+        };
+        for ids in [&[&[1][..], &[2]][..], &[&[1, 2, 3]]] {
+            let texts = Texts {
+                ids,
+                padding: Padding { id: 0, mask: 0 },
+                task: 0,
+            };
+            let error = input.tensor(small, &texts, i64::from).unwrap_err();
+            assert_eq!(error.kind(), BackendErrorKind::InvalidInput);
+        }
+    }
+
+    #[test]
+    fn a_bag_is_given_end_to_end() {
+        let values = |role: Role| tensor(role, TextLayout::EndToEnd, 0);
+        assert_eq!(values(Role::InputIds), (vec![4], vec![5, 6, 7, 8]));
+        assert_eq!(values(Role::Offsets), (vec![2], vec![0, 3]));
+    }
+
+    #[test]
+    fn a_task_is_one_number_or_one_a_text() {
+        let task = |rank: usize, size: Option<usize>| tensor(Role::Task { rank, size }, ROWS, 0);
+        assert_eq!(task(0, None), (vec![], vec![4]));
+        assert_eq!(task(1, Some(1)), (vec![1], vec![4]));
+        assert_eq!(task(1, None), (vec![2], vec![4, 4]));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! An engine loads a graph and implements [`Runner`]: one batch of padded texts in, one pooled row
 //! a text out. This crate does what is the same for every engine: it finds out what the graph takes
-//! ([`Inputs`]) and which of its outputs is the embedding ([`output_name`]), pools ([`Rows`]), learns
+//! ([`Inputs`]) and which of its outputs is the embedding ([`Output`]), pools ([`Rows`]), learns
 //! by a trial whether texts may share a run, and brings texts of similar length together
 //! ([`GraphModel`]).
 //!
@@ -22,6 +22,7 @@ mod facts;
 mod groups;
 mod guard;
 mod inputs;
+mod layout;
 mod model;
 mod options;
 mod output;
@@ -34,8 +35,9 @@ pub use admission::Admission;
 pub use call::check_call;
 pub use facts::GraphFacts;
 pub use guard::catch_panic;
-pub use inputs::{ElementType, Input, Inputs, Padding, Role};
+pub use inputs::{ElementType, Input, Inputs, Padding, Role, Texts};
+pub use layout::TextLayout;
 pub use model::{Engine, GraphModel, Runner};
-pub use options::GraphOptions;
-pub use output::output_name;
+pub use options::{GraphOptions, OutputChoice};
+pub use output::Output;
 pub use rows::Rows;

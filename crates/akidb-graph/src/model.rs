@@ -1,23 +1,29 @@
 //! The backend: a runner, and how texts are brought to it.
 
-use akidb_backend::{Backend, BackendError, BackendErrorKind, BackendInfo, TokenBatch};
+use akidb_backend::{
+    Backend, BackendError, BackendErrorKind, BackendInfo, GraphInterface, TokenBatch,
+};
 
 use crate::call::{MAX_VOCAB_SIZE, check_call};
 use crate::facts::GraphFacts;
 use crate::groups;
 use crate::guard::catch_panic;
-use crate::inputs::Padding;
+use crate::inputs::{Padding, Texts};
+use crate::layout::TextLayout;
 use crate::options::GraphOptions;
 use crate::probe::{Batching, probe};
 use crate::rows::Rows;
 
 /// A loaded graph that knows its inputs and its output.
 pub trait Runner: Send + Sync {
-    /// Runs `texts`, none of them empty, in one batch, padded on the right to the longest.
+    /// How texts lie in its inputs.
+    fn layout(&self) -> TextLayout;
+
+    /// Runs texts in one batch.
     ///
     /// # Errors
     /// When the graph can't be run on them.
-    fn run(&self, texts: &[&[u32]], padding: Padding) -> Result<Rows, BackendError>;
+    fn run(&self, texts: &Texts<'_>) -> Result<Rows, BackendError>;
 }
 
 /// What runs the graph, and how.
@@ -50,8 +56,8 @@ impl<R: Runner> GraphModel<R> {
     /// Runs a few tokens to learn the graph's width and whether it takes batches.
     ///
     /// # Errors
-    /// When the trial fails, the width is another than stated, or the padding's id is outside the
-    /// vocabulary.
+    /// When the trial fails, hidden states have another width than stated, or the padding's id is
+    /// outside the vocabulary.
     pub fn new(
         runner: R,
         facts: &GraphFacts,
@@ -69,7 +75,9 @@ impl<R: Runner> GraphModel<R> {
             ));
         }
         let probed = probe(&runner, facts, &engine, options.pad_token_id)?;
+        // What a graph has pooled may have gone through further layers.
         if let Some(stated) = options.hidden_size
+            && !probed.pooled_by_graph
             && stated != probed.width
         {
             return Err(BackendError::new(
@@ -80,6 +88,7 @@ impl<R: Runner> GraphModel<R> {
                 ),
             ));
         }
+        let layout = runner.layout();
         Ok(Self {
             info: BackendInfo {
                 backend: engine.backend,
@@ -87,8 +96,16 @@ impl<R: Runner> GraphModel<R> {
                 device: probed.batching.describe(&engine.device),
                 hidden_size: probed.width,
                 vocab_size: facts.vocab_size(),
-                max_tokens: options.max_tokens,
+                max_tokens: [options.max_tokens, layout.most_tokens()]
+                    .into_iter()
+                    .flatten()
+                    .min(),
                 pooling: options.pooling,
+                graph: GraphInterface {
+                    pools: probed.pooled_by_graph,
+                    takes_task: facts.takes_task(),
+                    is_bag: layout == TextLayout::EndToEnd,
+                },
             },
             runner,
             engine,
@@ -112,7 +129,8 @@ impl<R: Runner> Backend for GraphModel<R> {
         let (groups, mask) = match self.batching {
             Batching::Padded { mask } => {
                 let lengths: Vec<usize> = batch.iter().map(<[u32]>::len).collect();
-                (groups::groups(&lengths), mask)
+                let most_texts = self.runner.layout().most_texts();
+                (groups::groups(&lengths, most_texts), mask)
             }
             Batching::Pinned | Batching::Coupled => {
                 ((0..batch.len()).map(|i| vec![i]).collect(), 0)
@@ -124,7 +142,12 @@ impl<R: Runner> Backend for GraphModel<R> {
         };
         for group in groups {
             let texts: Vec<&[u32]> = group.iter().map(|&i| batch.text(i)).collect();
-            let run = || self.runner.run(&texts, padding);
+            let texts = Texts {
+                ids: &texts,
+                padding,
+                task: batch.task(),
+            };
+            let run = || self.runner.run(&texts);
             let rows = catch_panic(self.engine.name, "running the model", run)?;
             if rows.width() != width {
                 return Err(BackendError::new(

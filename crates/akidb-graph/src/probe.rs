@@ -4,7 +4,7 @@ use akidb_backend::{BackendError, BackendErrorKind};
 
 use crate::facts::GraphFacts;
 use crate::guard::catch_panic;
-use crate::inputs::Padding;
+use crate::inputs::{Padding, Texts};
 use crate::model::{Engine, Runner};
 use crate::rows::Rows;
 
@@ -14,9 +14,9 @@ const TEXTS: [&[u32]; 2] = [&[2], &[3, 5, 4]];
 /// Whether texts may share a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Batching {
-    /// Yes, padded on the right, with `mask` as the padding's attention mask.
+    /// Yes, with `mask` as the padding's attention mask.
     Padded { mask: u32 },
-    /// The graph fails with two texts.
+    /// The graph takes one text at a time, or fails with two.
     Pinned,
     /// A text's row changes with its neighbours or with padding.
     Coupled,
@@ -37,6 +37,7 @@ impl Batching {
 
 pub(crate) struct Probed {
     pub(crate) width: usize,
+    pub(crate) pooled_by_graph: bool,
     pub(crate) batching: Batching,
 }
 
@@ -51,7 +52,23 @@ pub(crate) fn probe(
         id: pad_token_id,
         mask,
     };
-    let [short, long] = TEXTS.map(|text| runner.run(&[text], padding(0)).map_err(not_runnable));
+    let longest = TEXTS.map(<[u32]>::len).into_iter().max().unwrap_or(0);
+    let layout = runner.layout();
+    if layout.most_tokens().is_some_and(|most| most < longest) {
+        return Err(BackendError::new(
+            BackendErrorKind::UnsupportedModel,
+            "the graph takes texts of one or two tokens only",
+        ));
+    }
+    let run = |text: &[u32]| {
+        let texts = Texts {
+            ids: &[text],
+            padding: padding(0),
+            task: 0,
+        };
+        runner.run(&texts).map_err(not_runnable)
+    };
+    let [short, long] = TEXTS.map(run);
     let alone = [short?, long?];
     let width = alone[0].width();
     if alone[1].width() != width {
@@ -65,6 +82,8 @@ pub(crate) fn probe(
     }
     let batching = if facts.quantizes_activations() {
         Batching::Coupled
+    } else if layout.most_texts() == 1 {
+        Batching::Pinned
     } else {
         // Some engines refuse a `GroupQueryAttention` with a masked end, but such graphs are causal.
         match together(runner, &alone, engine, padding(0)) {
@@ -72,7 +91,11 @@ pub(crate) fn probe(
             Batching::Pinned | Batching::Coupled => together(runner, &alone, engine, padding(1)),
         }
     };
-    Ok(Probed { width, batching })
+    Ok(Probed {
+        width,
+        pooled_by_graph: alone[0].pooled_by_graph(),
+        batching,
+    })
 }
 
 /// A graph that fails on three tokens is one that the engine can't run.
@@ -92,7 +115,12 @@ fn together(
     engine: &Engine,
     padding: Padding,
 ) -> Batching {
-    let run = || runner.run(&TEXTS, padding);
+    let texts = Texts {
+        ids: &TEXTS,
+        padding,
+        task: 0,
+    };
+    let run = || runner.run(&texts);
     match catch_panic(engine.name, "running two texts", run) {
         Err(_) => Batching::Pinned,
         Ok(both) => {

@@ -2,6 +2,7 @@
 
 use akidb_backend::{BackendError, BackendErrorKind, Pooling};
 
+use crate::layout::TextLayout;
 use crate::pooling::pool;
 
 /// Pooled rows, row-major `[texts, width]`.
@@ -9,11 +10,12 @@ use crate::pooling::pool;
 pub struct Rows {
     data: Vec<f32>,
     width: usize,
+    pooled_by_graph: bool,
 }
 
 impl Rows {
-    /// Rows of `texts`, out of the values of the output called `name`: `[texts, width]`, pooled
-    /// already, or `[texts, tokens, width]` for as many tokens as the longest text has.
+    /// Rows of `texts`, out of the values of the output called `name`: `[rows, width]`, pooled
+    /// already, or `[rows, tokens, width]`, as many and as long as `layout` makes them.
     ///
     /// # Errors
     /// When the output has another shape.
@@ -22,34 +24,50 @@ impl Rows {
         shape: &[usize],
         data: &[f32],
         texts: &[&[u32]],
+        layout: TextLayout,
         pooling: Pooling,
     ) -> Result<Self, BackendError> {
-        let length = texts.iter().map(|ids| ids.len()).max().unwrap_or(0);
+        let longest = texts.iter().map(|ids| ids.len()).max().unwrap_or(0);
+        let (rows, length) = layout.grid(texts.len(), longest);
         let complete = Some(data.len()) == checked_product(shape);
+        let complete = complete && texts.len() <= rows && longest <= length;
         match *shape {
-            [batch, width] if batch == texts.len() && width > 0 && complete => Ok(Self {
-                data: data.to_vec(),
+            [batch, width] if batch == rows && width > 0 && complete => Ok(Self {
+                data: data[..texts.len() * width].to_vec(),
                 width,
+                pooled_by_graph: true,
             }),
             [batch, tokens, width]
-                if batch == texts.len() && tokens == length && width > 0 && complete =>
+                if batch == rows
+                    && tokens == length
+                    && layout != TextLayout::EndToEnd
+                    && width > 0
+                    && complete =>
             {
-                let mut rows = vec![0.0; batch * width];
+                let mut rows = vec![0.0; texts.len() * width];
                 let states = data.chunks_exact(tokens * width);
                 for ((row, states), ids) in rows.chunks_exact_mut(width).zip(states).zip(texts) {
                     pool(&states[..ids.len() * width], pooling, row);
                 }
-                Ok(Self { data: rows, width })
+                Ok(Self {
+                    data: rows,
+                    width,
+                    pooled_by_graph: false,
+                })
             }
             _ => Err(BackendError::new(
                 BackendErrorKind::UnsupportedModel,
                 format!(
-                    "output {name:?} has shape {shape:?} for {} texts of at most {length} tokens; \
+                    "output {name:?} has shape {shape:?} for {rows} texts of at most {length} tokens; \
                      expected [texts, hidden_size] or [texts, tokens, hidden_size]",
-                    texts.len()
                 ),
             )),
         }
+    }
+
+    /// Whether the graph has pooled them.
+    pub fn pooled_by_graph(&self) -> bool {
+        self.pooled_by_graph
     }
 
     /// Width of a row.
@@ -78,7 +96,32 @@ mod tests {
     const TEXTS: [&[u32]; 2] = [&[1, 2, 3], &[4]];
 
     fn rows(shape: &[usize], data: &[f32]) -> Result<Rows, BackendError> {
-        Rows::of_output("out", shape, data, &TEXTS, Pooling::LastToken)
+        let layout = TextLayout::Rows {
+            texts: None,
+            tokens: None,
+        };
+        Rows::of_output("out", shape, data, &TEXTS, layout, Pooling::LastToken)
+    }
+
+    #[test]
+    fn rows_and_tokens_that_only_fill_up_are_left_out() {
+        let data: Vec<f32> = (0..24u8).map(f32::from).collect();
+        let fixed = TextLayout::Rows {
+            texts: Some(3),
+            tokens: Some(4),
+        };
+        let of = |shape: &[usize], data: &[f32]| {
+            Rows::of_output("out", shape, data, &TEXTS, fixed, Pooling::LastToken)
+        };
+        let rows = of(&[3, 4, 2], &data).unwrap();
+        assert_eq!(
+            (rows.row(0), rows.row(1), rows.row(2)),
+            (&[4.0, 5.0][..], &[8.0, 9.0][..], &[][..])
+        );
+        assert!(!rows.pooled_by_graph());
+        let rows = of(&[3, 2], &data[..6]).unwrap();
+        assert_eq!((rows.row(1), rows.row(2)), (&[2.0, 3.0][..], &[][..]));
+        assert!(rows.pooled_by_graph());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use akidb_onnx::open_regular_file;
+use akidb_onnx::{open_regular_file, parse_json};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -105,7 +105,7 @@ impl Catalog {
     }
 
     fn parse(bytes: &[u8], what: &str) -> Result<Self, Error> {
-        serde_json::from_slice(bytes).map_err(|source| Error::Json {
+        parse_json(bytes).map_err(|source| Error::Json {
             what: what.to_owned(),
             source,
         })

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use akidb_onnx::{open_regular_file, read_regular_file};
+use akidb_onnx::{open_regular_file, parse_json, read_regular_file};
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 
@@ -182,7 +182,7 @@ impl Manifest {
 
     /// Parses and checks a manifest.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        let manifest: Self = serde_json::from_slice(bytes)?;
+        let manifest: Self = parse_json(bytes)?;
         let wrong = |why: &str| Err(serde_json::Error::custom(why));
         if manifest.format != FORMAT {
             return wrong("another version of this program wrote it");

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use akidb_backend::{Backend, BackendError, BackendInfo, Pooling, TokenBatch};
+use akidb_backend::{Backend, BackendError, BackendInfo, GraphInterface, Pooling, TokenBatch};
 use akidb_kernels::{Isa, KEY_TILE, KeyValueType, Precision};
 use akidb_onnx::MappedFiles;
 use akidb_transformer::Transformer;
@@ -97,6 +97,7 @@ impl Engine {
                 vocab_size: Some(dims.vocab_size),
                 max_tokens: Some(max_tokens),
                 pooling: Pooling::LastToken,
+                graph: GraphInterface::default(),
             },
             workspace: Mutex::new(Workspace::new(isa, pool.threads())),
             prefixes: (!options.no_prefix_cache).then(Mutex::default),

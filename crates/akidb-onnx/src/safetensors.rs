@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, ErrorKind, shorten};
 use crate::external::resolve_in;
+use crate::json::parse_json;
 use crate::mmap::{map_file, read_small};
 use crate::tensor::{DataType, Tensor};
 
@@ -165,8 +166,7 @@ impl SafetensorsModel {
 /// When the index is broken, or a file is missing or lies elsewhere.
 pub fn shards(index: &Path) -> Result<Vec<PathBuf>, Error> {
     let json = read_small(index, MAX_HEADER_BYTES)?;
-    let parsed: Index =
-        serde_json::from_slice(&json).map_err(|e| Error::from(ErrorKind::Json(e)).at(index))?;
+    let parsed: Index = parse_json(&json).map_err(|e| Error::from(ErrorKind::Json(e)).at(index))?;
     let mut names: Vec<String> = parsed.weight_map.into_values().collect();
     names.sort_unstable();
     names.dedup();

@@ -1,4 +1,5 @@
-//! The bound on memory holds for the worst files that pass it.
+//! The bound on memory holds for the worst files that pass it. A process of its own: its memory is
+//! measured.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![cfg(target_os = "linux")]
 

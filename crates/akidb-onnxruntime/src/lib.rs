@@ -24,7 +24,7 @@ mod runner;
 mod session;
 mod source;
 
-pub use akidb_graph::GraphOptions;
+pub use akidb_graph::{GraphOptions, OutputChoice};
 pub use coreml::StaticShapeModel;
 pub use error::{LibraryError, LibraryProblem, OnnxRuntimeError};
 pub use library::{Library, LibrarySearch};

@@ -1,18 +1,19 @@
 //! One run of the graph: token ids in, pooled rows out.
 
 use std::borrow::Cow;
+use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use akidb_backend::{BackendError, BackendErrorKind, Pooling};
 use akidb_graph::{
-    Admission, ElementType, GraphOptions, Input, Inputs, Padding, Role, Rows, Runner, output_name,
+    Admission, ElementType, GraphOptions, Input, Inputs, Output, Rows, Runner, TextLayout, Texts,
 };
 use akidb_onnx::model::OnnxModel;
 use half::f16;
 use ort::session::{
     HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue, SessionOutputs,
 };
-use ort::value::Tensor;
+use ort::value::{PrimitiveTensorElementType, Tensor};
 
 /// A graph in ONNX Runtime.
 #[derive(Debug)]
@@ -20,7 +21,8 @@ pub(crate) struct OnnxRuntimeRunner {
     /// One run at a time: it uses all threads, and not every provider can run two.
     session: Mutex<Session>,
     inputs: Vec<Input>,
-    output: String,
+    layout: TextLayout,
+    output: Output,
     pooling: Pooling,
     admission: Arc<Admission>,
 }
@@ -29,7 +31,8 @@ pub(crate) struct OnnxRuntimeRunner {
 #[derive(Debug, Clone)]
 pub(crate) struct Interface {
     inputs: Vec<Input>,
-    output: String,
+    layout: TextLayout,
+    output: Output,
     admission: Arc<Admission>,
 }
 
@@ -48,10 +51,11 @@ impl Interface {
                 ),
             ));
         }
-        let output = output_name(onnx, graph.output.as_deref())?;
+        let output = Output::of(onnx, &graph.output)?;
         let admission = Admission::of_all(onnx, &inputs);
         admission.check(1, 1)?;
         Ok(Self {
+            layout: inputs.layout,
             inputs: inputs.known,
             output,
             admission: Arc::new(admission),
@@ -64,6 +68,7 @@ impl OnnxRuntimeRunner {
         Self {
             session: Mutex::new(session),
             inputs: interface.inputs,
+            layout: interface.layout,
             output: interface.output,
             admission: interface.admission,
             pooling,
@@ -73,49 +78,61 @@ impl OnnxRuntimeRunner {
     fn unsupported(&self, what: &str) -> BackendError {
         BackendError::new(
             BackendErrorKind::UnsupportedModel,
-            format!("output {:?} {what}", self.output),
+            format!("output {:?} {what}", self.output.name),
         )
     }
 
     fn pool(&self, outputs: &SessionOutputs<'_>, texts: &[&[u32]]) -> Result<Rows, BackendError> {
         let value = outputs
-            .get(&self.output)
+            .get(&self.output.name)
             .ok_or_else(|| self.unsupported("is not given"))?;
         let rows = |shape: &[i64], data: &[f32]| {
             let sizes = shape.iter().map(|size| usize::try_from(*size));
             let shape: Vec<usize> = sizes
                 .collect::<Result<_, _>>()
                 .map_err(|_| self.unsupported("has a negative size"))?;
-            Rows::of_output(&self.output, &shape, data, texts, self.pooling)
+            let name = &self.output.name;
+            Rows::of_output(name, &shape, data, texts, self.layout, self.pooling)
         };
         if let Ok((shape, data)) = value.try_extract_tensor::<f32>() {
             return rows(shape, data);
         }
-        match value.try_extract_tensor::<f16>() {
-            Ok((shape, data)) => {
-                let wide: Vec<f32> = data.iter().map(|x| x.to_f32()).collect();
-                rows(shape, &wide)
-            }
-            Err(_) => Err(self.unsupported("is not a tensor of f32 or f16")),
+        if let Ok((shape, data)) = value.try_extract_tensor::<f16>() {
+            let wide: Vec<f32> = data.iter().map(|x| x.to_f32()).collect();
+            return rows(shape, &wide);
+        }
+        let width = |shape: &[i64]| {
+            let width = shape.last().and_then(|&size| usize::try_from(size).ok());
+            width.unwrap_or(0)
+        };
+        if let Ok((shape, codes)) = value.try_extract_tensor::<u8>() {
+            return rows(shape, &self.output.numbers(codes, width(shape))?);
+        }
+        match value.try_extract_tensor::<i8>() {
+            Ok((shape, codes)) => rows(shape, &self.output.numbers(codes, width(shape))?),
+            Err(_) => Err(self.unsupported("is not a tensor of f32, f16 or 8-bit integers")),
         }
     }
 }
 
 impl Runner for OnnxRuntimeRunner {
-    fn run(&self, texts: &[&[u32]], padding: Padding) -> Result<Rows, BackendError> {
-        let longest = texts.iter().map(|ids| ids.len()).max().unwrap_or(0);
-        self.admission.check(texts.len(), longest)?;
+    fn layout(&self) -> TextLayout {
+        self.layout
+    }
+
+    fn run(&self, texts: &Texts<'_>) -> Result<Rows, BackendError> {
+        self.admission.check(texts.ids.len(), texts.longest())?;
         let mut values = Vec::with_capacity(self.inputs.len());
         for input in &self.inputs {
-            let value = value(input, texts, padding).map_err(failed)?;
+            let value = value(input, self.layout, texts)?;
             values.push((Cow::Borrowed(input.name.as_str()), value));
         }
-        let wanted = OutputSelector::no_default().with(&self.output);
+        let wanted = OutputSelector::no_default().with(&self.output.name);
         let options: RunOptions<HasSelectedOutputs> =
             RunOptions::new().map_err(failed)?.with_outputs(wanted);
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let outputs = session.run_with_options(values, &options).map_err(failed)?;
-        self.pool(&outputs, texts)
+        self.pool(&outputs, texts.ids)
     }
 }
 
@@ -126,24 +143,20 @@ pub(crate) fn failed(error: ort::Error) -> BackendError {
 
 fn value(
     input: &Input,
-    texts: &[&[u32]],
-    padding: Padding,
-) -> ort::Result<SessionInputValue<'static>> {
-    let length = texts.iter().map(|ids| ids.len()).max().unwrap_or(0);
-    let shape = match input.role {
-        Role::PastKeyValues { heads, head_dim } => vec![texts.len(), heads, 0, head_dim],
-        _ => vec![texts.len(), length],
-    };
+    layout: TextLayout,
+    texts: &Texts<'_>,
+) -> Result<SessionInputValue<'static>, BackendError> {
     Ok(match input.element {
-        ElementType::I64 => {
-            let data = input.role.values(texts, padding, i64::from);
-            Tensor::from_array((shape, data))?.into()
-        }
-        ElementType::I32 => {
-            let data = input.role.values(texts, padding, u32::cast_signed);
-            Tensor::from_array((shape, data))?.into()
-        }
-        ElementType::F32 => Tensor::from_array((shape, Vec::<f32>::new()))?.into(),
-        ElementType::F16 => Tensor::from_array((shape, Vec::<f16>::new()))?.into(),
+        ElementType::I64 => made(input.tensor(layout, texts, i64::from)?)?,
+        ElementType::I32 => made(input.tensor(layout, texts, u32::cast_signed)?)?,
+        ElementType::F32 => made(input.tensor(layout, texts, |x| x as f32)?)?,
+        ElementType::F16 => made(input.tensor(layout, texts, |x| f16::from_f32(x as f32))?)?,
+        ElementType::Bool => made(input.tensor(layout, texts, |x| x != 0)?)?,
     })
+}
+
+fn made<T: PrimitiveTensorElementType + Debug + Clone + 'static>(
+    (shape, data): (Vec<usize>, Vec<T>),
+) -> Result<SessionInputValue<'static>, BackendError> {
+    Ok(Tensor::from_array((shape, data)).map_err(failed)?.into())
 }

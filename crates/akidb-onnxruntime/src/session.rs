@@ -1,6 +1,9 @@
 //! A session: a graph in ONNX Runtime, on one provider.
 
+use std::sync::Arc;
+
 use akidb_backend::{BackendError, BackendErrorKind};
+use akidb_onnx::map_file;
 use ort::ErrorCode;
 use ort::ep;
 use ort::session::Session;
@@ -10,7 +13,8 @@ use crate::error::OnnxRuntimeError;
 use crate::library::Library;
 use crate::options::{OnnxRuntimeOptions, Optimization};
 use crate::provider::{Provider, register};
-use crate::source::{Place, Source};
+use crate::runner::failed;
+use crate::source::{Place, Source, invalid};
 
 /// Loads `source` to be run by `provider`.
 pub(crate) fn load(
@@ -25,7 +29,8 @@ pub(crate) fn load(
             format!("ONNX Runtime can't make a session: {error}"),
         )
     })?;
-    let mut builder = register(builder, provider, library)?;
+    let builder = register(builder, provider, library)?;
+    let mut builder = hand_over_links(builder, library, source)?;
     let loaded = match &source.place {
         Place::File(path) => builder.commit_from_file(path),
         Place::Static(bytes) => builder.commit_from_memory(bytes),
@@ -57,6 +62,35 @@ fn builder(library: &Library, options: &OnnxRuntimeOptions) -> ort::Result<Sessi
         })?;
     if let Some(threads) = options.threads {
         builder = builder.with_intra_threads(threads.get())?;
+    }
+    Ok(builder)
+}
+
+/// Versions that refuse external data which is a link, as in the Hugging Face cache, as if it left the
+/// model's directory.
+const REFUSE_LINKS: [&str; 2] = ["1.24.0", "1.24.1"];
+
+/// Gives a library that refuses links the bytes that they lead to: the whole files are held in memory.
+fn hand_over_links(
+    mut builder: SessionBuilder,
+    library: &Library,
+    source: &Source,
+) -> Result<SessionBuilder, BackendError> {
+    if !library
+        .version()
+        .is_some_and(|version| REFUSE_LINKS.contains(&version))
+    {
+        return Ok(builder);
+    }
+    for file in source.linked_files().map_err(invalid)? {
+        let bytes = map_file(&file.path).map_err(invalid)?;
+        tracing::info!(
+            file = file.name,
+            "this version of ONNX Runtime opens no links: the file is read into memory"
+        );
+        builder = builder
+            .with_external_initializer_file_in_memory(&file.name, Arc::from(&*bytes))
+            .map_err(|error| failed(error.into()))?;
     }
     Ok(builder)
 }

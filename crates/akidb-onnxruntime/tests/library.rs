@@ -1,5 +1,5 @@
-//! What is said of a library that can't be used. No test here opens one that works, because a process
-//! that has opened one says of every other that it is open.
+//! What is said of a library that can't be used. A process of its own: one that has opened a library
+//! says of every other that it is open, so that no test here opens one that works.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 mod common;

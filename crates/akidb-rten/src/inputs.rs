@@ -1,14 +1,15 @@
 //! Token ids as RTen's values.
 
 use akidb_backend::{BackendError, BackendErrorKind};
-use akidb_graph::{Inputs, Padding, Role};
+use akidb_graph::{ElementType, Input, Inputs, TextLayout, Texts};
 use rten::{Model, NodeId, Value, ValueOrView};
 
 /// A graph's inputs by RTen's ids.
 #[derive(Debug)]
 pub(crate) struct InputNodes {
-    given: Vec<(NodeId, Role)>,
+    given: Vec<(NodeId, Input)>,
     unknown: Vec<String>,
+    layout: TextLayout,
 }
 
 impl InputNodes {
@@ -19,12 +20,13 @@ impl InputNodes {
             let name = info.as_ref().and_then(|info| info.name());
             let mut known = inputs.known.iter();
             if let Some(input) = known.find(|input| Some(input.name.as_str()) == name) {
-                given.push((id, input.role));
+                given.push((id, input.clone()));
             }
         }
         Self {
             given,
             unknown: inputs.unknown,
+            layout: inputs.layout,
         }
     }
 
@@ -33,27 +35,30 @@ impl InputNodes {
         &self.unknown
     }
 
-    /// A value for each known input. Ids are below 2³¹. RTen holds every integer as i32 and every
-    /// float as f32.
+    /// How texts lie in the inputs.
+    pub(crate) fn layout(&self) -> TextLayout {
+        self.layout
+    }
+
+    /// A value for each known input. Ids are below 2³¹. RTen holds every integer and every truth value
+    /// as i32, and every float as f32.
     pub(crate) fn values(
         &self,
-        texts: &[&[u32]],
-        padding: Padding,
+        texts: &Texts<'_>,
     ) -> Result<Vec<(NodeId, ValueOrView<'static>)>, BackendError> {
-        let length = texts.iter().map(|ids| ids.len()).max().unwrap_or(0);
         let mut values = Vec::with_capacity(self.given.len());
-        for &(id, role) in &self.given {
-            let value = match role {
-                Role::PastKeyValues { heads, head_dim } => {
-                    Value::from_shape([texts.len(), heads, 0, head_dim], Vec::<f32>::new())
-                        .map_err(shape_error)?
+        for (id, input) in &self.given {
+            let value = match input.element {
+                ElementType::I32 | ElementType::I64 | ElementType::Bool => {
+                    let (shape, data) = input.tensor(self.layout, texts, u32::cast_signed)?;
+                    Value::from_shape(shape.as_slice(), data).map_err(shape_error)?
                 }
-                _ => {
-                    let data = role.values(texts, padding, u32::cast_signed);
-                    Value::from_shape([texts.len(), length], data).map_err(shape_error)?
+                ElementType::F32 | ElementType::F16 => {
+                    let (shape, data) = input.tensor(self.layout, texts, |x| x as f32)?;
+                    Value::from_shape(shape.as_slice(), data).map_err(shape_error)?
                 }
             };
-            values.push((id, value.into()));
+            values.push((*id, value.into()));
         }
         Ok(values)
     }

@@ -18,6 +18,8 @@ mod model;
 mod options;
 mod runner;
 mod source;
+mod ties;
 
+pub use akidb_graph::{GraphOptions, OutputChoice};
 pub use model::RtenModel;
 pub use options::RtenOptions;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use akidb_backend::{Backend, BackendError, BackendInfo, TokenBatch};
-use akidb_graph::{Admission, Engine, GraphFacts, GraphModel, Inputs, output_name};
+use akidb_graph::{Admission, Engine, GraphFacts, GraphModel, Inputs, Output};
 
 use crate::bounds;
 use crate::guard::on_deep_stack;
@@ -69,16 +69,16 @@ impl RtenModel {
             device: "cpu".to_owned(),
             tolerance: TOLERANCE,
         };
-        let graph = options.graph();
+        let graph = &options.graph;
         let inputs = Inputs::of(onnx, graph.head_dim)?;
-        let output = output_name(onnx, graph.output.as_deref())?;
-        let admission = Admission::of_output(onnx, &inputs, &output);
+        let output = Output::of(onnx, &graph.output)?;
+        let admission = Admission::of_output(onnx, &inputs, &output.name);
         // Loading computes what depends on no input.
         admission.check(1, 1)?;
         on_deep_stack("loading the model", || {
             let model = source.load(options.prepack_weights)?;
             let runner = RtenRunner::new(model, inputs, output, admission, options)?;
-            let model = GraphModel::new(runner, &facts, &graph, engine)?;
+            let model = GraphModel::new(runner, &facts, graph, engine)?;
             Ok(Self { model })
         })
     }

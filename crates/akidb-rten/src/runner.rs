@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use akidb_backend::{BackendError, BackendErrorKind, Pooling};
-use akidb_graph::{Admission, Inputs, Padding, Rows, Runner};
-use rten::{Model, NodeId, RunError, RunErrorKind, RunOptions, ThreadPool};
-use rten_tensor::Tensor;
+use akidb_graph::{Admission, Inputs, Output, Rows, Runner, TextLayout, Texts};
+use rten::{Model, NodeId, RunError, RunErrorKind, RunOptions, ThreadPool, Value};
 use rten_tensor::prelude::*;
 
 use crate::inputs::InputNodes;
@@ -16,8 +15,8 @@ use crate::options::RtenOptions;
 pub(crate) struct RtenRunner {
     model: Model,
     inputs: InputNodes,
-    output: NodeId,
-    output_name: String,
+    node: NodeId,
+    output: Output,
     pooling: Pooling,
     run_options: RunOptions,
     admission: Admission,
@@ -27,22 +26,25 @@ impl RtenRunner {
     pub(crate) fn new(
         model: Model,
         inputs: Inputs,
-        output_name: String,
+        output: Output,
         admission: Admission,
         options: &RtenOptions,
     ) -> Result<Self, BackendError> {
         let pool = |n: std::num::NonZeroUsize| Arc::new(ThreadPool::with_num_threads(n.get()));
         Ok(Self {
             inputs: InputNodes::of(&model, inputs),
-            output: model.find_node(&output_name).ok_or_else(|| {
+            node: model.find_node(&output.name).ok_or_else(|| {
                 BackendError::new(
                     BackendErrorKind::UnsupportedModel,
-                    format!("output {output_name:?} is not in the graph that RTen has loaded"),
+                    format!(
+                        "output {:?} is not in the graph that RTen has loaded",
+                        output.name
+                    ),
                 )
             })?,
-            output_name,
+            output,
             model,
-            pooling: options.pooling,
+            pooling: options.graph.pooling,
             admission,
             run_options: RunOptions::default().with_thread_pool(options.threads.map(pool)),
         })
@@ -51,7 +53,7 @@ impl RtenRunner {
     fn unsupported(&self, what: &str) -> BackendError {
         BackendError::new(
             BackendErrorKind::UnsupportedModel,
-            format!("output {:?} {what}", self.output_name),
+            format!("output {:?} {what}", self.output.name),
         )
     }
 
@@ -71,21 +73,34 @@ impl RtenRunner {
 }
 
 impl Runner for RtenRunner {
-    fn run(&self, texts: &[&[u32]], padding: Padding) -> Result<Rows, BackendError> {
-        let longest = texts.iter().map(|ids| ids.len()).max().unwrap_or(0);
-        self.admission.check(texts.len(), longest)?;
-        let inputs = self.inputs.values(texts, padding)?;
+    fn layout(&self) -> TextLayout {
+        self.inputs.layout()
+    }
+
+    fn run(&self, texts: &Texts<'_>) -> Result<Rows, BackendError> {
+        self.admission.check(texts.ids.len(), texts.longest())?;
+        let inputs = self.inputs.values(texts)?;
         let outputs = self
             .model
-            .run(inputs, &[self.output], Some(self.run_options.clone()))
+            .run(inputs, &[self.node], Some(self.run_options.clone()))
             .map_err(|e| self.run_error(&e))?;
-        let hidden: Tensor<f32> = outputs
-            .into_iter()
-            .next()
-            .and_then(|output| output.into_tensor())
-            .ok_or_else(|| self.unsupported("is not an f32 tensor"))?;
-        let shape = hidden.shape().to_vec();
-        let data = hidden.to_contiguous();
-        Rows::of_output(&self.output_name, &shape, data.data(), texts, self.pooling)
+        let output = outputs.into_iter().next();
+        let output = output.ok_or_else(|| self.unsupported("is not given"))?;
+        let shape = output.shape().to_vec();
+        let width = shape.last().copied().unwrap_or(0);
+        let data = match output {
+            Value::FloatTensor(tensor) => tensor.into_data(),
+            Value::UInt8Tensor(tensor) => self.output.numbers(&tensor.into_data(), width)?,
+            Value::Int8Tensor(tensor) => self.output.numbers(&tensor.into_data(), width)?,
+            _ => return Err(self.unsupported("is a tensor neither of f32 nor of 8-bit integers")),
+        };
+        Rows::of_output(
+            &self.output.name,
+            &shape,
+            &data,
+            texts.ids,
+            self.layout(),
+            self.pooling,
+        )
     }
 }

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use akidb_backend::{BackendError, BackendErrorKind};
+use akidb_onnx::external_tensors_mut;
 use akidb_onnx::model::OnnxModel;
-use akidb_onnx::proto::tensor_proto::DataLocation;
-use akidb_onnx::proto::{ModelProto, StringStringEntryProto, TensorProto};
+use akidb_onnx::proto::{GraphProto, ModelProto, StringStringEntryProto};
 use akidb_onnx::tensor::Tensor;
 use bytes::Bytes;
 use prost::Message;
 use rten::{LoadError, LoadErrorKind, Model, ModelOptions};
+
+use crate::ties;
 
 /// A model whose file is known to be well-formed, of bounded size and free of cycles.
 pub(crate) struct Source {
@@ -45,9 +47,18 @@ impl Source {
     pub(crate) fn load(&self, prepack_weights: bool) -> Result<Model, BackendError> {
         let mut options = ModelOptions::with_all_ops();
         options.prepack_weights(prepack_weights);
-        let loaded = if self.onnx.graph().initializer.iter().any(is_external) {
-            let model = self.lend_external_tensors(&mut options)?;
-            options.load(model)
+        let external = !self.onnx.external_tensors().is_empty();
+        let loaded = if external || ties::has_ties(self.onnx.graph()) {
+            let mut graph = self.onnx.graph().clone();
+            self.lend_external_tensors(&mut graph, &mut options)?;
+            if ties::has_ties(&graph) {
+                ties::take_first(&mut graph)?;
+            }
+            let model = ModelProto {
+                graph: Some(graph),
+                ..self.onnx.proto().clone()
+            };
+            options.load(model.encode_to_vec())
         } else {
             match &self.place {
                 // Streams: no byte of a weight is in memory twice.
@@ -58,21 +69,27 @@ impl Source {
         loaded.map_err(|e| self.load_error(&e))
     }
 
-    /// Gives `options` every external tensor, and returns the model with references to these.
+    /// Gives `options` every external tensor of `graph`, which then refers to these.
     ///
     /// RTen's own rules for external data (names that end in `.data`, both offset and length
     /// stated, aligned) are narrower than ONNX's, and its check of the location is not ours. So
     /// each tensor is found and checked by `akidb-onnx` and handed over as a file of its own.
-    fn lend_external_tensors(&self, options: &mut ModelOptions) -> Result<Vec<u8>, BackendError> {
-        let mut graph = self.onnx.graph().clone();
-        for (i, proto) in graph.initializer.iter_mut().enumerate() {
-            if !is_external(proto) {
-                continue;
-            }
-            let Some(tensor) = self.onnx.initializer(proto.name()).map_err(invalid)? else {
-                continue;
+    fn lend_external_tensors(
+        &self,
+        graph: &mut GraphProto,
+        options: &mut ModelOptions,
+    ) -> Result<(), BackendError> {
+        let (mut lent, mut broken) = (0, None);
+        external_tensors_mut(graph, &mut |proto| {
+            let tensor = match self.onnx.tensor(proto) {
+                Ok(tensor) => tensor,
+                Err(error) => {
+                    broken.get_or_insert(error);
+                    return;
+                }
             };
-            let name = format!("{i}.data");
+            let name = format!("{lent}.data");
+            lent += 1;
             lend(&tensor, &name, options);
             let length = tensor.data().len().to_string();
             let entries = [
@@ -86,12 +103,8 @@ impl Source {
                     value: Some(value),
                 })
                 .into();
-        }
-        let model = ModelProto {
-            graph: Some(graph),
-            ..self.onnx.proto().clone()
-        };
-        Ok(model.encode_to_vec())
+        });
+        broken.map_or(Ok(()), |error| Err(invalid(error)))
     }
 
     fn load_error(&self, error: &LoadError) -> BackendError {
@@ -127,10 +140,6 @@ fn lend(tensor: &Tensor, name: &str, options: &mut ModelOptions) {
     } else {
         options.external_data(name, data.to_vec());
     }
-}
-
-fn is_external(tensor: &TensorProto) -> bool {
-    tensor.data_location() == DataLocation::External
 }
 
 fn invalid(error: akidb_onnx::Error) -> BackendError {

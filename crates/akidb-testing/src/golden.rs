@@ -47,6 +47,27 @@ pub struct Pair {
     pub document: String,
 }
 
+/// A text and its vector by ONNX Runtime, run alone.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FormGolden {
+    /// The model, under `fixtures/forms`, and what is wanted of it where there is a choice.
+    pub form: String,
+    /// What is put before the text.
+    pub prompt: String,
+    /// The text.
+    pub text: String,
+    /// Token ids of both.
+    pub ids: Vec<u32>,
+    /// Pooled, not normalised.
+    pub vector: Vec<f32>,
+}
+
+/// Four texts through each of the models under `fixtures/forms`; vectors have 8 values.
+pub fn form_goldens() -> Vec<FormGolden> {
+    read("forms.jsonl")
+}
+
 fn read<T: DeserializeOwned>(name: &str) -> Vec<T> {
     let path = crate::path::golden(name);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use akidb_onnx::read_small;
 use akidb_onnx::{Disagreement, Error, ErrorKind, shorten};
+use akidb_onnx::{parse_json, read_small};
 
 /// Longest `config.json` that is read, in bytes.
 const MAX_CONFIG_BYTES: usize = 1 << 20;
@@ -82,7 +82,7 @@ impl DecoderConfig {
     /// [`DecoderBlock`](crate::DecoderBlock) can't express: another architecture or activation, scaled
     /// rotary embeddings, a sliding window, biases.
     pub fn from_json(json: &[u8]) -> Result<Self, Error> {
-        let json: ConfigJson = serde_json::from_slice(json).map_err(ErrorKind::Json)?;
+        let json: ConfigJson = parse_json(json).map_err(ErrorKind::Json)?;
         json.check_supported()?;
         let rope_theta = match &json.rope_parameters {
             Some(RopeParameters {

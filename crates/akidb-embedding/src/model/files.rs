@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use akidb_models::{ModelLayout, RepoPath};
-use akidb_onnx::read_regular_file;
+use akidb_onnx::{parse_json, read_regular_file};
 use akidb_transformer::DecoderConfig;
 use serde::de::DeserializeOwned;
 
@@ -147,7 +147,7 @@ impl ModelFiles {
         let Some(bytes) = self.read(name)? else {
             return Ok(None);
         };
-        serde_json::from_slice(&bytes)
+        parse_json(&bytes)
             .map(Some)
             .map_err(|source| EmbedError::Json {
                 file: self.label(name),

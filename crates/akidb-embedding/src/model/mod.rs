@@ -2,12 +2,15 @@
 
 mod builtin;
 mod files;
+mod pooling;
 mod resolve;
 mod settings;
+mod tasks;
 mod variants;
 
 pub use builtin::BUILTIN_MODEL;
 pub use files::ModelFiles;
+pub(crate) use pooling::PoolingFrom;
 pub(crate) use resolve::all;
 pub use resolve::model_store;
 pub(crate) use settings::Settings;

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use akidb_backend::Pooling;
+use akidb_backend::{BackendInfo, Pooling};
 use serde::Deserialize;
 
 use super::files::{CONFIG, ModelFiles};
+use super::pooling::{AfterPooling, PoolingFrom, head};
+use super::tasks::Tasks;
 use crate::error::EmbedError;
-use crate::prompt::Prompts;
+use crate::prompt::{Prompt, Prompts};
 
 const PROMPTS: &str = "config_sentence_transformers.json";
-const MODULES: &str = "modules.json";
-const POOLING: &str = "1_Pooling/config.json";
 
 /// The published prompts of Qwen3-Embedding, for directories that lack the file with them.
 const QWEN3_QUERY: &str =
@@ -21,31 +21,48 @@ const QWEN3_QUERY: &str =
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) pooling: Pooling,
+    pub(crate) pooling_from: PoolingFrom,
+    /// What changes vectors after they are pooled.
+    pub(crate) after_pooling: Option<AfterPooling>,
     pub(crate) prompts: Prompts,
+    /// The adaptations among which a graph with a `task_id` has the choice.
+    pub(crate) tasks: Option<Tasks>,
     /// Ids that end a text, for decoders; the first is the one to append.
     pub(crate) eos_token_ids: Vec<u32>,
+    /// Id that fills up shorter texts.
+    pub(crate) pad_token_id: u32,
     pub(crate) vocab_size: Option<usize>,
     pub(crate) hidden_size: Option<usize>,
     /// Width of an attention head.
     pub(crate) head_dim: Option<usize>,
     /// Longest text in tokens: the smallest of the limits that the files state.
     pub(crate) max_tokens: Option<usize>,
+    /// Texts are put in lower case before they are tokenized.
+    pub(crate) lower_case: bool,
     /// Dimensions that vectors may be cut to, where the model names them.
     pub(crate) matryoshka_dimensions: Option<Vec<usize>>,
 }
 
+/// `config.json`, as far as it is of use here.
 #[derive(Debug, Default, Deserialize)]
-struct Config {
+pub(super) struct Config {
     #[serde(default)]
-    architectures: Vec<String>,
-    model_type: Option<String>,
+    pub(super) architectures: Vec<String>,
+    pub(super) model_type: Option<String>,
+    #[serde(rename = "_name_or_path")]
+    pub(super) name_or_path: Option<String>,
+    pub(super) is_causal: Option<bool>,
+    pub(super) use_bidirectional_attention: Option<bool>,
     eos_token_id: Option<OneOrMany>,
+    /// Some files have -1 for none.
+    pad_token_id: Option<i64>,
     vocab_size: Option<usize>,
     hidden_size: Option<usize>,
     head_dim: Option<usize>,
     num_attention_heads: Option<usize>,
     max_position_embeddings: Option<usize>,
     matryoshka_dimensions: Option<Vec<usize>>,
+    lora_adaptations: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -63,15 +80,10 @@ struct SentenceTransformers {
     default_prompt_name: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Module {
-    #[serde(rename = "type")]
-    kind: String,
-}
-
 #[derive(Debug, Default, Deserialize)]
 struct SentenceBert {
     max_seq_length: Option<usize>,
+    do_lower_case: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -82,14 +94,9 @@ struct TokenizerConfig {
 
 impl Settings {
     pub(crate) fn read(files: &ModelFiles) -> Result<Self, EmbedError> {
-        check_modules(files)?;
         let config: Config = files.json(CONFIG)?.unwrap_or_default();
-        let decoder = config
-            .architectures
-            .iter()
-            .any(|a| a.ends_with("ForCausalLM"));
+        let head = head(files, &config)?;
         let qwen3 = config.model_type.as_deref() == Some("qwen3");
-
         let sentence: SentenceBert = files.json("sentence_bert_config.json")?.unwrap_or_default();
         let tokenizer: TokenizerConfig = files.json("tokenizer_config.json")?.unwrap_or_default();
         let max_tokens = [
@@ -100,23 +107,80 @@ impl Settings {
         .into_iter()
         .flatten()
         .min();
+        let prompts = prompts(files, qwen3)?;
+        let pad = config.pad_token_id.and_then(|id| u32::try_from(id).ok());
+        let in_vocabulary = |id: &u32| config.vocab_size.is_none_or(|size| (*id as usize) < size);
 
         Ok(Self {
-            pooling: pooling(files, decoder)?,
-            prompts: prompts(files, qwen3)?,
+            pooling: head.pooling,
+            pooling_from: head.from,
+            after_pooling: head.after,
+            tasks: Tasks::of(config.lora_adaptations, &prompts),
+            prompts,
             eos_token_ids: match config.eos_token_id {
                 Some(OneOrMany::One(id)) => vec![id],
                 Some(OneOrMany::Many(ids)) => ids,
                 None => Vec::new(),
             },
+            pad_token_id: pad.filter(in_vocabulary).unwrap_or_default(),
             vocab_size: config.vocab_size,
             hidden_size: config.hidden_size,
             head_dim: config
                 .head_dim
                 .or_else(|| config.hidden_size?.checked_div(config.num_attention_heads?)),
             max_tokens,
+            lower_case: sentence.do_lower_case.unwrap_or_default(),
             matryoshka_dimensions: config.matryoshka_dimensions,
         })
+    }
+
+    /// The same, pooled as the caller wants it.
+    ///
+    /// # Errors
+    /// When modules follow the pooling, which expect what the model's own gives.
+    pub(crate) fn pooled_by(mut self, pooling: Option<Pooling>) -> Result<Self, EmbedError> {
+        let Some(pooling) = pooling else {
+            return Ok(self);
+        };
+        if let Some(AfterPooling { module, .. }) = &self.after_pooling {
+            return Err(EmbedError::Unsupported(format!(
+                "the model's module {module} follows its own pooling: it can't be pooled another way"
+            )));
+        }
+        (self.pooling, self.pooling_from) = (pooling, PoolingFrom::Caller);
+        Ok(self)
+    }
+
+    /// Width of the model's vectors, where its files say it.
+    pub(crate) fn width(&self) -> Option<usize> {
+        let after = self.after_pooling.as_ref();
+        after.map_or(self.hidden_size, |after| after.width)
+    }
+
+    /// Number and name of the adaptation for texts with this prompt, where the model has several.
+    pub(crate) fn task(&self, prompt: &Prompt) -> Result<Option<(u32, &str)>, EmbedError> {
+        let default = self.prompts.default.as_deref();
+        let tasks = self.tasks.as_ref();
+        tasks
+            .map(|tasks| tasks.for_prompt(prompt, default))
+            .transpose()
+    }
+
+    /// Forgets the adaptations of a model whose graph has no choice among them.
+    pub(crate) fn without_tasks(self) -> Self {
+        Self {
+            tasks: None,
+            ..self
+        }
+    }
+
+    /// What no file says, of what matters to a model that has been loaded.
+    pub(crate) fn guesses(&self, info: &BackendInfo) -> Vec<String> {
+        let pooling = self.pooling_from == PoolingFrom::Guess && !info.graph.pools;
+        let tasks = self.tasks.as_ref().is_some_and(|tasks| tasks.guessed);
+        let pooling = pooling.then(|| format!("pooling: {}", self.pooling));
+        let tasks = tasks.then(|| "task: numbered as in jina-embeddings-v3".to_owned());
+        pooling.into_iter().chain(tasks).collect()
     }
 }
 
@@ -141,63 +205,6 @@ fn prompts(files: &ModelFiles, qwen3: bool) -> Result<Prompts, EmbedError> {
         by_name: file.prompts.into_iter().map(text).collect(),
         default: file.default_prompt_name,
     })
-}
-
-/// Refuses modules that would change vectors and aren't done here.
-fn check_modules(files: &ModelFiles) -> Result<(), EmbedError> {
-    let modules: Vec<Module> = files.json(MODULES)?.unwrap_or_default();
-    let unknown = modules.into_iter().find(|module| {
-        let name = module.kind.rsplit('.').next().unwrap_or_default();
-        !["Transformer", "Pooling", "Normalize"].contains(&name)
-    });
-    match unknown {
-        Some(module) => Err(EmbedError::Unsupported(format!(
-            "{}: module {:?} is not supported (Transformer, Pooling and Normalize are)",
-            files.label(MODULES),
-            module.kind
-        ))),
-        None => Ok(()),
-    }
-}
-
-/// Reads the pooling file; without one, decoders use the last token and encoders the mean.
-fn pooling(files: &ModelFiles, decoder: bool) -> Result<Pooling, EmbedError> {
-    let Some(file) = files.json::<serde_json::Map<String, serde_json::Value>>(POOLING)? else {
-        return Ok(if decoder {
-            Pooling::LastToken
-        } else {
-            Pooling::Mean
-        });
-    };
-    let modes: Vec<&str> = match file.get("pooling_mode").and_then(|m| m.as_str()) {
-        Some(mode) => vec![mode],
-        None => file
-            .iter()
-            .filter(|(_, on)| on.as_bool() == Some(true))
-            .filter_map(|(key, _)| key.strip_prefix("pooling_mode_"))
-            .collect(),
-    };
-    match modes.as_slice() {
-        ["lasttoken"] => Ok(Pooling::LastToken),
-        // The last token is never the prompt's, but a mean would have to leave the prompt out.
-        _ if file.get("include_prompt").and_then(|p| p.as_bool()) == Some(false) => {
-            Err(EmbedError::Unsupported(format!(
-                "{}: include_prompt false is not supported",
-                files.label(POOLING)
-            )))
-        }
-        ["mean_tokens" | "mean"] => Ok(Pooling::Mean),
-        ["cls_token" | "cls"] => Ok(Pooling::Cls),
-        [] => Err(EmbedError::Contradiction {
-            file: files.label(POOLING),
-            message: "it turns no pooling mode on".to_owned(),
-        }),
-        other => Err(EmbedError::Unsupported(format!(
-            "{}: pooling {} is not supported (lasttoken, mean and cls are)",
-            files.label(POOLING),
-            other.join(" + ")
-        ))),
-    }
 }
 
 #[cfg(test)]
@@ -235,30 +242,43 @@ mod tests {
     }
 
     #[test]
-    fn pooling_follows_its_file_then_the_architecture() {
-        let pooling = |files: &[(&str, &str)]| settings(files).map(|s| s.pooling);
-        assert_eq!(pooling(&[]).unwrap(), Pooling::Mean);
-        let decoder = ("config.json", r#"{"architectures": ["Qwen3ForCausalLM"]}"#);
-        assert_eq!(pooling(&[decoder]).unwrap(), Pooling::LastToken);
-        let cls = r#"{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false, "include_prompt": true}"#;
-        assert_eq!(pooling(&[decoder, (POOLING, cls)]).unwrap(), Pooling::Cls);
+    fn a_caller_may_want_another_pooling_unless_something_follows_it() {
+        let s = settings(&[]).unwrap();
+        let asked = s.clone().pooled_by(Some(Pooling::Cls)).unwrap();
         assert_eq!(
-            pooling(&[(POOLING, r#"{"pooling_mode": "lasttoken"}"#)]).unwrap(),
-            Pooling::LastToken
+            (asked.pooling, asked.pooling_from),
+            (Pooling::Cls, PoolingFrom::Caller)
         );
-        let two = r#"{"pooling_mode_cls_token": true, "pooling_mode_max_tokens": true}"#;
-        let error = pooling(&[(POOLING, two)]).unwrap_err().to_string();
-        assert!(error.contains("cls_token + max_tokens"), "{error}");
+        assert_eq!(s.pooled_by(None).unwrap().pooling_from, PoolingFrom::Guess);
+        let dense = r#"[{"type": "a.Pooling"}, {"type": "a.Dense"}]"#;
+        let dense = settings(&[("modules.json", dense)]).unwrap();
+        assert!(dense.pooled_by(Some(Pooling::Cls)).is_err());
     }
 
     #[test]
-    fn what_would_change_vectors_and_is_not_done_is_refused() {
-        let dense = r#"[{"type": "sentence_transformers.models.Pooling"}, {"type": "a.Dense"}]"#;
-        let error = settings(&[(MODULES, dense)]).unwrap_err().to_string();
-        assert!(error.contains("a.Dense"), "{error}");
-        let mean = r#"{"pooling_mode_mean_tokens": true, "include_prompt": false}"#;
-        let error = settings(&[(POOLING, mean)]).unwrap_err().to_string();
-        assert!(error.contains("include_prompt"), "{error}");
+    fn padding_and_lower_case() {
+        let pad = |config: &str| settings(&[("config.json", config)]).unwrap().pad_token_id;
+        assert_eq!(pad(r#"{"pad_token_id": 1, "vocab_size": 2}"#), 1);
+        for none in [
+            r#"{"pad_token_id": 2, "vocab_size": 2}"#,
+            r#"{"pad_token_id": -1}"#,
+            "{}",
+        ] {
+            assert_eq!(pad(none), 0, "{none}");
+        }
+        let lower = r#"{"do_lower_case": true, "max_seq_length": null}"#;
+        assert!(
+            settings(&[("sentence_bert_config.json", lower)])
+                .unwrap()
+                .lower_case
+        );
+        assert!(!settings(&[]).unwrap().lower_case);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_ignored() {
+        let s = settings(&[("config.json", "\u{feff}{\"hidden_size\": 8}")]).unwrap();
+        assert_eq!(s.hidden_size, Some(8));
     }
 
     #[test]

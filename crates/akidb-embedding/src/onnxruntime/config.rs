@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use akidb_onnx::open_regular_file;
+use akidb_onnx::{open_regular_file, parse_json};
 use akidb_onnxruntime::{OnnxRuntimeError, Provider, ProviderChoice, SessionOptions};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -69,7 +69,7 @@ impl OnnxRuntimeConfig {
 
     fn parse(text: &str) -> Result<Self, ConfigError> {
         // An array would be read as the values of the keys.
-        let object: Map<String, Value> = serde_json::from_str(text)?;
+        let object: Map<String, Value> = parse_json(text.as_bytes())?;
         let Keys {
             library,
             provider,

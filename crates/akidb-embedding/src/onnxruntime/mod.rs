@@ -22,7 +22,7 @@ use akidb_backend::{BackendError, BackendErrorKind};
 use akidb_onnx::model::OnnxModel;
 use akidb_onnxruntime::coreml;
 
-use crate::backend::{BackendOptions, GRAPH_MAX_TOKENS, Loaded};
+use crate::backend::{BackendOptions, Loaded, graph_options};
 use crate::env;
 use crate::error::EmbedError;
 use crate::model::{Settings, Source, Weights};
@@ -36,7 +36,7 @@ pub use akidb_onnxruntime::{
     Provider, ProviderChoice, SessionOptions, SpecializationStrategy, TensorRtOptions,
     XnnpackOptions,
 };
-use akidb_onnxruntime::{GraphOptions, OnnxRuntimeModel, OnnxRuntimeOptions, StaticShapeModel};
+use akidb_onnxruntime::{OnnxRuntimeModel, OnnxRuntimeOptions, StaticShapeModel};
 
 /// The library that a model would be run with: `named`, else as
 /// [`EmbedderBuilder::onnxruntime_library`](crate::EmbedderBuilder::onnxruntime_library) says.
@@ -96,12 +96,7 @@ fn run(
 ) -> Result<Loaded, OnnxRuntimeError> {
     let choice = &options.onnxruntime;
     let model = OnnxRuntimeOptions {
-        graph: GraphOptions {
-            max_tokens: settings.max_tokens.map(|n| n.min(GRAPH_MAX_TOKENS)),
-            hidden_size: settings.hidden_size,
-            head_dim: settings.head_dim,
-            ..GraphOptions::new(settings.pooling)
-        },
+        graph: graph_options(settings, options),
         provider: choice.provider.clone(),
         threads: options.threads.and_then(NonZeroUsize::new),
         session: choice.session,

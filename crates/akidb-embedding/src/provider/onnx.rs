@@ -134,7 +134,7 @@ impl OnnxEmbeddingProvider {
                 true => Class::Bulk,
                 false => Class::Interactive,
             },
-            items: texts.into_iter().map(|text| text.ids.into()).collect(),
+            items: texts.into_iter().map(Into::into).collect(),
             known: Vec::new(),
             group: Arc::clone(&self.instruction),
             client: Arc::clone(&self.client),

@@ -13,13 +13,15 @@ mod prompts;
 mod slices;
 mod vocab;
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use akidb_backend::Pooling;
+use akidb_onnx::without_byte_order_mark;
 
 use crate::error::EmbedError;
-use crate::model::{ModelFiles, Settings};
+use crate::model::{ModelFiles, PoolingFrom, Settings};
 use pipeline::{Edges, Encoded, Pipeline};
 use prompts::Prompts;
 use slices::SliceSizes;
@@ -37,6 +39,8 @@ pub struct Tokens {
     pub ids: Vec<u32>,
     /// The text didn't fit, and its end was cut off.
     pub truncated: bool,
+    /// The number of the model's adaptation that they are for, 0 where it has none.
+    pub task: u32,
 }
 
 /// Which side of a text that is too long stays.
@@ -70,12 +74,15 @@ pub(crate) struct TextTokenizer {
     vocab_size: Option<usize>,
     /// The post-processor lacks the EOS that the model expects.
     adds_eos: bool,
+    /// Prompts and texts are put in lower case, ahead of the tokenizer's own normalizer.
+    lower_case: bool,
 }
 
 impl TextTokenizer {
     pub(crate) fn load(files: &ModelFiles, settings: &Settings) -> Result<Self, EmbedError> {
         let bytes = files.read(FILE)?.ok_or_else(|| files.missing(FILE))?;
-        Self::new(&bytes, files.label(FILE), settings)
+        let bytes = without_byte_order_mark(&bytes);
+        Self::new(bytes, files.label(FILE), settings)
     }
 
     fn new(bytes: &[u8], label: String, settings: &Settings) -> Result<Self, EmbedError> {
@@ -86,30 +93,22 @@ impl TextTokenizer {
         })?;
         let Edges { prefix, mut suffix } = edges;
 
-        if let Some(vocab_size) = settings.vocab_size {
-            let entries = pipeline.vocab_size();
-            if entries > vocab_size {
+        let last_token = settings.pooling == Pooling::LastToken;
+        let eos = settings.eos_token_ids.first().copied();
+        let adds_eos = last_token && suffix.is_empty();
+        match eos {
+            Some(eos) if adds_eos => suffix.push(eos),
+            // A caller may want the last token of a model that ends no text.
+            None if adds_eos && settings.pooling_from != PoolingFrom::Caller => {
                 return Err(EmbedError::Contradiction {
                     file: label,
-                    message: format!(
-                        "the tokenizer has {entries} tokens, but config.json says vocab_size {vocab_size}"
-                    ),
+                    message:
+                        "its post-processor ends no text, and config.json has no eos_token_id to \
+                              do it with"
+                            .to_owned(),
                 });
             }
-        }
-
-        let adds_eos = settings.pooling == Pooling::LastToken && suffix.is_empty();
-        if adds_eos {
-            let eos = settings.eos_token_ids.first().copied();
-            suffix.push(eos.ok_or_else(|| {
-                EmbedError::Contradiction {
-                    file: label.clone(),
-                    message:
-                        "its post-processor ends no text, and config.json has no eos_token_id \
-                          to do it with"
-                            .to_owned(),
-                }
-            })?);
+            _ => {}
         }
         if let (Some(last), false) = (suffix.last(), settings.eos_token_ids.is_empty())
             && settings.pooling == Pooling::LastToken
@@ -131,7 +130,8 @@ impl TextTokenizer {
             prefix,
             suffix,
             vocab_size: settings.vocab_size,
-            adds_eos,
+            adds_eos: adds_eos && eos.is_some(),
+            lower_case: settings.lower_case,
         };
         for &id in this.prefix.iter().chain(&this.suffix) {
             if !this.knows(id) {
@@ -142,6 +142,16 @@ impl TextTokenizer {
             }
         }
         Ok(this)
+    }
+
+    /// The same, with nothing put around texts.
+    pub(crate) fn without_special_tokens(self) -> Self {
+        Self {
+            prefix: Vec::new(),
+            suffix: Vec::new(),
+            adds_eos: false,
+            ..self
+        }
     }
 
     /// Tokens put around every text.
@@ -212,13 +222,27 @@ impl TextTokenizer {
         if text.is_empty() {
             return Ok(Encoded::default());
         }
-        let encoded = guard(&self.label, || self.pipeline.encode(text))?;
+        let text = self.as_trained(text);
+        let encoded = guard(&self.label, || self.pipeline.encode(&text))?;
         match encoded.ids.iter().find(|&&id| !self.knows(id)) {
-            Some(id) => Err(EmbedError::Contradiction {
-                file: self.label.clone(),
-                message: format!("token {id} is outside config.json's vocab_size"),
+            // The tokenizer may have more tokens than the model, which knows nothing of these.
+            Some(&id) => Err(EmbedError::InvalidTokens {
+                index: 0,
+                message: format!(
+                    "its token {id} ({:?}) is outside the model's vocabulary of {}",
+                    self.pipeline.token(id).unwrap_or_default(),
+                    self.vocab_size.unwrap_or_default()
+                ),
             }),
             None => Ok(encoded),
+        }
+    }
+
+    /// A text as the model's texts were when it was trained.
+    fn as_trained<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match self.lower_case {
+            true => Cow::Owned(text.to_lowercase()),
+            false => Cow::Borrowed(text),
         }
     }
 
@@ -230,7 +254,11 @@ impl TextTokenizer {
         } else {
             [&self.prefix, content.as_slice(), &self.suffix].concat()
         };
-        Tokens { ids, truncated }
+        Tokens {
+            ids,
+            truncated,
+            task: 0,
+        }
     }
 }
 

@@ -136,12 +136,26 @@ impl TextTokenizer {
         inside: bool,
         before: usize,
     ) -> Result<impl Iterator<Item = Piece>, EmbedError> {
+        let text = self.as_trained(slice);
         let placed = guard(&self.label, || {
-            self.pipeline.encode_char_offsets(slice, inside)
+            self.pipeline.encode_char_offsets(&text, inside)
         })?;
+        // In lower case a character may be several.
+        let own: Vec<usize> = match self.lower_case {
+            true => lower_case_origins(slice),
+            false => Vec::new(),
+        };
+        let placed = placed.into_iter().map(move |(id, range)| {
+            let start = own.get(range.start).copied().unwrap_or(range.start);
+            let last = range.end.checked_sub(1);
+            let end = last
+                .and_then(|last| own.get(last))
+                .map_or(range.end, |last| last + 1);
+            (id, start..end.max(start))
+        });
         let ends = slice.char_indices().map(|(at, _)| at).chain([slice.len()]);
         let ends: Vec<usize> = ends.collect();
-        Ok(placed.into_iter().map(move |(id, range)| {
+        Ok(placed.map(move |(id, range)| {
             let (from, to) = (ends.get(range.start), ends.get(range.end));
             let text = from.zip(to).and_then(|(&from, &to)| slice.get(from..to));
             Piece {
@@ -162,6 +176,12 @@ impl TextTokenizer {
             self.pipeline.decode(ids, skip_special_tokens)
         })
     }
+}
+
+/// For each character of the text in lower case, the place of the one that it comes from.
+fn lower_case_origins(text: &str) -> Vec<usize> {
+    let lower = |(place, c): (usize, char)| std::iter::repeat_n(place, c.to_lowercase().count());
+    text.chars().enumerate().flat_map(lower).collect()
 }
 
 #[cfg(test)]

@@ -199,11 +199,6 @@ impl Pipeline {
         with!(self, tokenizer => tokenizer.id_to_token(id))
     }
 
-    /// Number of tokens, added ones included.
-    pub(super) fn vocab_size(&self) -> usize {
-        with!(self, tokenizer => tokenizer.get_vocab_size(true))
-    }
-
     pub(super) fn edges(&self) -> tokenizers::Result<Edges> {
         with!(self, tokenizer => edges(tokenizer))
     }

@@ -88,7 +88,9 @@ impl Embedder {
         };
         let tokenizer = &self.tokenizer;
         let tokens = match input {
-            Input::Text(text) => tokenizer.encode_slice(prompt, text, limit, keep, progress)?,
+            Input::Text(text) => tokenizer
+                .encode_slice(prompt, text, limit, keep, progress)
+                .map_err(|error| error.counted_from(index))?,
             Input::Tokens(ids) => {
                 let tokens = tokenizer.encode_ids(prompt, ids, limit, keep);
                 Some(tokens.map_err(|message| EmbedError::InvalidTokens { index, message })?)
@@ -97,7 +99,18 @@ impl Embedder {
         if options.on_long == OnLong::Error && tokens.as_ref().is_some_and(|t| t.truncated) {
             return Err(EmbedError::TooLong { index, limit });
         }
-        Ok(tokens)
+        let Some(tokens) = tokens else {
+            return Ok(None);
+        };
+        if tokens.ids.is_empty() {
+            let message = "it has no tokens, and the model puts none around texts".to_owned();
+            return Err(EmbedError::InvalidTokens { index, message });
+        }
+        let task = self.settings.task(&options.prompt)?;
+        Ok(Some(Tokens {
+            task: task.map_or(0, |(task, _)| task),
+            ..tokens
+        }))
     }
 }
 

@@ -58,7 +58,7 @@ fn a_model_without_any_eos_and_one_with_two_are_refused() {
 }
 
 #[test]
-fn a_token_id_beyond_the_vocabulary_is_the_tokenizers_fault() {
+fn a_token_id_beyond_the_vocabulary_is_the_fault_of_its_text() {
     let files = ModelFiles::find(Some("akidb-mini")).unwrap();
     let settings = Settings::read(&files).unwrap();
     let mut json: serde_json::Value = files.json(FILE).unwrap().unwrap();
@@ -71,8 +71,9 @@ fn a_token_id_beyond_the_vocabulary_is_the_tokenizers_fault() {
         .to_string();
     assert_eq!(
         error,
-        "tokenizer.json: token 20000 is outside config.json's vocab_size"
+        "the input at index 0: its token 20000 (\"hello\") is outside the model's vocabulary of 16384"
     );
+    assert!(tokenizer.encode("", "other", 9, Keep::Start).is_ok());
 }
 
 #[test]

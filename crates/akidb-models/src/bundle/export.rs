@@ -90,6 +90,7 @@ fn describe(model: &Installed, to: &Path) -> Result<Manifest, Error> {
             let mut manifest = Manifest::new(model.id.parse()?, Snapshot::first(revision), None);
             let there = files(&model.root)?;
             let layout = ModelLayout::of(there.keys());
+            let layout = layout.with_files_of_graphs(&model.root, there.keys());
             let of_variants = layout.variants.iter().flat_map(|v| &v.files);
             for path in layout.common.iter().chain(of_variants) {
                 if manifest.file(path).is_some() {

@@ -149,7 +149,16 @@ fn check(manifest: &Manifest, len: u64) -> Result<Vec<Variant>, BundleError> {
     if manifest.clash(manifest.files.iter()).is_some() {
         return no_model("one has the name of another's directory");
     }
-    let layout = ModelLayout::of(manifest.files.iter().map(|f| &f.path));
+    let mut layout = ModelLayout::of(manifest.files.iter().map(|f| &f.path));
+    // Files that a graph names may have any name.
+    for variant in &mut layout.variants {
+        let exported = manifest.variant(&variant.name).into_iter();
+        let named = exported.flat_map(|exported| exported.files.iter().cloned());
+        let named =
+            named.filter(|file| paths.contains(file.as_str()) && !variant.files.contains(file));
+        let named: Vec<_> = named.collect();
+        variant.files.splice(0..0, named);
+    }
     if layout.variants.is_empty() {
         return no_model("there are no weights");
     }

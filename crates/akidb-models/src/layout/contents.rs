@@ -7,8 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use akidb_onnx::model::OnnxModel;
-use akidb_onnx::proto::TensorProto;
-use akidb_onnx::read_regular_file;
+use akidb_onnx::{Location, parse_json, read_regular_file};
 use serde::de::DeserializeOwned;
 
 use super::{COREML_MANIFEST, ModelLayout, SAFETENSORS_INDEX, may_hold_files, name, onnx_variants};
@@ -67,7 +66,31 @@ impl ModelLayout {
                 variant.files = files;
             }
         }
-        Ok(layout)
+        Ok(layout.with_files_of_graphs(root, &names))
+    }
+
+    /// The same, with the files that the graphs under `root` name, whatever these are called. Graphs
+    /// are opened only where there are files among `names` that may be theirs.
+    pub(crate) fn with_files_of_graphs<'a>(
+        mut self,
+        root: &Path,
+        names: impl IntoIterator<Item = &'a RepoPath> + Clone,
+    ) -> Self {
+        for variant in &mut self.variants {
+            let Some((graph, known)) = variant.files.split_last() else {
+                continue;
+            };
+            let mut names = names.clone().into_iter();
+            if !is_graph(graph) || !names.any(|file| may_be_data(file, graph, known)) {
+                continue;
+            }
+            let there = |file: &RepoPath| file.under(root).is_file();
+            let new = named_by_graph(&graph.under(root), graph);
+            let new = new.into_iter().filter(|f| !known.contains(f) && there(f));
+            let new: Vec<_> = new.collect();
+            variant.files.splice(0..0, new);
+        }
+        self
     }
 
     /// The files of the weights in the file at `path`, which may have any name and lie anywhere; that
@@ -85,14 +108,22 @@ impl ModelLayout {
         let mut others = Vec::new();
         if let Some(own) = own {
             let names = names(directory, "").map_err(Error::read(directory))?;
-            let names: Vec<_> = names.iter().collect();
+            let listed: Vec<_> = names.iter().collect();
             let same = |files: &Vec<RepoPath>| files.last() == Some(&own);
-            let mut variants = onnx_variants(&names).into_iter().map(|v| v.files);
+            let mut variants = onnx_variants(&listed).into_iter().map(|v| v.files);
             others = match named_by(directory, &own) {
                 Some(files) => files,
                 None => variants.find(same).unwrap_or_default(),
             };
             others.retain(|other| *other != own);
+            if is_graph(&own) && names.iter().any(|file| may_be_data(file, &own, &others)) {
+                let new = named_by_graph(path, &own).into_iter();
+                let new: Vec<_> = new.filter(|file| !others.contains(file)).collect();
+                others.extend(
+                    new.into_iter()
+                        .filter(|file| file.under(directory).is_file()),
+                );
+            }
         }
         let others = others.iter().map(|other| other.under(directory));
         Ok(others.chain([path.to_owned()]).collect())
@@ -135,25 +166,79 @@ fn named_by(directory: &Path, index: &RepoPath) -> Option<Vec<RepoPath>> {
 }
 
 fn json<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    serde_json::from_slice(&read_regular_file(path, MAX_INDEX).ok()?).ok()
+    parse_json(&read_regular_file(path, MAX_INDEX).ok()?).ok()
+}
+
+/// Whether a file may hold data of the graph beside it, though its name doesn't say so.
+pub(crate) fn may_be_data(file: &RepoPath, graph: &RepoPath, known: &[RepoPath]) -> bool {
+    let (directory, name) = file.split();
+    // Data may lie in directories of its own, too.
+    let beside = directory.starts_with(graph.split().0);
+    beside && !is_graph(file) && !is_text(name) && !known.contains(file)
+}
+
+fn is_graph(file: &RepoPath) -> bool {
+    name(file).ends_with(".onnx")
+}
+
+/// Whether a name is that of a settings file, a tokenizer, a page or other weights.
+fn is_text(name: &str) -> bool {
+    let extensions = [
+        "json",
+        "jsonl",
+        "txt",
+        "md",
+        "model",
+        "yaml",
+        "yml",
+        "toml",
+        "py",
+        "jinja",
+        "png",
+        "svg",
+        "safetensors",
+        "h5",
+        "msgpack",
+        "ot",
+        "pt",
+        "gguf",
+        "xml",
+    ];
+    match name.rsplit_once('.') {
+        Some((_, extension)) => extensions.contains(&extension),
+        None => ["LICENSE", "README", "NOTICE"].contains(&name),
+    }
+}
+
+/// The files that the graph at `path` names, which is `graph` in its repository; none where it can't
+/// be read.
+pub(crate) fn named_by_graph(path: &Path, graph: &RepoPath) -> Vec<RepoPath> {
+    let Ok(model) = OnnxModel::open(path) else {
+        return Vec::new();
+    };
+    let in_repository = |file: &str| {
+        let file = file.trim_start_matches("./");
+        match graph.split().0 {
+            "" => file.parse(),
+            directory => format!("{directory}/{file}").parse(),
+        }
+    };
+    // Others can't be files of the model.
+    let files = locations(&model).into_iter();
+    files.filter_map(|file| in_repository(file).ok()).collect()
 }
 
 /// The files beside the ONNX model at `path` that hold its weights, by what the graph says.
 pub fn external_files(path: &Path, model: &OnnxModel) -> Vec<PathBuf> {
-    let attributes = model.nodes().iter().flat_map(|node| &node.attribute);
-    let constants = attributes.filter_map(|attribute| attribute.t.as_deref());
-    let tensors = model.graph().initializer.iter().chain(constants);
-    let locations: BTreeSet<&str> = tensors.filter_map(location).collect();
     let directory = path.parent().unwrap_or(Path::new(""));
-    let files = locations.into_iter();
+    let files = locations(model).into_iter();
     files.map(|location| directory.join(location)).collect()
 }
 
-fn location(tensor: &TensorProto) -> Option<&str> {
-    let mut entries = tensor.external_data.iter();
-    entries
-        .find(|entry| entry.key() == "location")
-        .map(|entry| entry.value())
+fn locations(model: &OnnxModel) -> BTreeSet<&str> {
+    let tensors = model.external_tensors().into_iter();
+    let files = tensors.filter_map(|tensor| Some(Location::of(tensor).ok()?.file));
+    files.take(MAX_FILES).collect()
 }
 
 #[cfg(test)]
@@ -224,6 +309,29 @@ mod tests {
         let layout = ModelLayout::read(dir.path()).unwrap();
         assert_eq!(files(&layout, "a:1"), ["a:1.onnx_data", "a:1.onnx"]);
         assert_eq!(layout.variants.len(), 2);
+    }
+
+    #[test]
+    fn what_a_graph_names_belongs_to_it_whatever_it_is_called() {
+        let model = fs::read(akidb_testing::fixture(
+            "forms/constant-file/onnx/model.onnx",
+        ))
+        .unwrap();
+        for (at, graph) in [("onnx", "onnx/model.onnx"), ("", "model.onnx")] {
+            let data = Path::new(at).join("Constant_7_attr__value");
+            let dir = directory(&[
+                (data.to_str().unwrap(), "32 bytes"),
+                ("onnx/nobody's", ""),
+                ("nobody's", ""),
+                ("config.json", "{}"),
+            ]);
+            fs::write(dir.path().join(graph), &model).unwrap();
+            let layout = ModelLayout::read(dir.path()).unwrap();
+            let data = data.to_str().unwrap();
+            assert_eq!(files(&layout, "f32"), [data, graph]);
+            let named = ModelLayout::weights_in(&dir.path().join(graph)).unwrap();
+            assert_eq!(named, [data, graph].map(|name| dir.path().join(name)));
+        }
     }
 
     #[test]

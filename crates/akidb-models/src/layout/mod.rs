@@ -5,9 +5,16 @@ mod contents;
 
 use std::collections::BTreeMap;
 
+use akidb_onnx::safetensors::SINGLE_FILE as SAFETENSORS_FILE;
+
 use crate::name::RepoPath;
 
+pub use akidb_onnx::COREML_MANIFEST;
+pub use akidb_onnx::safetensors::INDEX_FILE as SAFETENSORS_INDEX;
+
 pub use contents::external_files;
+#[cfg(feature = "hub")]
+pub(crate) use contents::{may_be_data, named_by_graph};
 
 /// The variant of weights in safetensors.
 pub const SAFETENSORS: &str = "safetensors";
@@ -15,16 +22,8 @@ pub const SAFETENSORS: &str = "safetensors";
 /// The variant of graphs of fixed shapes, which `akidb-embed optimize --target coreml` writes.
 pub const COREML: &str = "coreml";
 
-/// Name of the file that names those graphs and their weights.
-pub const COREML_MANIFEST: &str = "coreml.json";
-
 /// The directories that they may lie in.
 const COREML_DIRECTORIES: [&str; 2] = ["coreml", "coreml.2"];
-
-const SAFETENSORS_FILE: &str = "model.safetensors";
-
-/// Name of the file that names the parts of weights in safetensors.
-pub const SAFETENSORS_INDEX: &str = "model.safetensors.index.json";
 
 /// Text files that a model may need, whatever its weights.
 const COMMON: [&str; 9] = [

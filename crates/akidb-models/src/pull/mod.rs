@@ -9,12 +9,12 @@ use std::path::PathBuf;
 use crate::error::Error;
 use crate::event::{Event, Events};
 use crate::hex::Commit;
-use crate::hub::{Failure, Http, HubOptions, Listing, Pauses};
-use crate::layout::{ModelLayout, Variant, canonical_variant};
+use crate::hub::{Failure, Http, HubOptions, Listing, Pauses, RemoteFile};
+use crate::layout::{ModelLayout, Variant, canonical_variant, may_be_data, named_by_graph};
 use crate::machine::Machine;
 use crate::manifest::Manifest;
 use crate::name::{ModelId, RepoPath};
-use crate::store::{Lock, Store, publish};
+use crate::store::{Lock, Store, installed_snapshot, publish};
 use bring::forget_parts;
 use here::in_place;
 
@@ -170,23 +170,26 @@ impl Hub {
             return Err(Error::NoModel { id: id.to_string() });
         }
         let (name, why) = choose(&id, &layout, request)?;
-        let variant = layout
-            .variant(&name)
-            .ok_or_else(|| unknown(&id, &name, &layout))?;
+        let variant = layout.variant(&name).cloned();
+        let mut variant = variant.ok_or_else(|| unknown(&id, &name, &layout))?;
         let paths = layout.common.iter().chain(&variant.files);
         let mut files = Vec::new();
         for path in paths {
             let file = || listing.file(&self.http, path);
             files.push(self.again(path.as_str(), events, file)?);
         }
-        let total = files.iter().map(|f| f.size).fold(0, u64::saturating_add);
-        events(Event::Chosen {
-            variant: &name,
-            why: why.as_deref(),
-            files: files.len(),
-            bytes: total,
-        });
-        let pulled = |root, fetched, in_hub_cache| Pulled {
+        let tell_chosen = |why: Option<&str>, files: &[RemoteFile]| {
+            let bytes = files.iter().map(|f| f.size).fold(0, u64::saturating_add);
+            events(Event::Chosen {
+                variant: &name,
+                why,
+                files: files.len(),
+                bytes,
+            });
+            bytes
+        };
+        let mut total = tell_chosen(why.as_deref(), &files);
+        let pulled = |root, fetched, total, in_hub_cache| Pulled {
             id: id.clone(),
             revision: listing.revision,
             variant: name.clone(),
@@ -202,14 +205,39 @@ impl Hub {
             && files
                 .iter()
                 .all(|file| in_place(&root, file, events).is_some())
+            && named_further(&listing, &variant, &|graph| graph.under(&root))
+                .iter()
+                .all(|file| file.under(&root).is_file())
         {
-            return Ok(pulled(root, 0, true));
+            return Ok(pulled(root, 0, total, true));
         }
         let lock = Lock::of(store, &id, || events(Event::Waiting))?;
         let installed = store.manifest(&id)?;
         check_revision(installed.as_ref(), listing.revision, request.replace)?;
-        let (arrived, fetched) = self.bring(store, &listing, &files, events)?;
-        let variants = std::slice::from_ref(variant);
+        let (mut arrived, mut fetched) = self.bring(store, &listing, &files, events)?;
+        let snapshot = installed_snapshot(installed.as_ref(), listing.revision);
+        let root = snapshot.root(&store.directory(&id)?);
+        let place = |graph: &RepoPath| {
+            let mut arrived = arrived.iter();
+            let file = arrived.find(|file| file.entry.path == *graph);
+            let from = file.and_then(|file| file.from.clone());
+            from.unwrap_or_else(|| graph.under(&root))
+        };
+        let further = named_further(&listing, &variant, &place);
+        if !further.is_empty() {
+            let mut more = Vec::new();
+            for path in &further {
+                let file = || listing.file(&self.http, path);
+                more.push(self.again(path.as_str(), events, file)?);
+            }
+            let (others, bytes) = self.bring(store, &listing, &more, events)?;
+            arrived.extend(others);
+            fetched = fetched.saturating_add(bytes);
+            files.extend(more);
+            total = tell_chosen(Some("the graph names further files"), &files);
+            variant.files.splice(0..0, further);
+        }
+        let variants = std::slice::from_ref(&variant);
         let whose = (&id, listing.revision, listing.license.clone());
         let manifest = publish(store, &lock, whose, variants, arrived)?;
         let partial = store.partial(&id)?;
@@ -217,8 +245,28 @@ impl Hub {
         // Stays where another variant's download is not complete.
         let _ = fs::remove_dir(partial);
         let root = manifest.root(&store.directory(&id)?);
-        Ok(pulled(root, fetched, false))
+        Ok(pulled(root, fetched, total, false))
     }
+}
+
+/// The files of a repository that a variant's graph, which is at a place here, names and the variant
+/// lacks: their names may be any.
+fn named_further(
+    listing: &Listing,
+    variant: &Variant,
+    place: &dyn Fn(&RepoPath) -> PathBuf,
+) -> Vec<RepoPath> {
+    let Some((graph, known)) = variant.files.split_last() else {
+        return Vec::new();
+    };
+    if !listing.paths().any(|file| may_be_data(file, graph, known)) {
+        return Vec::new();
+    }
+    let named = named_by_graph(&place(graph), graph).into_iter();
+    let listed = |file: &RepoPath| listing.paths().any(|path| path == file);
+    named
+        .filter(|file| !known.contains(file) && listed(file))
+        .collect()
 }
 
 /// The repository and revision that a user's words mean.

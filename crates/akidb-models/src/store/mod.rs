@@ -298,7 +298,7 @@ impl Installed {
         }
         let files = directory::files(&self.root)?;
         let size = |file: &crate::name::RepoPath| files.get(file).copied().unwrap_or_default();
-        let layout = ModelLayout::of(files.keys());
+        let layout = ModelLayout::of(files.keys()).with_files_of_graphs(&self.root, files.keys());
         let total = |files: &[_]| files.iter().map(size).fold(0, u64::saturating_add);
         let variants = layout.variants.into_iter();
         Ok(variants.map(|v| (v.name, total(&v.files))).collect())

@@ -3,7 +3,7 @@
 use super::precision::Precision;
 
 /// Name of the manifest in the directory that [`write`](super::write()) fills.
-pub const MANIFEST: &str = "coreml.json";
+pub use akidb_onnx::COREML_MANIFEST as MANIFEST;
 
 /// Name of the input with the tokens' vectors, f32 `[batch, sequence, hidden_size]`.
 pub const INPUTS_EMBEDS: &str = "inputs_embeds";

@@ -8,11 +8,11 @@ use super::shape::{MAX_SHAPES, StaticShape, check_tokens};
 use akidb_onnx::model::OnnxModel;
 use akidb_onnx::proto::ValueInfoProto;
 use akidb_onnx::proto::tensor_proto::DataType;
-use akidb_onnx::read_small;
 use akidb_onnx::resolve_in;
 use akidb_onnx::safetensors::SafetensorsFile;
 use akidb_onnx::stated::Stated;
 use akidb_onnx::{Error, ErrorKind, shorten};
+use akidb_onnx::{parse_json, read_small};
 use akidb_transformer::EmbeddingTable;
 
 /// Longest manifest that is read, in bytes: 64 shapes take about 8 000.
@@ -83,7 +83,7 @@ pub fn read(path: &Path) -> Result<StaticFiles, Error> {
 
 pub(super) fn read_manifest(path: &Path) -> Result<Manifest, Error> {
     let json = read_small(path, MAX_MANIFEST_BYTES)?;
-    serde_json::from_slice(&json).map_err(|e| Error::from(ErrorKind::Json(e)).at(path))
+    parse_json(&json).map_err(|e| Error::from(ErrorKind::Json(e)).at(path))
 }
 
 fn shape(file: &ShapeFile) -> StaticShape {

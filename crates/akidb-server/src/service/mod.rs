@@ -25,7 +25,7 @@ pub(crate) use pieces::{Pieces, PiecesPart};
 pub use request::{EmbedAnswer, EmbedRequest, Timing};
 pub use stats::Stats;
 
-use akidb_embedding::{Embedder, Embedding, Tokens};
+use akidb_embedding::{Embedder, Embedding, PassText, Tokens};
 use akidb_schedule::{Done, PassLimits, Scheduler, Work};
 
 use crate::caller::RETRY_AFTER;
@@ -257,8 +257,10 @@ impl EmbeddingService {
         let tokenized = Instant::now();
 
         let seen: Vec<(usize, bool)> = texts.iter().map(|t| (t.ids.len(), t.truncated)).collect();
-        let texts: Vec<Arc<[u32]>> = texts.into_iter().map(|text| text.ids.into()).collect();
-        let known = texts.iter().map(|ids| self.scheduler.known(model.id, ids));
+        let texts: Vec<PassText> = texts.into_iter().map(Into::into).collect();
+        let known = texts
+            .iter()
+            .map(|text| self.scheduler.known(model.id, text));
         let known: Vec<Option<Arc<[f32]>>> = known.collect();
         record(&model, &known, &seen);
         let work = Work {

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use akidb_embedding::files::read_regular_file;
 use akidb_embedding::{BUILTIN_MODEL, model_store, packed_weights_of};
 use akidb_models::{CatalogEntry, Installed, Origin, Unfinished};
+use akidb_onnx::parse_json;
 use clap::Args;
 use serde::Serialize;
 
@@ -164,7 +165,7 @@ fn unfinished(of: Unfinished) -> Row {
 fn dimension(root: &Path) -> Option<u64> {
     let path = root.join("config.json");
     let config = read_regular_file(&path, MAX_CONFIG).ok()?;
-    let config: serde_json::Value = serde_json::from_slice(&config).ok()?;
+    let config: serde_json::Value = parse_json(&config).ok()?;
     config.get("hidden_size")?.as_u64()
 }
 

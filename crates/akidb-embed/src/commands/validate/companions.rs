@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use akidb_embedding::files::ModelFiles;
+use akidb_onnx::parse_json;
 use akidb_onnx::validate::{Finding, Severity};
 
 use super::{FileFindings, broken};
@@ -137,7 +138,7 @@ impl Checked {
         let mut findings = Vec::new();
         let read = model.read(name).map_err(|error| chain(&error));
         let parsed = read.and_then(|bytes| {
-            let json = bytes.map(|bytes| serde_json::from_slice(&bytes));
+            let json = bytes.map(|bytes| parse_json(&bytes));
             json.transpose()
                 .map_err(|error| format!("is not valid JSON: {error}"))
         });

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use crate::coreml::{Precision, StaticFiles, StaticGraph, StaticShape, read};
-use akidb_backend::{Backend, BackendError, BackendErrorKind, BackendInfo, Pooling, TokenBatch};
+use akidb_backend::{
+    Backend, BackendError, BackendErrorKind, BackendInfo, GraphInterface, Pooling, TokenBatch,
+};
 use akidb_graph::{catch_panic, check_call};
 use akidb_transformer::EmbeddingTable;
 
@@ -94,6 +96,7 @@ impl StaticShapeModel {
                     .flatten()
                     .min(),
                 pooling: Pooling::LastToken,
+                graph: GraphInterface::default(),
             },
             embed_tokens,
             shapes,
