@@ -96,15 +96,16 @@ def run(row, arguments):
     """One row in a process of its own; gives what it said."""
     print(f"\n{row.name}: {row.attack}", flush=True)
     said, start = [], time.monotonic()
+    seconds = row.limit(arguments.kills)
     directory = tempfile.mkdtemp(prefix=f"hostile-{row.name}-")
     command = [sys.executable, __file__, "--inside", row.name, directory, "--target", arguments.target]
     command += ["--kills", str(arguments.kills), "--memory", str(arguments.memory)]
     command += ["--qwen", arguments.qwen] if arguments.qwen else []
     process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
     try:
-        for line in lines_of(process, row.seconds):
+        for line in lines_of(process, seconds):
             if line is None:
-                line = failure("the row's end", f"none in {row.seconds} s")
+                line = failure("the row's end", f"none in {seconds} s")
             if "note" in line:
                 print(f"    … {line['note']}", flush=True)
                 continue

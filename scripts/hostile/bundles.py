@@ -123,7 +123,8 @@ class Killed:
 @row(
     "models import --replace killed midway, or a bundle with a file named as an installed directory",
     "a new directory, renamed; nothing mixed in 500 kills",
-    seconds=330,
+    seconds=60,
+    per_kill=0.6,
 )
 def import_replace(setup):
     home = setup.directory / "home"

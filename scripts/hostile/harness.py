@@ -25,17 +25,23 @@ class Row(NamedTuple):
     needs_model: bool
     packages: tuple
     run: Callable
+    per_kill: float = 0
+
+    def limit(self, kills):
+        """Seconds that it has."""
+        return int(self.seconds + self.per_kill * kills)
 
 
 ROWS: dict[str, Row] = {}
 
 
-def row(attack, must, seconds=60, needs_model=False, packages=()):
-    """Declares a row: it is given a Setup, has so many seconds, and its packages are there."""
+def row(attack, must, seconds=60, needs_model=False, packages=(), per_kill=0):
+    """Declares a row: it is given a Setup, has so many seconds (and more for each of --kills), and its packages are
+    there."""
 
     def declare(run):
         name = run.__name__.replace("_", "-")
-        ROWS[name] = Row(name, attack, must, seconds, needs_model, packages, run)
+        ROWS[name] = Row(name, attack, must, seconds, needs_model, packages, run, per_kill)
         return run
 
     return declare
@@ -97,7 +103,7 @@ def run_inside(name, setup):
     row = ROWS[name]
     # Whatever becomes of the process that waits for the row: it ends, with all that it started.
     signal.signal(signal.SIGALRM, lambda *_: os.killpg(0, signal.SIGKILL))
-    signal.alarm(row.seconds + 20)
+    signal.alarm(row.limit(setup.kills) + 20)
     # What servers print is no figure, and their ends of the pipe must not keep it open.
     SAYS.append(os.fdopen(os.dup(1), "w"))
     os.dup2(2, 1)
