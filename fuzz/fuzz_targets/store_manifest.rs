@@ -1,5 +1,5 @@
 //! Any bytes as a JSON file of the model store: list, find, verify and remove what it describes.
-//! Nothing else in the store is touched.
+//! Nothing else in the store is touched, and what an interrupted import announced is no part of a model.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -15,8 +15,15 @@ use tempfile::TempDir;
 const ID: &str = "owner/model";
 const COMMIT: &str = "00112233445566778899aabbccddeeff00112233";
 
-/// What the first byte chooses from.
-const FILES: [&str; 2] = ["models/owner/model/akidb-model.json", "catalog.json"];
+/// What the first byte chooses from; where it is large, a model is installed beside the last.
+const FILES: [&str; 3] = [
+    "models/owner/model/akidb-model.json",
+    "catalog.json",
+    "models/owner/model/.akidb-model.json.pending",
+];
+
+/// A manifest of the files that [`fill`] makes, behind a byte.
+const INSTALLED: &[u8] = include_bytes!("../seeds/store_manifest/manifest");
 
 static HOME: LazyLock<TempDir> = LazyLock::new(|| {
     // In memory where that can be: files are synced.
@@ -81,6 +88,22 @@ fuzz_target!(|data: &[u8]| {
     fill(top);
     let file = home.join(FILES[usize::from(which) % FILES.len()]);
     fs::write(&file, bytes).unwrap();
+    if file.ends_with(FILES[2]) && which > 127 {
+        let manifest = home.join(FILES[0]);
+        fs::write(&manifest, &INSTALLED[1..]).unwrap();
+        let store = Store::open(Some(home.clone()), None).unwrap();
+        let unfinished = store.unfinished().unwrap();
+        assert!(unfinished.iter().all(|model| model.id.as_str() == ID));
+        // A directory in a file's place isn't deleted.
+        if let Ok(removed) = store.remove(ID, &Removal::Unfinished) {
+            assert!(removed.files.iter().all(|file| !file.exists()));
+            assert_eq!(store.unfinished().unwrap(), []);
+        }
+        let verified = store.verify(ID, &mut |_| {}).unwrap();
+        assert_eq!((verified.damaged, verified.unknown), (vec![], 0));
+        fill(top);
+        fs::write(&file, bytes).unwrap();
+    }
     if let Ok(store) = Store::open(Some(home.clone()), None) {
         for entry in store.catalog().models() {
             assert_eq!(store.catalog().get(&entry.id), Some(entry));
@@ -88,6 +111,7 @@ fuzz_target!(|data: &[u8]| {
         let _ = (
             store.find("qwen3-embedding-0.6b"),
             store.unused(Duration::ZERO),
+            store.unfinished(),
         );
         for model in store.installed().into_iter().flatten() {
             let _ = (model.variants(), model.last_used());
@@ -95,6 +119,7 @@ fuzz_target!(|data: &[u8]| {
         }
         let _ = (store.find(ID), store.verify(ID, &mut |_| {}));
         for what in [
+            Removal::Unfinished,
             Removal::Variant("int8".into()),
             Removal::Keep("f32".into()),
             Removal::All,
