@@ -50,7 +50,7 @@ impl Admission {
             memory,
             inputs: inputs.known.clone(),
             layout: inputs.layout,
-            files: external_files(onnx),
+            files: files(onnx, None),
             known: Mutex::default(),
         }
     }
@@ -61,23 +61,8 @@ impl Admission {
     /// `Failed` when a file was changed since it was opened, or less memory is available than the run
     /// needs; `UnsupportedModel` when it needs more than any run may have, or that can't be told.
     pub fn check(&self, texts: usize, tokens: usize) -> Result<(), BackendError> {
-        let failed = |what: &str| BackendError::new(BackendErrorKind::Failed, what);
-        self.files
-            .check_unchanged()
-            .map_err(|error| failed("the weights can't be read any more").with_source(error))?;
-        let peak = self.peak(texts, tokens)?;
-        if peak.bytes <= SMALL {
-            return Ok(());
-        }
-        match available_memory() {
-            Some(available) if peak.bytes > available => Err(failed(&format!(
-                "{texts} texts of {tokens} tokens need {} MB at node {}, {} MB of memory are available",
-                peak.bytes / 1_000_000,
-                peak.node,
-                available / 1_000_000
-            ))),
-            _ => Ok(()),
-        }
+        check_files(&self.files)?;
+        check_memory(&self.peak(texts, tokens)?, texts, tokens)
     }
 
     fn peak(&self, texts: usize, tokens: usize) -> Result<Peak, BackendError> {
@@ -90,16 +75,91 @@ impl Admission {
             .iter()
             .map(|input| run_input(input, self.layout, texts, tokens));
         let inputs: Vec<RunInput<'_>> = inputs.collect();
-        let peak = self.memory.peak(&inputs, MAX_RUN_BYTES).map_err(|error| {
-            let what = format!("{texts} texts of {tokens} tokens can't be run: {error}");
-            BackendError::new(BackendErrorKind::UnsupportedModel, what)
-        })?;
+        let peak = peak(&self.memory, &inputs, texts, tokens)?;
         if known.len() >= MAX_SHAPES {
             known.clear();
         }
         known.insert((texts, tokens), peak.clone());
         Ok(peak)
     }
+}
+
+/// What must be known of a graph that runs in one shape only.
+#[derive(Debug)]
+pub struct FixedAdmission {
+    texts: usize,
+    tokens: usize,
+    peak: Peak,
+    files: MappedFiles,
+}
+
+impl FixedAdmission {
+    /// For an engine that computes all nodes of the graph, on inputs for `texts` texts of `tokens` tokens,
+    /// and reads `table` beside it.
+    ///
+    /// # Errors
+    /// As [`Admission::check`].
+    pub fn of_all(
+        onnx: &OnnxModel,
+        inputs: &[RunInput<'_>],
+        (texts, tokens): (usize, usize),
+        table: &[u8],
+    ) -> Result<Self, BackendError> {
+        let this = Self {
+            texts,
+            tokens,
+            peak: peak(&RunMemory::of_all(onnx), inputs, texts, tokens)?,
+            files: files(onnx, Some(table)),
+        };
+        this.check()?;
+        Ok(this)
+    }
+
+    /// Whether it may run now.
+    ///
+    /// # Errors
+    /// `Failed`, as [`Admission::check`].
+    pub fn check(&self) -> Result<(), BackendError> {
+        check_files(&self.files)?;
+        check_memory(&self.peak, self.texts, self.tokens)
+    }
+}
+
+fn check_files(files: &MappedFiles) -> Result<(), BackendError> {
+    files.check_unchanged().map_err(|error| {
+        let what = "the weights can't be read any more";
+        BackendError::new(BackendErrorKind::Failed, what).with_source(error)
+    })
+}
+
+fn check_memory(peak: &Peak, texts: usize, tokens: usize) -> Result<(), BackendError> {
+    if peak.bytes <= SMALL {
+        return Ok(());
+    }
+    match available_memory() {
+        Some(available) if peak.bytes > available => Err(BackendError::new(
+            BackendErrorKind::Failed,
+            format!(
+                "{texts} texts of {tokens} tokens need {} MB at node {}, {} MB of memory are available",
+                peak.bytes / 1_000_000,
+                peak.node,
+                available / 1_000_000
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn peak(
+    memory: &RunMemory,
+    inputs: &[RunInput<'_>],
+    texts: usize,
+    tokens: usize,
+) -> Result<Peak, BackendError> {
+    memory.peak(inputs, MAX_RUN_BYTES).map_err(|error| {
+        let what = format!("{texts} texts of {tokens} tokens can't be run: {error}");
+        BackendError::new(BackendErrorKind::UnsupportedModel, what)
+    })
 }
 
 fn run_input(input: &Input, layout: TextLayout, texts: usize, tokens: usize) -> RunInput<'_> {
@@ -127,14 +187,15 @@ fn run_input(input: &Input, layout: TextLayout, texts: usize, tokens: usize) -> 
     }
 }
 
-/// The files that engines map for a graph's external data.
-fn external_files(onnx: &OnnxModel) -> MappedFiles {
+/// The files that engines map for a graph's external data, and that of a table beside it.
+fn files(onnx: &OnnxModel, table: Option<&[u8]>) -> MappedFiles {
     // What can't be read is refused when it is loaded.
     let external = onnx.external_tensors().into_iter();
     let tensors: Vec<_> = external
         .filter_map(|proto| onnx.tensor(proto).ok())
         .collect();
-    MappedFiles::holding(tensors.iter().map(|tensor| tensor.data().as_ref()))
+    let data = tensors.iter().map(|tensor| tensor.data().as_ref());
+    MappedFiles::holding(data.chain(table))
 }
 
 #[cfg(test)]

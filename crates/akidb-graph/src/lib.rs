@@ -31,7 +31,7 @@ mod pooling;
 mod probe;
 mod rows;
 
-pub use admission::Admission;
+pub use admission::{Admission, FixedAdmission};
 pub use call::check_call;
 pub use facts::GraphFacts;
 pub use guard::catch_panic;
