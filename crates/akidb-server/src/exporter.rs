@@ -56,7 +56,7 @@ fn describe() {
     let seconds = [
         (
             "akidb_request_duration_seconds",
-            "From a request's arrival to its answer",
+            "From a request's arrival to its answer, by interface and status",
         ),
         (
             "akidb_queue_wait_seconds",

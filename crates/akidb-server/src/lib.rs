@@ -35,6 +35,7 @@ pub use service::{
     ServiceError, Stats, Timing,
 };
 pub use settings::{
-    Layers, LogFormat, ModelSettings, Origin, SETTINGS, Setting, Settings, SettingsError, VARIABLES,
+    Host, Layers, LogFormat, ModelSettings, Origin, SETTINGS, Setting, Settings, SettingsError,
+    VARIABLES,
 };
 pub use telemetry::{Telemetry, TelemetryError};

@@ -4,12 +4,13 @@ mod kinds;
 mod layers;
 mod table;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use akidb_embedding::EmbedderBuilder;
 
+pub use kinds::Host;
 pub use layers::{Layers, Origin, SettingsError};
 pub use table::{SETTINGS, Setting, VARIABLES};
 
@@ -17,7 +18,9 @@ pub use table::{SETTINGS, Setting, VARIABLES};
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Where to listen.
-    pub address: SocketAddr,
+    pub host: Host,
+    /// The port to listen on; 0 for one that is free.
+    pub port: u16,
     /// The models, at least one; the first answers requests that name none.
     pub models: Vec<ModelSettings>,
     /// Most tokens of one pass of a model, long texts counted as more.
@@ -99,7 +102,8 @@ pub struct ModelSettings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            address: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            host: Host::Address(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            port: 8080,
             models: Vec::new(),
             max_batch_tokens: 16_384,
             max_client_batch_size: 1_024,

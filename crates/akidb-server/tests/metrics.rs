@@ -16,7 +16,8 @@ fn metrics_count_requests_by_interface_and_status() {
     for line in [
         "akidb_requests_total{interface=\"openai\",status=\"200\"} ",
         "akidb_requests_total{interface=\"openai\",status=\"400\"} ",
-        "akidb_request_duration_seconds_bucket{interface=\"openai\",le=\"0.05\"} ",
+        "akidb_request_duration_seconds_bucket{interface=\"openai\",status=\"200\",le=\"0.05\"} ",
+        "akidb_request_duration_seconds_count{interface=\"openai\",status=\"400\"} ",
         "# HELP akidb_requests_total ",
         "akidb_resident_bytes ",
         "akidb_models_loaded 1",

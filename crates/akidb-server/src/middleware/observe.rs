@@ -73,10 +73,10 @@ impl Drop for Observed {
                 tracing::info!(method = %self.method, status, milliseconds, "answered");
             }
         });
-        metrics::histogram!("akidb_request_duration_seconds", "interface" => interface)
-            .record(seconds);
-        metrics::counter!("akidb_requests_total", "interface" => interface, "status" => status)
-            .increment(1);
+        let labels: [(&str, metrics::SharedString); 2] =
+            [("interface", interface.into()), ("status", status.into())];
+        metrics::histogram!("akidb_request_duration_seconds", &labels).record(seconds);
+        metrics::counter!("akidb_requests_total", &labels).increment(1);
     }
 }
 

@@ -1,7 +1,6 @@
 //! Why the server doesn't run.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::tls::TlsError;
@@ -15,8 +14,8 @@ pub enum ServeError {
     /// The address can't be listened on.
     #[error("can't listen on {address}")]
     Listen {
-        /// The address.
-        address: SocketAddr,
+        /// The address, or the name whose address it is.
+        address: String,
         /// Why.
         source: io::Error,
     },

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
@@ -13,14 +13,16 @@ use tokio_rustls::TlsAcceptor;
 
 use super::error::ServeError;
 use super::tls::Tls;
-use crate::settings::Settings;
+use crate::settings::{Host, Settings};
 
 /// Where connections come from.
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp {
-        listener: TcpListener,
-        address: SocketAddr,
+        /// One an address.
+        listeners: Vec<TcpListener>,
+        /// Host and port.
+        place: String,
         tls: Option<Arc<Tls>>,
     },
     #[cfg(unix)]
@@ -50,15 +52,17 @@ impl Listener {
             (None, None) => None,
             _ => return Err(ServeError::HalfOfTls),
         };
-        let failed = |source| ServeError::Listen {
-            address: settings.address,
+        let (listeners, place) = match &settings.host {
+            Host::Address(address) => bind_address(SocketAddr::new(*address, settings.port)).await,
+            Host::Name(name) => bind_name(name, settings.port).await,
+        }
+        .map_err(|source| ServeError::Listen {
+            address: place(&settings.host, settings.port),
             source,
-        };
-        let listener = TcpListener::bind(settings.address).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+        })?;
         Ok(Self::Tcp {
-            listener,
-            address,
+            listeners,
+            place,
             tls,
         })
     }
@@ -104,8 +108,8 @@ impl Listener {
 
     pub(crate) async fn accept(&self) -> io::Result<Stream> {
         match self {
-            Self::Tcp { listener, tls, .. } => {
-                let (stream, peer) = listener.accept().await?;
+            Self::Tcp { listeners, tls, .. } => {
+                let (stream, peer) = accept_any(listeners).await?;
                 // Answers are written whole: nothing is gained by waiting for more.
                 stream.set_nodelay(true)?;
                 let tls = tls.as_ref().map(|tls| tls.acceptor());
@@ -117,12 +121,70 @@ impl Listener {
     }
 }
 
+/// Host and port, as a URL has them.
+fn place(host: &Host, port: u16) -> String {
+    match host {
+        Host::Address(address) => SocketAddr::new(*address, port).to_string(),
+        Host::Name(name) => format!("{name}:{port}"),
+    }
+}
+
+async fn bind_address(address: SocketAddr) -> io::Result<(Vec<TcpListener>, String)> {
+    let listener = TcpListener::bind(address).await?;
+    let place = listener.local_addr()?.to_string();
+    Ok((vec![listener], place))
+}
+
+/// Listens on all addresses that a name has on this machine, on the same port.
+async fn bind_name(name: &str, mut port: u16) -> io::Result<(Vec<TcpListener>, String)> {
+    let mut addresses: Vec<SocketAddr> = tokio::net::lookup_host((name, port)).await?.collect();
+    addresses.sort();
+    addresses.dedup();
+    let (mut listeners, mut missing) = (Vec::new(), None);
+    for mut address in addresses {
+        // The first listener may have taken any port.
+        address.set_port(port);
+        match TcpListener::bind(address).await {
+            Ok(listener) => {
+                port = listener.local_addr()?.port();
+                listeners.push(listener);
+            }
+            // Systems name ::1 where they have no IPv6.
+            Err(error) if is_unavailable(&error) => missing = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    if listeners.is_empty() {
+        let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        return Err(missing.unwrap_or_else(none));
+    }
+    Ok((listeners, place(&Host::Name(name.to_owned()), port)))
+}
+
+fn is_unavailable(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported
+    )
+}
+
+/// The next connection to any of the listeners.
+async fn accept_any(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketAddr)> {
+    std::future::poll_fn(|context| {
+        let mut ready = listeners
+            .iter()
+            .map(|listener| listener.poll_accept(context));
+        ready.find(Poll::is_ready).unwrap_or(Poll::Pending)
+    })
+    .await
+}
+
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { address, tls, .. } => {
+            Self::Tcp { place, tls, .. } => {
                 let scheme = if tls.is_some() { "https" } else { "http" };
-                write!(f, "{scheme}://{address}")
+                write!(f, "{scheme}://{place}")
             }
             #[cfg(unix)]
             Self::Unix { path, .. } => write!(f, "{}", path.display()),

@@ -1,6 +1,7 @@
 //! How the values of settings are written.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -191,21 +192,45 @@ impl Kind<Vec<String>> for List {
     }
 }
 
-/// An address of this machine.
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Host {
+    /// One address.
+    Address(IpAddr),
+    /// All addresses of a name.
+    Name(String),
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+/// An address of this machine, or a name that has some.
 pub(crate) struct Address;
 
-impl Kind<IpAddr> for Address {
+impl Kind<Host> for Address {
     const VALUE: &'static str = "ADDRESS";
 
-    fn read(text: &str) -> Result<IpAddr, String> {
-        if text == "localhost" {
-            return Ok(Ipv4Addr::LOCALHOST.into());
+    fn read(text: &str) -> Result<Host, String> {
+        if let Ok(address) = text.parse() {
+            return Ok(Host::Address(address));
         }
-        text.parse()
-            .map_err(|_| format!("{text:?} is not an IP address, such as 0.0.0.0"))
+        // RFC 1123, 2.1. What has no letter was meant as an address.
+        let part = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        if text.bytes().all(part) && text.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+            return Ok(Host::Name(text.to_owned()));
+        }
+        Err(format!(
+            "{text:?} is neither an IP address, such as 0.0.0.0, nor a name"
+        ))
     }
 
-    fn show(value: &IpAddr) -> Option<toml::Value> {
+    fn show(value: &Host) -> Option<toml::Value> {
         text(value)
     }
 }
@@ -265,6 +290,30 @@ mod tests {
             let value = Duration::from_millis(value);
             let shown = Time::show(&value).unwrap();
             assert_eq!(Time::read(shown.as_str().unwrap()), Ok(value), "{shown}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_a_name() {
+        for address in ["0.0.0.0", "::1", "127.0.0.1"] {
+            assert_eq!(
+                Address::read(address),
+                Ok(Host::Address(address.parse().unwrap()))
+            );
+        }
+        for name in ["localhost", "embed.example", "node-1"] {
+            assert_eq!(Address::read(name), Ok(Host::Name(name.to_owned())));
+        }
+        for wrong in [
+            "",
+            "127.0.0",
+            "a b",
+            "http://host",
+            "localhost:80",
+            "[::1]",
+            "é",
+        ] {
+            assert!(Address::read(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -52,30 +52,18 @@ const WATCHING: &str = "Watching";
 
 /// All of them, in the order in which help shows them.
 pub static SETTINGS: &[Setting] = &[
-    Setting {
-        name: "host",
-        part: LISTENING,
-        value: Address::VALUE,
-        doc: "Address to listen on",
-        list: false,
-        set: |settings, text| {
-            settings.address.set_ip(Address::read(text)?);
-            Ok(())
-        },
-        get: |settings| Address::show(&settings.address.ip()),
-    },
-    Setting {
-        name: "port",
-        part: LISTENING,
-        value: Port::VALUE,
-        doc: "Port to listen on, HTTP and gRPC alike; 0: one that is free",
-        list: false,
-        set: |settings, text| {
-            settings.address.set_port(Port::read(text)?);
-            Ok(())
-        },
-        get: |settings| Port::show(&settings.address.port()),
-    },
+    setting!(
+        host,
+        Address,
+        LISTENING,
+        "Address to listen on, or a name, of which it is all addresses"
+    ),
+    setting!(
+        port,
+        Port,
+        LISTENING,
+        "Port to listen on, HTTP and gRPC alike; 0: one that is free"
+    ),
     setting!(
         unix_socket,
         File,

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 /// Settings for the built-in model, on a port that is free.
 pub(crate) fn settings() -> Settings {
     Settings {
-        address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        port: 0,
         models: vec![ModelSettings {
             name: "akidb-mini".to_owned(),
             builder: Embedder::builder().model("akidb-mini"),

@@ -1,11 +1,11 @@
 //! Connections that are slow, idle, many or cut short, and the end of the server.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use akidb_server::Settings;
 use crate::common::{EMBED, Running, connect, http2, raw, request, rest, settings};
+use akidb_server::{Host, Settings};
 
 fn impatient() -> Settings {
     Settings {
@@ -187,10 +187,41 @@ fn a_model_that_is_not_there_is_told_before_the_server_listens() {
 }
 
 #[test]
+fn a_name_is_listened_on_at_all_of_its_addresses() {
+    let server = Running::start(Settings {
+        host: Host::Name("localhost".to_owned()),
+        ..settings()
+    });
+    let (_, port) = server.url.rsplit_once("://localhost:").unwrap();
+    let port: u16 = port.parse().unwrap();
+    let mut addresses: Vec<SocketAddr> = ("localhost", port).to_socket_addrs().unwrap().collect();
+    // A name may have addresses that no interface has.
+    addresses.retain(|address| TcpListener::bind((address.ip(), 0)).is_ok());
+    assert!(!addresses.is_empty());
+    if addresses.len() == 1 {
+        println!("SKIPPED: localhost has one address here: {addresses:?}");
+    }
+    for address in addresses {
+        let answer = raw(address, "GET /health HTTP/1.0\r\n\r\n");
+        assert!(answer.starts_with("HTTP/1.0 200"), "{address}: {answer}");
+    }
+    // No name has such a part (RFC 1035, 2.3.4): nobody is asked for it.
+    let name = "x".repeat(70);
+    let nowhere = Settings {
+        host: Host::Name(name.clone()),
+        ..settings()
+    };
+    let service = std::sync::Arc::new(akidb_server::EmbeddingService::new(nowhere).unwrap());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let error = runtime.block_on(akidb_server::serve(service)).unwrap_err();
+    assert!(error.to_string().contains(&name), "{error}");
+}
+
+#[test]
 fn a_port_in_use_is_named() {
     let server = Running::start(settings());
     let taken = Settings {
-        address: server.address(),
+        port: server.address().port(),
         ..settings()
     };
     let service = std::sync::Arc::new(akidb_server::EmbeddingService::new(taken).unwrap());
