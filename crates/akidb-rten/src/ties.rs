@@ -1,9 +1,9 @@
 //! The first of equal values, where RTen takes the last.
 //!
 //! ONNX's `ArgMax` and `ArgMin` give the first of equal values unless `select_last_index` says otherwise.
-//! RTen 0.27 gives the last, whatever the attribute says. A graph that finds its last token by the
+//! RTen 0.27 always gives the last, and refuses that attribute. A graph that finds its last token by the
 //! `ArgMax` of a reversed mask would return the first token's state. So these nodes are given their input
-//! reversed, and count back.
+//! reversed, and count back; those that want the last lose the attribute.
 
 use akidb_backend::{BackendError, BackendErrorKind};
 use akidb_onnx::model::is_op;
@@ -13,12 +13,14 @@ use akidb_onnx::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
 /// What the names of values begin with that are added to a graph.
 const PREFIX: &str = "akidb/first_of_equals";
 
+const LAST: &str = "select_last_index";
+
 /// Whether a graph, or one inside it, has nodes that [`take_first`] changes.
 pub(crate) fn has_ties(graph: &GraphProto) -> bool {
-    graph.node.iter().any(takes_first) || graphs_inside(graph).any(has_ties)
+    graph.node.iter().any(has_choice) || graphs_inside(graph).any(has_ties)
 }
 
-/// Makes nodes that have to give the first of equal values do so.
+/// Makes nodes give the one of equal values that they have to.
 ///
 /// # Errors
 /// When one of them is in a subgraph.
@@ -36,7 +38,16 @@ pub(crate) fn take_first(graph: &mut GraphProto) -> Result<(), BackendError> {
     let far = constants.add("far", &[1], i64::from(i32::MIN));
     let one = constants.add("one", &[], 1);
     for (place, mut node) in nodes.into_iter().enumerate() {
-        if !takes_first(&node) {
+        if !has_choice(&node) {
+            graph.node.push(node);
+            continue;
+        }
+        let takes_last = node
+            .attribute
+            .iter()
+            .any(|a| a.name() == LAST && a.i() != 0);
+        node.attribute.retain(|a| a.name() != LAST);
+        if takes_last {
             graph.node.push(node);
             continue;
         }
@@ -75,9 +86,8 @@ pub(crate) fn take_first(graph: &mut GraphProto) -> Result<(), BackendError> {
     Ok(())
 }
 
-fn takes_first(node: &NodeProto) -> bool {
-    let last = |a: &AttributeProto| a.name() == "select_last_index" && a.i() != 0;
-    (is_op(node, "", "ArgMax") || is_op(node, "", "ArgMin")) && !node.attribute.iter().any(last)
+fn has_choice(node: &NodeProto) -> bool {
+    is_op(node, "", "ArgMax") || is_op(node, "", "ArgMin")
 }
 
 fn graphs_inside(graph: &GraphProto) -> impl Iterator<Item = &GraphProto> {
