@@ -72,7 +72,9 @@ impl Embedder {
             Some(_) => Some(Matryoshka::Named),
             None => Some(Matryoshka::Unknown),
         };
+        let instruction = options.prompt.resolve(&settings.prompts)?;
         let prompt = options.prompt.name(&settings.prompts)?;
+        let prompt = prompt.filter(|_| !instruction.is_empty());
         let task = settings.task(&options.prompt)?;
         Ok(Provenance {
             model: self.files.id.clone(),
@@ -85,7 +87,7 @@ impl Embedder {
                 PoolingFrom::Guess if info.graph.pools => POOLED_BY_GRAPH.to_owned(),
                 _ => info.pooling.as_str().to_owned(),
             },
-            instruction: options.prompt.resolve(&settings.prompts)?,
+            instruction,
             prompt: prompt.map(str::to_owned),
             task: task.map(|(_, name)| name.to_owned()),
             dimension,

@@ -34,7 +34,7 @@ pub struct Provenance {
     pub pooling: String,
     /// What was put before each text.
     pub instruction: String,
-    /// The name of the model's prompt that this is, where it is one.
+    /// The name of the model's prompt that this is, or was made of, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
     /// The model's adaptation that ran, where it has several.

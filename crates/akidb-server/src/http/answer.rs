@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::{Serialize, Serializer};
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -131,6 +131,9 @@ impl PartialSchema for Origin {
         let normalized = ObjectBuilder::new()
             .schema_type(Type::Boolean)
             .description(Some("Whether they have length 1"));
+        let guesses = ArrayBuilder::new()
+            .items(text())
+            .description(Some("What no file of the model says and was guessed"));
         object
             .property("revision", revision)
             .required("revision")
@@ -144,6 +147,23 @@ impl PartialSchema for Origin {
                     "Why another backend than the preferred one ran, where that is so",
                 )),
             )
+            .property(
+                "prompt",
+                text().description(Some("Name of the model's prompt that was put before texts")),
+            )
+            .property(
+                "task",
+                text().description(Some(
+                    "The model's adaptation that ran, where it has several",
+                )),
+            )
+            .property(
+                "matryoshka",
+                text().description(Some(
+                    "Where vectors are cut: named, or unknown where the model names no lengths",
+                )),
+            )
+            .property("guesses", guesses)
             .into()
     }
 }
