@@ -84,8 +84,8 @@ pub(crate) struct Run {
     pooling: Option<Pooling>,
 
     /// Which of the graph's outputs is the embedding, where it has several
-    #[arg(long = "output-name", value_name = "NAME")]
-    output: Option<String>,
+    #[arg(long, value_name = "NAME")]
+    output_name: Option<String>,
 
     /// Number of threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(THREADS))]
@@ -114,7 +114,10 @@ impl Run {
             backend: self.backend.or(other.backend),
             precision: self.precision.or(other.precision),
             pooling: self.pooling.or(other.pooling),
-            output: self.output.clone().or_else(|| other.output.clone()),
+            output_name: self
+                .output_name
+                .clone()
+                .or_else(|| other.output_name.clone()),
             threads: self.threads.or(other.threads),
         }
     }
@@ -133,7 +136,7 @@ impl Run {
         if let Some(pooling) = self.pooling {
             builder = builder.pooling(pooling);
         }
-        if let Some(output) = &self.output {
+        if let Some(output) = &self.output_name {
             builder = builder.output(output);
         }
         if let Some(threads) = self.threads {

@@ -76,20 +76,26 @@ fn check_tokenizer(json: &Value, config: Option<&Value>, tokenizer: &mut Checked
         .filter_map(|token| token["id"].as_u64())
         .collect();
     let vocab = json["model"]["vocab"].as_object();
-    let ids: HashSet<u64> = vocab
+    let vocab: Vec<u64> = vocab
         .into_iter()
         .flat_map(|vocab| vocab.values().filter_map(Value::as_u64))
-        .chain(added)
         .collect();
     let number = |key: &str| config.and_then(|c| c[key].as_u64());
-    if let (Some(&last), Some(vocab_size)) = (ids.iter().max(), number("vocab_size"))
-        && last >= vocab_size
-    {
-        tokenizer.error(
-            format!("it has token {last}, config.json says vocab_size {vocab_size}"),
-            "take both files from one revision of the model",
-        );
+    if let Some(vocab_size) = number("vocab_size") {
+        let beyond = |ids: &[u64]| {
+            let last = ids.iter().max().filter(|&&last| last >= vocab_size)?;
+            Some(format!(
+                "it has token {last}, config.json says vocab_size {vocab_size}"
+            ))
+        };
+        if let Some(what) = beyond(&vocab) {
+            tokenizer.error(what, "take both files from one revision of the model");
+        } else if let Some(what) = beyond(&added) {
+            // Of models that see images, too.
+            tokenizer.warn(&what, "texts with such a token can't be embedded");
+        }
     }
+    let ids: HashSet<u64> = vocab.into_iter().chain(added).collect();
     let Some(eos) = number("eos_token_id") else {
         return;
     };
