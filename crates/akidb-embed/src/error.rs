@@ -5,14 +5,15 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use akidb_bulk::{BulkError, RowError};
 pub(crate) use akidb_embedding::diagnostics::chain;
+use akidb_embedding::onnxruntime::OnnxRuntimeError;
 use akidb_embedding::{EmbedError, Hint};
 use akidb_models::repair;
 use akidb_onnx::ErrorKind;
 use akidb_server::ServiceError;
 
-use crate::args::is_usage;
-use crate::message::message;
+use crate::message::{failure, message};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,8 @@ pub(crate) enum CliError {
     Embed(#[from] EmbedError),
     #[error(transparent)]
     Inspect(#[from] akidb_onnx::Error),
+    #[error(transparent)]
+    Bulk(#[from] BulkError),
     #[error(transparent)]
     Models(#[from] akidb_models::Error),
     #[error("damaged: {}", .0.join(", "))]
@@ -36,8 +39,6 @@ pub(crate) enum CliError {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("{place} can't be used as a text")]
-    Line { place: String, source: LineError },
     #[error("{to} can't be written")]
     Write { to: String, source: std::io::Error },
     #[error(transparent)]
@@ -55,7 +56,16 @@ pub(crate) enum CliError {
     #[error("{errors} {} found", if *errors == 1 { "error was" } else { "errors were" })]
     Invalid { errors: usize },
     #[error("{failed} of {of} texts could not be embedded")]
-    SomeTexts { failed: usize, of: usize },
+    SomeTexts {
+        failed: u64,
+        of: u64,
+        /// What would help, where it isn't with the texts.
+        hint: Option<String>,
+        /// What is said last of the work.
+        line: Option<String>,
+    },
+    #[error("npy is not text, and standard output is a terminal")]
+    NpyOnTerminal,
 }
 
 /// The library's error behind one of the server.
@@ -73,14 +83,21 @@ fn in_commands(hint: Hint) -> String {
         Hint::Name {
             known,
             on_hub: Some(model),
+            similar,
         } => {
             let known = Hint::Name {
                 known: known.clone(),
                 on_hub: None,
+                similar: None,
             };
-            format!("akidb-embed models pull {model} asks the hub for it; else {known}")
+            let similar = similar.as_ref();
+            let similar = similar.map(|similar| format!("did you mean {similar}? else "));
+            let similar = similar.unwrap_or_default();
+            format!("{similar}akidb-embed models pull {model} asks the hub for it; else {known}")
         }
-        Hint::NameOne => "name one with --model".to_owned(),
+        Hint::NameOne => {
+            "name one with --model, or set one with akidb-embed models default".to_owned()
+        }
         Hint::NameOutput => "name the one that is the embedding with --output-name".to_owned(),
         Hint::Inspect => {
             "akidb-embed inspect shows what is in the file; fetch it again if it is damaged"
@@ -91,21 +108,59 @@ fn in_commands(hint: Hint) -> String {
     }
 }
 
-/// What is wrong with a line of the input.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LineError {
-    #[error("it is not valid UTF-8 from byte {0} on")]
-    Utf8(usize),
-    #[error("it is longer than {0} MiB")]
-    TooLong(usize),
-    #[error("it is not valid JSON")]
-    Json(#[from] serde_json::Error),
-    #[error("it is {0}, not an object")]
-    NotObject(&'static str),
-    #[error("it has no field {0:?}")]
-    NoField(String),
-    #[error("its field {field:?} is {is}, not a text or a list of token ids")]
-    NotText { field: String, is: &'static str },
+/// What would help, in the words of this program.
+pub(crate) fn hint_of(error: &EmbedError) -> Option<String> {
+    error.hint().map(in_commands)
+}
+
+/// What would help with a row that can't be embedded.
+pub(crate) fn row_hint(error: &RowError) -> Option<String> {
+    let hint = match error {
+        RowError::Utf8(_) => "convert the input to UTF-8, for example with iconv",
+        RowError::TooLong(_) => "split it into shorter texts",
+        RowError::Json(_) | RowError::NotObject(_) => "each line must be one JSON object",
+        RowError::NoField(_) => "name the field with --field",
+        RowError::NotText { .. } => {
+            "put a text there, leave the line out, or name another field with --field"
+        }
+        RowError::Embed(error) => return hint_of(error),
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// Errors of the arguments rather than of the work: exit status 2.
+fn is_usage(error: &EmbedError) -> bool {
+    if let EmbedError::Store(error) = error {
+        return error.is_usage();
+    }
+    matches!(
+        error,
+        EmbedError::Dimension { .. }
+            | EmbedError::TokenLimit { .. }
+            | EmbedError::UnknownPrompt { .. }
+            | EmbedError::Precision { .. }
+            | EmbedError::NoInstruction
+            | EmbedError::InstructionForDocuments
+            | EmbedError::Environment { .. }
+            | EmbedError::ModelNotFound { .. }
+            | EmbedError::ModelNotNamed { .. }
+            | EmbedError::UnknownVariant { .. }
+            | EmbedError::NoWeights { .. }
+            | EmbedError::OnnxRuntimeConfig { .. }
+            | EmbedError::OnnxRuntime(
+                OnnxRuntimeError::UnknownProvider { .. } | OnnxRuntimeError::ProviderOption { .. }
+            )
+    )
+}
+
+/// The same, of reading and writing.
+fn is_usage_of_files(error: &BulkError) -> bool {
+    match error {
+        BulkError::Directory(_) | BulkError::NoPlace { .. } | BulkError::Reserved { .. } => true,
+        BulkError::Embed(error) => is_usage(error),
+        _ => false,
+    }
 }
 
 impl CliError {
@@ -119,23 +174,30 @@ impl CliError {
 
     /// Prints the error and gives the exit status: 1 the work failed, 2 wrong usage.
     pub(crate) fn report(&self) -> ExitCode {
-        if let Self::Write { source, .. } = self
+        if let Self::Write { source, .. } | Self::Bulk(BulkError::Write { source, .. }) = self
             && source.kind() == io::ErrorKind::BrokenPipe
         {
             // The reader has seen enough.
             return ExitCode::SUCCESS;
         }
-        message(format_args!("error: {self}"));
+        failure(format_args!("error: {self}"));
         let mut cause = self.source();
         while let Some(error) = cause {
-            message(format_args!("caused by: {error}"));
+            failure(format_args!("caused by: {error}"));
             cause = error.source();
         }
         if let Some(hint) = self.hint() {
-            message(format_args!("hint: {hint}"));
+            failure(format_args!("hint: {hint}"));
+        }
+        if let Self::SomeTexts {
+            line: Some(line), ..
+        } = self
+        {
+            message(format_args!("{line}"));
         }
         match self {
-            Self::Usage(_) => ExitCode::from(2),
+            Self::Usage(_) | Self::NpyOnTerminal => ExitCode::from(2),
+            Self::Bulk(error) if is_usage_of_files(error) => ExitCode::from(2),
             Self::Embed(error) if is_usage(error) => ExitCode::from(2),
             Self::Optimize(error) if matches!(error.kind(), ErrorKind::Shape(_)) => {
                 ExitCode::from(2)
@@ -151,7 +213,7 @@ impl CliError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Embed(error) => error.hint().map(in_commands),
+            Self::Embed(error) => hint_of(error),
             Self::Models(error) => error.hint(),
             Self::DamagedModels(models) => Some(repair(models.first()?)),
             Self::WrongVectors(_) => Some(
@@ -159,23 +221,19 @@ impl CliError {
                     .to_owned(),
             ),
             Self::Usage(_) => Some("see --help".to_owned()),
-            Self::Line { source, .. } => Some(
-                match source {
-                    LineError::Utf8(_) => "convert the input to UTF-8, for example with iconv",
-                    LineError::TooLong(_) => "split it into shorter texts",
-                    LineError::Json(_) | LineError::NotObject(_) => {
-                        "each line must be one JSON object"
-                    }
-                    LineError::NoField(_) => "name the field with --field",
-                    LineError::NotText { .. } => {
-                        "put a text there, leave the line out, or name another field with --field"
-                    }
+            Self::Bulk(error) => match error {
+                BulkError::Row { source, .. } => row_hint(source),
+                BulkError::Embed(error) => hint_of(error),
+                BulkError::NoPlace { .. } => Some("jsonl, json and csv have one".to_owned()),
+                BulkError::Reserved { field } if field == "id" => {
+                    Some("--id-field id takes it along".to_owned())
                 }
-                .to_owned(),
+                _ => None,
+            },
+            Self::SomeTexts { hint, .. } => hint.clone(),
+            Self::NpyOnTerminal => Some(
+                "name a file with -o, as in -o vectors.npy, or give it on with a pipe".to_owned(),
             ),
-            Self::SomeTexts { .. } => {
-                Some("the lines before this one say why, by the texts' index".to_owned())
-            }
             Self::Invalid { .. } => Some("each line above says what to do".to_owned()),
             Self::Optimize(error) => match error.kind() {
                 ErrorKind::NotRecognised { .. } => {
@@ -184,14 +242,19 @@ impl CliError {
                 ErrorKind::Shape(_) => Some("give other --shapes".to_owned()),
                 _ => None,
             },
+            Self::Inspect(error) => match error.kind() {
+                ErrorKind::LfsPointer(_) => {
+                    Some("run git lfs pull in the model's directory".to_owned())
+                }
+                _ => None,
+            },
             Self::Serve(error) => error.hint(),
             Self::Settings(_) => {
                 Some("akidb-embed serve --print-config shows all settings".to_owned())
             }
-            Self::Service(error) => embed_error(error)?.hint().map(in_commands),
+            Self::Service(error) => hint_of(embed_error(error)?),
             Self::Runtime(_)
             | Self::Telemetry(_)
-            | Self::Inspect(_)
             | Self::Read { .. }
             | Self::Write { .. }
             | Self::NoBackendRuns(_) => None,

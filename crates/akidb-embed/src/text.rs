@@ -29,6 +29,23 @@ pub(crate) fn fit(text: &str, columns: usize) -> String {
     line
 }
 
+/// `text` in lines of at most `columns`, broken at spaces.
+pub(crate) fn wrapped(text: &str, columns: usize) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last().map_or(0, |line| width(line));
+        match lines.last_mut() {
+            Some(last) if line > 0 && line + 1 + width(word) <= columns => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            Some(last) if line == 0 => last.push_str(word),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.join("\n")
+}
+
 /// Columns that `line` takes.
 pub(crate) fn width(line: &str) -> usize {
     line.chars().filter_map(UnicodeWidthChar::width).sum()
@@ -51,5 +68,11 @@ mod tests {
         assert_eq!(fit("日本語", 5), "日本…");
         assert_eq!(fit("a\u{1b}[31m\nb", 20), "a [31m b");
         assert_eq!(pad("日", 4), "日  ");
+    }
+
+    #[test]
+    fn lines_are_broken_at_spaces() {
+        assert_eq!(wrapped("a bc  def\nghijkl", 6), "a bc\ndef\nghijkl");
+        assert_eq!(wrapped("", 6), "");
     }
 }

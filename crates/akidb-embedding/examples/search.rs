@@ -4,7 +4,7 @@
 //! cargo run --release -p akidb-embedding --example search -- "how do I resume a download"
 //! ```
 
-use akidb_embedding::{EmbedError, EmbedOptions, Embedder, similarity};
+use akidb_embedding::{EmbedError, EmbedOptions, Embedder, top_k};
 
 const DOCUMENTS: [&str; 6] = [
     "An interrupted transfer continues where it stopped when the server accepts byte ranges.",
@@ -24,16 +24,9 @@ fn main() -> Result<(), EmbedError> {
     let documents = embedder.vectors(&DOCUMENTS, &EmbedOptions::default())?;
     let queries = embedder.vectors(&[query.as_str()], &EmbedOptions::query())?;
 
-    let mut ranking: Vec<(f64, &str)> = documents
-        .iter()
-        .zip(DOCUMENTS)
-        .map(|(vector, text)| (similarity(&queries[0], vector), text))
-        .collect();
-    ranking.sort_by(|a, b| b.0.total_cmp(&a.0));
-
     println!("{query}");
-    for (score, text) in ranking {
-        println!("  {score:.3}  {text}");
+    for found in top_k(&queries[0], &documents, DOCUMENTS.len()) {
+        println!("  {:.3}  {}", found.similarity, DOCUMENTS[found.index]);
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ impl Embedder {
 impl EmbedderBuilder {
     /// A model id, a model directory, or an `.onnx` or `.safetensors` file.
     ///
-    /// Without one: the installed model, or the built-in one when none is installed.
+    /// Without one: the [default model](crate::default_model), else the built-in one.
     pub fn model(mut self, model: impl Into<String>) -> Self {
         self.model = Some(model.into());
         self
@@ -143,7 +143,7 @@ impl EmbedderBuilder {
             );
         }
         if let Some(reason) = &loaded.fallback {
-            tracing::warn!(model = files.id, "{reason}");
+            tracing::info!(model = files.id, "{reason}");
         }
         for guess in settings.guesses(info) {
             tracing::warn!(

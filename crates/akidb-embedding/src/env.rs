@@ -1,5 +1,5 @@
-//! Every environment variable the project reads, declared once. The server's settings have theirs,
-//! `AKIDB_SERVE_…`, in `akidb-server/src/settings/table.rs`.
+//! Every environment variable the project reads, declared once. Each setting of the server has one by
+//! its name, too: `AKIDB_SERVE_` and the name in `akidb-server/src/settings/table.rs`.
 //!
 //! An empty value counts as unset, unless the variable says otherwise.
 
@@ -31,6 +31,49 @@ pub const AKIDB_HOME: Variable = Variable {
     name: "AKIDB_HOME",
     doc: "Directory that holds installed models, under models/ \
           (default: $XDG_DATA_HOME/akidb or ~/.local/share/akidb)",
+};
+
+/// The model of those who name none.
+pub const AKIDB_MODEL: Variable = Variable {
+    name: "AKIDB_MODEL",
+    doc: "Model where none is named: an id, a directory or a file \
+          (default: what `akidb-embed models default` has set, else the built-in model)",
+};
+
+/// The server's settings file.
+pub const AKIDB_SERVE_CONFIG: Variable = Variable {
+    name: "AKIDB_SERVE_CONFIG",
+    doc: "serve: the settings file, as --config",
+};
+
+/// The server's models.
+pub const AKIDB_SERVE_MODEL: Variable = Variable {
+    name: "AKIDB_SERVE_MODEL",
+    doc: "serve: models, parted by commas, each as --model (default: as AKIDB_MODEL)",
+};
+
+/// How the server's models are run.
+pub const AKIDB_SERVE_VARIANT: Variable = Variable {
+    name: "AKIDB_SERVE_VARIANT",
+    doc: "serve: as --variant",
+};
+
+/// How the server's models are run.
+pub const AKIDB_SERVE_BACKEND: Variable = Variable {
+    name: "AKIDB_SERVE_BACKEND",
+    doc: "serve: as --backend",
+};
+
+/// How the server's models are run.
+pub const AKIDB_SERVE_PRECISION: Variable = Variable {
+    name: "AKIDB_SERVE_PRECISION",
+    doc: "serve: as --precision",
+};
+
+/// How the server's models are run.
+pub const AKIDB_SERVE_THREADS: Variable = Variable {
+    name: "AKIDB_SERVE_THREADS",
+    doc: "serve: as --threads",
 };
 
 /// Where models are fetched from.
@@ -144,6 +187,13 @@ pub const ALL: &[Variable] = &[
     AKIDB_HOME,
     AKIDB_ISA,
     AKIDB_LOG,
+    AKIDB_MODEL,
+    AKIDB_SERVE_BACKEND,
+    AKIDB_SERVE_CONFIG,
+    AKIDB_SERVE_MODEL,
+    AKIDB_SERVE_PRECISION,
+    AKIDB_SERVE_THREADS,
+    AKIDB_SERVE_VARIANT,
     ORT_DYLIB_PATH,
     LD_LIBRARY_PATH,
     VIRTUAL_ENV,

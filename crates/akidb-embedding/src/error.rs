@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use akidb_backend::{BackendError, BackendErrorKind};
 use akidb_models::ModelId;
+use akidb_onnx::{ErrorKind, LfsPointer};
 #[cfg(feature = "onnxruntime")]
 use akidb_onnxruntime::OnnxRuntimeError;
 
@@ -22,12 +23,14 @@ pub enum EmbedError {
         known: Vec<String>,
         /// Whether it can be fetched by this name.
         in_catalog: bool,
+        /// What may have been meant.
+        similar: Option<String>,
     },
     /// An installed model can't be used.
     #[error(transparent)]
     Store(#[from] akidb_models::Error),
-    /// Several models are installed and none was named.
-    #[error("several models are installed: {}", installed.join(", "))]
+    /// No model was named, none is the default and none is built in.
+    #[error("no model is named; installed are: {}", installed.join(", "))]
     ModelNotNamed {
         /// Their ids.
         installed: Vec<String>,
@@ -57,7 +60,7 @@ pub enum EmbedError {
         limit: u64,
     },
     /// A JSON file of the model doesn't parse.
-    #[error("{file} is not valid")]
+    #[error("{file} {}", if source.is_eof() { "is cut off" } else { "is not valid" })]
     Json {
         /// The file.
         file: String,
@@ -262,12 +265,18 @@ impl EmbedError {
                 model: model.clone(),
             },
             Self::Store(error) => return error.hint().map(Hint::Other),
-            Self::ModelNotFound { model, known, .. } => {
+            Self::ModelNotFound {
+                model,
+                known,
+                similar,
+                ..
+            } => {
                 // A path that isn't there may look like an id of the hub, too.
                 let may_be_there = model.contains('/') && model.parse::<ModelId>().is_ok();
                 Hint::Name {
                     known: known.clone(),
                     on_hub: may_be_there.then(|| model.clone()),
+                    similar: similar.clone(),
                 }
             }
             Self::ModelNotNamed { .. } => Hint::NameOne,
@@ -301,6 +310,15 @@ impl EmbedError {
                         .into()
                 }
             },
+            Self::Read { source, .. } if LfsPointer::is_in(source) => {
+                "run git lfs pull in the model's directory".into()
+            }
+            Self::Json { source, .. } if source.is_eof() => {
+                "it was not fetched whole: fetch the model again".into()
+            }
+            Self::Model(error) if matches!(error.kind(), ErrorKind::LfsPointer(_)) => {
+                "run git lfs pull in the model's directory".into()
+            }
             Self::Model(_) => Hint::Inspect,
             Self::UnknownVariant { known, .. } | Self::UnknownPrompt { known, .. } => {
                 format!("it has: {}", known.join(", ")).into()

@@ -18,6 +18,8 @@ pub enum Hint {
         known: Vec<String>,
         /// What was named, where it may be a model of the hub.
         on_hub: Option<String>,
+        /// The model that may have been meant.
+        similar: Option<String>,
     },
     /// To say which of the installed models is meant.
     NameOne,
@@ -35,7 +37,14 @@ impl fmt::Display for Hint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pull { model } => write!(f, "{model} can be fetched"),
-            Self::Name { known, on_hub } => {
+            Self::Name {
+                known,
+                on_hub,
+                similar,
+            } => {
+                if let Some(model) = similar {
+                    write!(f, "did you mean {model}? else ")?;
+                }
                 if let Some(model) = on_hub {
                     write!(f, "the hub may have {model}; else ")?;
                 }

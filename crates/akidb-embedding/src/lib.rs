@@ -3,6 +3,20 @@
 //! [`Embedder`] is the library: it finds a model, tokenizes, runs it and gives vectors.
 //! [`OnnxEmbeddingProvider`] puts it behind AkiDB's [`EmbeddingProvider`] contract.
 //!
+//! ```
+//! # #[cfg(feature = "builtin")] {
+//! use akidb_embedding::{EmbedOptions, Embedder, top_k};
+//!
+//! let embedder = Embedder::builder().model("akidb-mini").build()?;
+//! let documents = ["continue an interrupted transfer", "bake a chocolate cake"];
+//! let vectors = embedder.vectors(&documents, &EmbedOptions::default())?;
+//! let queries = embedder.vectors(&["how do I resume a download"], &EmbedOptions::query())?;
+//! let nearest = top_k(&queries[0], &vectors, 1);
+//! assert_eq!(documents[nearest[0].index], "continue an interrupted transfer");
+//! # }
+//! # Ok::<(), akidb_embedding::EmbedError>(())
+//! ```
+//!
 //! On the native backend a text's vector is the same, bit for bit, alone or in any batch, at any
 //! number of threads.
 //!
@@ -47,6 +61,8 @@ mod steps;
 mod tokenizer;
 mod vectors;
 
+#[doc(hidden)]
+pub use akidb_backend::choice;
 pub use akidb_backend::{Choice, Pooling, UnknownChoice};
 pub use backend::{BackendChoice, Precision, has_bf16};
 pub use builder::EmbedderBuilder;
@@ -56,7 +72,7 @@ pub use embedder::Embedder;
 pub use error::ConfigError;
 pub use error::EmbedError;
 pub use hint::Hint;
-pub use model::{BUILTIN_MODEL, model_store};
+pub use model::{BUILTIN_MODEL, default_model, model_store};
 pub use options::{EmbedOptions, Input, OnLong};
 pub use packed::packed_weights_of;
 #[cfg(feature = "provider")]
@@ -70,4 +86,4 @@ pub use provider::{
 pub use response::{EmbedResponse, Embedding, Matryoshka, Provenance};
 pub use steps::States;
 pub use tokenizer::{Piece, PiecesProgress, Progress, Tokens};
-pub use vectors::{Encoding, Values, encode, similarity};
+pub use vectors::{Encoding, Match, Values, encode, similarity, top_k};

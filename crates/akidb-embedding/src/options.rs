@@ -1,6 +1,8 @@
 //! What a caller can ask for.
 
 use std::borrow::Cow;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use akidb_backend::choice;
 
@@ -28,17 +30,40 @@ impl From<String> for Input<'_> {
     }
 }
 
-impl<'a> From<&'a String> for Input<'a> {
-    fn from(text: &'a String) -> Self {
-        Self::Text(Cow::Borrowed(text))
+impl<'a> From<Cow<'a, str>> for Input<'a> {
+    fn from(text: Cow<'a, str>) -> Self {
+        Self::Text(text)
     }
 }
 
-impl<'a> From<&'a &str> for Input<'a> {
-    fn from(text: &'a &str) -> Self {
-        Self::Text(Cow::Borrowed(text))
+impl From<Box<str>> for Input<'_> {
+    fn from(text: Box<str>) -> Self {
+        Self::Text(Cow::Owned(text.into_string()))
     }
 }
+
+/// References to whatever holds a text. One `From` for all of `AsRef<str>` would leave no room for
+/// token ids.
+macro_rules! from_texts {
+    ($($text:ty),+) => {$(
+        impl<'a> From<&'a $text> for Input<'a> {
+            fn from(text: &'a $text) -> Self {
+                Self::Text(Cow::Borrowed(text.as_ref()))
+            }
+        }
+    )+};
+}
+
+from_texts!(
+    &str,
+    &&str,
+    String,
+    &String,
+    Cow<'_, str>,
+    Box<str>,
+    Arc<str>,
+    Rc<str>
+);
 
 impl<'a> From<&'a &[u32]> for Input<'a> {
     fn from(ids: &'a &[u32]) -> Self {
@@ -57,6 +82,12 @@ impl<'a> From<&'a Input<'_>> for Input<'a> {
 
 impl<'a> From<&'a [u32]> for Input<'a> {
     fn from(ids: &'a [u32]) -> Self {
+        Self::Tokens(Cow::Borrowed(ids))
+    }
+}
+
+impl<'a> From<&'a Vec<u32>> for Input<'a> {
+    fn from(ids: &'a Vec<u32>) -> Self {
         Self::Tokens(Cow::Borrowed(ids))
     }
 }
@@ -134,5 +165,35 @@ impl EmbedOptions {
             prompt: Prompt::Query,
             ..Self::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_holds_a_text_or_ids_is_an_input() {
+        let text = || Input::Text(Cow::Borrowed("a"));
+        let (string, boxed): (String, Box<str>) = ("a".into(), "a".into());
+        let (cow, shared): (Cow<'_, str>, Arc<str>) = ("a".into(), "a".into());
+        for input in [
+            Input::from("a"),
+            Input::from(&"a"),
+            Input::from(&&"a"),
+            Input::from(&string),
+            Input::from(&&string),
+            Input::from(&cow),
+            Input::from(&boxed),
+            Input::from(&shared),
+            Input::from(&Rc::<str>::from("a")),
+            Input::from(cow.clone()),
+            Input::from(boxed.clone()),
+            Input::from(string.clone()),
+        ] {
+            assert_eq!(input, text());
+        }
+        let ids = vec![1, 2];
+        assert_eq!(Input::from(&ids), Input::from(&ids[..]));
     }
 }

@@ -68,6 +68,8 @@ pub enum Error {
     NotInstalled {
         /// The model.
         id: String,
+        /// What may have been meant.
+        similar: Option<String>,
     },
     /// The catalog has no such short name, and it is no repository.
     #[error("no model has the name {name:?}")]
@@ -76,6 +78,8 @@ pub enum Error {
         name: String,
         /// Short names that would work.
         known: Vec<String>,
+        /// What may have been meant.
+        similar: Option<String>,
     },
     /// The model is part of the program.
     #[error("{id} is built in: it has no files of its own")]
@@ -306,7 +310,15 @@ impl Error {
             ),
             Self::Damaged { id, .. } => repair(id),
             Self::NameTaken { .. } => "rename the directory".to_owned(),
+            Self::NotInstalled {
+                similar: Some(similar),
+                ..
+            } => format!("did you mean {similar}? akidb-embed models list shows what is installed"),
             Self::NotInstalled { .. } => "akidb-embed models list shows what is".to_owned(),
+            Self::UnknownName {
+                similar: Some(similar),
+                ..
+            } => format!("did you mean {similar}?"),
             Self::UnknownName { known, .. } => format!(
                 "known names: {}; any other model is owner/name, as on the hub",
                 known.join(", ")
@@ -377,6 +389,21 @@ impl Error {
                     .to_owned()
             }
             Self::Changed { .. } => "run the command again".to_owned(),
+            Self::Bundle {
+                path,
+                source: BundleError::Compressed(with),
+            } => {
+                let path = path.display();
+                match *with {
+                    "gzip" => format!("gunzip {path} makes it one that can be imported"),
+                    with => format!("unpack {path} with {with} first"),
+                }
+            }
+            Self::Bundle {
+                source: BundleError::Tar(_) | BundleError::NoManifest,
+                ..
+            } => "a bundle is what akidb-embed models export writes; copy it again if it was cut off"
+                .to_owned(),
             Self::Checksum { .. } => {
                 "the network or a proxy alters what it carries: try another one".to_owned()
             }

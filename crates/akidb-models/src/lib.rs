@@ -40,6 +40,7 @@ mod manifest;
 mod name;
 #[cfg(feature = "hub")]
 mod pull;
+mod similar;
 mod store;
 
 pub use bundle::{BundleError, ExportError, Exported};

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::lfs::LfsPointer;
+
 /// Something is wrong with a file, or it is not of a kind this crate knows.
 ///
 /// Displays as `path: what`; names from the file are shortened.
@@ -29,6 +31,9 @@ pub enum ErrorKind {
     /// No bytes at all.
     #[error("is empty")]
     EmptyFile,
+    /// What Git LFS leaves in the place of a file that it has not fetched.
+    #[error(transparent)]
+    LfsPointer(#[from] LfsPointer),
     /// Somebody wrote to the file while it was in use.
     #[error(
         "was changed while it was in use (it had {mapped} bytes, it has {now}): put new files in the \

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use memmap2::Mmap;
 
 use crate::error::{Error, ErrorKind};
+use crate::lfs::LfsPointer;
 use crate::regular_file::open_if_regular;
 
 /// Maps a whole file for reading. Pages are read when first touched.
@@ -42,10 +43,12 @@ fn map(file: File, path: &Path) -> Result<Bytes, ErrorKind> {
     if metadata.len() == 0 {
         return Err(ErrorKind::EmptyFile);
     }
+    let mapping = map_readonly(&file).map_err(ErrorKind::Io)?;
+    LfsPointer::refuse(&mapping)?;
     let mapped = Arc::new(MappedFile {
         path: path.to_owned(),
         version: version(&metadata).map_err(ErrorKind::Io)?,
-        mapping: map_readonly(&file).map_err(ErrorKind::Io)?,
+        mapping,
         file,
     });
     let mut all = mapped_files();

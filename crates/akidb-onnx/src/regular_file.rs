@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
+use crate::lfs::LfsPointer;
+
 /// Opens a file for reading, unless it is a pipe, a device or a directory: opening or reading one of
 /// these can wait for ever, or do something.
 ///
@@ -33,7 +35,7 @@ pub(crate) fn open_if_regular(path: &Path) -> io::Result<Option<File>> {
 /// Reads a file that [`open_regular_file`] opens, and no more than `limit` bytes of it.
 ///
 /// # Errors
-/// As that, when it can't be read, or is longer.
+/// As that, when it can't be read, is longer, or is an [`LfsPointer`].
 pub fn read_regular_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let file = open_regular_file(path)?;
     let size = file.metadata()?.len().min(limit);
@@ -44,6 +46,7 @@ pub fn read_regular_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         let what = format!("it has more than {limit} bytes");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
     }
+    LfsPointer::refuse(&bytes)?;
     Ok(bytes)
 }
 

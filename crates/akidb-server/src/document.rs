@@ -19,7 +19,7 @@ use crate::interfaces::{INTERFACES, is_open, of_path};
         license(name = "MIT OR Apache-2.0"),
     ),
     paths(own::document, own::page),
-    components(schemas(ClassName)),
+    components(schemas(ClassName))
 )]
 struct Head;
 

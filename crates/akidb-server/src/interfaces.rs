@@ -11,12 +11,7 @@ use crate::operation::Operation;
 
 /// One line an interface. A request is the first one's that owns it.
 pub(crate) static INTERFACES: &[&dyn Interface] = &[
-    &Grpc,
-    &Console,
-    &Operation,
-    &OpenAi,
-    &Ollama,
-    &Cohere,
+    &Grpc, &Console, &Operation, &OpenAi, &Ollama, &Cohere,
     // The last: it owns whatever is no other's.
     &Tei,
 ];

@@ -11,13 +11,23 @@ use akidb_transformer::inspect::{
 use clap::Args;
 use serde::Serialize;
 
+use crate::args::ModelArgument;
 use crate::error::CliError;
-use crate::output::{print, print_json};
+use crate::print::{print, print_json};
 
 #[derive(Debug, Args)]
+#[command(
+    before_help = "\
+Examples:
+  akidb-embed inspect qwen3-embedding-0.6b
+  akidb-embed inspect path/to/model.onnx --json",
+    after_help = "\
+It reads and says what is there. Whether that is whole and fits together is what validate says, and \
+whether the vectors are right is what verify says."
+)]
 pub(crate) struct InspectArgs {
-    /// Model id, model directory, or .onnx or .safetensors file
-    model: String,
+    #[command(flatten)]
+    model: ModelArgument,
 
     /// Print JSON
     #[arg(long)]
@@ -45,13 +55,13 @@ struct RunsOn {
 }
 
 pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
-    let files = ModelFiles::find(Some(&args.model))?;
+    let files = args.model.find()?;
     let inspection = match files.root() {
         None => built_in(&files)?,
         Some(root) => {
             // A file that was named, and not all that are beside it.
-            let named = Path::new(&args.model);
-            inspect(if named.exists() { named } else { root })?
+            let named = args.model.get().map(Path::new);
+            inspect(named.filter(|named| named.exists()).unwrap_or(root))?
         }
     };
     let runs_on: Vec<_> = inspection

@@ -14,13 +14,18 @@ use akidb_onnx::model::OnnxModel;
 use akidb_onnxruntime::coreml::{self, Coverage, Manifest, StaticShape, WriteOptions};
 use akidb_transformer::{Transformer, decoder_from_safetensors, recognise};
 
+use crate::args::ModelArgument;
 use crate::error::CliError;
-use crate::output::{print, print_json};
+use crate::print::{print, print_json};
 
 #[derive(Debug, Args)]
+#[command(before_help = "\
+Examples:
+  akidb-embed optimize akidb-mini --target coreml --shapes 1x32,8x128 -o mini-coreml
+  akidb-embed optimize path/to/model.onnx --target coreml --check")]
 pub(crate) struct OptimizeArgs {
-    /// Model id, model directory, or .onnx or .safetensors file
-    model: String,
+    #[command(flatten)]
+    model: ModelArgument,
 
     /// Which of the model's weight files [default: the most exact one]
     #[arg(long, value_name = "NAME")]
@@ -83,7 +88,7 @@ struct Report {
 
 pub(crate) fn run(args: &OptimizeArgs) -> Result<(), CliError> {
     let Target::Coreml = args.target;
-    let files = ModelFiles::find(Some(&args.model))?;
+    let files = args.model.find()?;
     let weights = files.weights(args.variant.as_deref())?;
     let graphs = weights.source.graphs()?;
     let source = coverages(&files, &graphs);

@@ -8,32 +8,51 @@ use serde::Serialize;
 
 use akidb_embedding::{Encoding, Input, Provenance, similarity};
 
-use crate::args::{ModelArgs, VectorArgs, limit, report_truncated};
+use crate::args::{InputArgs, ModelFlag, RunArgs, VectorArgs, report_truncated};
 use crate::error::CliError;
-use crate::input::InputArgs;
 use crate::text::{columns, fit, pad, width};
 
 /// A matrix of more texts helps nobody.
 const MAX_TEXTS: usize = 1000;
 
+/// How many of the texts that were truncated are named.
+const FIRST_TRUNCATED: usize = 10;
+
+/// Pairs that are shown of very many.
+const MOST_PAIRS: usize = 20;
+
+/// Columns that a text has at least.
+const LEAST_LABEL: usize = 12;
+
 #[derive(Debug, Args)]
+#[command(before_help = "\
+Examples:
+  akidb-embed similarity \"red shoes\" \"crimson sneakers\" \"a chocolate cake\"
+  akidb-embed similarity --format csv < lines.txt")]
 pub(crate) struct SimilarityArgs {
     #[command(flatten)]
     input: InputArgs,
+
     #[command(flatten)]
-    model: ModelArgs,
+    model: ModelFlag,
+
+    /// How to print it [default: table where it fits the terminal, else pairs]
+    #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Output")]
+    format: Option<Format>,
+
     #[command(flatten)]
     vectors: VectorArgs,
 
-    /// How to print the matrix
-    #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT", help_heading = "Output")]
-    format: Format,
+    #[command(flatten)]
+    run: RunArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Format {
-    /// Shaded on a terminal
+    /// Each with each, shaded on a terminal
     Table,
+    /// The nearest pairs, best first
+    Pairs,
     /// One object with texts, matrix and provenance
     Json,
     /// The matrix alone
@@ -41,7 +60,7 @@ enum Format {
 }
 
 pub(crate) fn run(args: &SimilarityArgs) -> Result<(), CliError> {
-    let texts = args.input.open()?.take(MAX_TEXTS + 1)?;
+    let texts = args.input.open()?.take_texts(MAX_TEXTS + 1)?;
     if texts.len() < 2 {
         return Err(CliError::Usage(
             "two texts or more can be compared".to_owned(),
@@ -52,7 +71,7 @@ pub(crate) fn run(args: &SimilarityArgs) -> Result<(), CliError> {
             "at most {MAX_TEXTS} texts can be compared"
         )));
     }
-    let embedder = args.model.load()?;
+    let embedder = args.model.with(&args.run).load()?;
     let options = args.vectors.options(&embedder, Encoding::F32)?;
     let answer = embedder.embed(&texts, &options)?;
     let vectors: Vec<&[f32]> = answer
@@ -60,22 +79,30 @@ pub(crate) fn run(args: &SimilarityArgs) -> Result<(), CliError> {
         .iter()
         .filter_map(|e| e.values.as_f32())
         .collect();
-    let matrix: Vec<Vec<f64>> = vectors
+    let matrix: Vec<Vec<f32>> = vectors
         .iter()
         .map(|a| vectors.iter().map(|b| similarity(a, b)).collect())
         .collect();
     let labels: Vec<String> = texts.iter().map(label).collect();
 
     let mut out = std::io::stdout();
-    match args.format {
+    let format = args.format.unwrap_or_else(|| match fits(labels.len()) {
+        true => Format::Table,
+        false => Format::Pairs,
+    });
+    match format {
         Format::Table => table(&mut anstream::stdout(), &labels, &matrix),
+        Format::Pairs => pairs(&mut anstream::stdout(), &labels, &matrix),
         Format::Json => json(&mut out, &labels, &matrix, &answer.provenance),
         Format::Csv => csv(&mut out, &matrix),
     }
     .and_then(|()| out.flush())
     .map_err(CliError::stdout)?;
-    let truncated = answer.embeddings.iter().filter(|e| e.truncated).count();
-    report_truncated(truncated, limit(&embedder, &options));
+    let truncated = answer.embeddings.iter().zip(1..);
+    let truncated = truncated.filter(|(embedding, _)| embedding.truncated);
+    let truncated: Vec<u64> = truncated.map(|(_, number)| number).collect();
+    let first = &truncated[..truncated.len().min(FIRST_TRUNCATED)];
+    report_truncated((truncated.len() as u64, first), false, &embedder, &options);
     Ok(())
 }
 
@@ -89,11 +116,55 @@ fn label(input: &Input<'_>) -> String {
 /// Columns of one cell.
 const CELL: usize = 7;
 
-fn table(out: &mut dyn Write, labels: &[String], matrix: &[Vec<f64>]) -> io::Result<()> {
-    let number = labels.len().to_string().len();
+/// Columns of the numbers of `texts`.
+fn number_width(texts: usize) -> usize {
+    texts.to_string().len()
+}
+
+/// Whether the lines of a table of so many texts fit.
+fn fits(texts: usize) -> bool {
+    number_width(texts) + 3 + LEAST_LABEL + texts * CELL <= columns()
+}
+
+/// The nearest pairs, best first.
+fn pairs(out: &mut dyn Write, labels: &[String], matrix: &[Vec<f32>]) -> io::Result<()> {
+    let mut pairs: Vec<(f32, usize, usize)> = Vec::new();
+    for (i, row) in matrix.iter().enumerate() {
+        pairs.extend(
+            row.iter()
+                .enumerate()
+                .take(i)
+                .map(|(j, &value)| (value, j, i)),
+        );
+    }
+    // Of equal ones, the earlier texts are first.
+    pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+    let room = columns().saturating_sub(CELL + 5) / 2;
+    let longest = labels.iter().map(|label| width(label)).max().unwrap_or(0);
+    let room = room.min(longest);
+    for &(value, i, j) in pairs.iter().take(MOST_PAIRS) {
+        let style = shade(value);
+        let (a, b) = (pad(&fit(&labels[i], room), room), fit(&labels[j], room));
+        writeln!(
+            out,
+            "{style}{:^CELL$}{style:#}  {a}  {b}",
+            format!("{value:.3}")
+        )?;
+    }
+    match pairs.len().saturating_sub(MOST_PAIRS) {
+        0 => Ok(()),
+        more => writeln!(
+            out,
+            "and {more} pairs that are less near: --format json or csv has all of them"
+        ),
+    }
+}
+
+fn table(out: &mut dyn Write, labels: &[String], matrix: &[Vec<f32>]) -> io::Result<()> {
+    let number = number_width(labels.len());
     let room = columns()
         .saturating_sub(labels.len() * CELL + number + 4)
-        .clamp(12, 48)
+        .clamp(LEAST_LABEL, 48)
         .min(labels.iter().map(|l| width(l)).max().unwrap_or(0));
     write!(out, "{}", " ".repeat(number + room + 3))?;
     for column in 1..=labels.len() {
@@ -117,7 +188,7 @@ fn table(out: &mut dyn Write, labels: &[String], matrix: &[Vec<f64>]) -> io::Res
 }
 
 /// From black for 0 and below to bright for 1, in the 24 greys of the 256-colour palette.
-fn shade(value: f64) -> Style {
+fn shade(value: f32) -> Style {
     let level = (value.clamp(0.0, 1.0) * 23.0).round() as u8;
     let ink = if level > 11 { 16 } else { 255 };
     Style::new()
@@ -129,7 +200,7 @@ fn shade(value: f64) -> Style {
 struct Matrix<'a> {
     object: &'static str,
     texts: &'a [String],
-    similarity: &'a [Vec<f64>],
+    similarity: &'a [Vec<f32>],
     #[serde(flatten)]
     provenance: &'a Provenance,
 }
@@ -137,7 +208,7 @@ struct Matrix<'a> {
 fn json(
     out: &mut dyn Write,
     texts: &[String],
-    similarity: &[Vec<f64>],
+    similarity: &[Vec<f32>],
     provenance: &Provenance,
 ) -> io::Result<()> {
     let matrix = Matrix {
@@ -149,7 +220,7 @@ fn json(
     writeln!(out, "{}", serde_json::to_string(&matrix)?)
 }
 
-fn csv(out: &mut dyn Write, matrix: &[Vec<f64>]) -> io::Result<()> {
+fn csv(out: &mut dyn Write, matrix: &[Vec<f32>]) -> io::Result<()> {
     for row in matrix {
         let cells: Vec<String> = row.iter().map(ToString::to_string).collect();
         writeln!(out, "{}", cells.join(","))?;

@@ -12,6 +12,6 @@ pub use builtin::BUILTIN_MODEL;
 pub use files::ModelFiles;
 pub(crate) use pooling::PoolingFrom;
 pub(crate) use resolve::all;
-pub use resolve::model_store;
+pub use resolve::{default_model, model_store};
 pub(crate) use settings::Settings;
 pub use variants::{Source, Weights};

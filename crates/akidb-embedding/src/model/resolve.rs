@@ -17,16 +17,34 @@ pub fn model_store() -> Result<Store, EmbedError> {
     Ok(Store::open(env::home(), env::hub_cache())?)
 }
 
+/// The model that is meant where none is named: that of `AKIDB_MODEL`, else the one that was set in
+/// the store. `None` means the built-in one.
+///
+/// # Errors
+/// When what was set can't be read.
+pub fn default_model() -> Result<Option<String>, EmbedError> {
+    match env::AKIDB_MODEL.get() {
+        Some(model) => Ok(Some(model)),
+        None => Ok(model_store()?.default_model()?),
+    }
+}
+
 impl ModelFiles {
     /// Finds a model: a model directory, a weights file, or a model of the store by its id or short
     /// name.
     ///
-    /// Without a name: the one installed model, or the built-in one when none is installed.
+    /// Without a name: the [default model](default_model), else the built-in one.
     ///
     /// # Errors
-    /// When there is no such model, or several are installed and none is named.
+    /// When there is no such model, or none is named, none set and none built in.
     pub fn find(model: Option<&str>) -> Result<Self, EmbedError> {
-        resolve_in(model, model_store)
+        match model {
+            Some(model) => resolve_in(model, model_store),
+            None => match default_model()? {
+                Some(model) => resolve_in(&model, model_store),
+                None => without_name(model_store),
+            },
+        }
     }
 }
 
@@ -40,21 +58,24 @@ pub(crate) fn all() -> Result<Vec<ModelFiles>, EmbedError> {
     Ok(models)
 }
 
-fn resolve_in(
-    model: Option<&str>,
+/// The built-in model; an installed one is nobody's choice until it is named.
+fn without_name(
     store: impl FnOnce() -> Result<Store, EmbedError>,
 ) -> Result<ModelFiles, EmbedError> {
-    let Some(model) = model else {
-        let store = store()?;
-        let installed = store.installed()?;
-        return match installed.as_slice() {
-            [] => ModelFiles::builtin(),
-            [only] => named(&store, &only.id),
-            several => Err(EmbedError::ModelNotNamed {
-                installed: several.iter().map(|m| m.id.clone()).collect(),
-            }),
-        };
-    };
+    if cfg!(feature = "builtin") {
+        return ModelFiles::builtin();
+    }
+    let installed: Vec<_> = store()?.installed()?.into_iter().map(|m| m.id).collect();
+    match installed.is_empty() {
+        true => ModelFiles::builtin(),
+        false => Err(EmbedError::ModelNotNamed { installed }),
+    }
+}
+
+fn resolve_in(
+    model: &str,
+    store: impl FnOnce() -> Result<Store, EmbedError>,
+) -> Result<ModelFiles, EmbedError> {
     if model == BUILTIN_MODEL {
         return ModelFiles::builtin();
     }
@@ -83,6 +104,7 @@ fn named(store: &Store, model: &str) -> Result<ModelFiles, EmbedError> {
             .chain(installed)
             .collect(),
         in_catalog: store.catalog().get(model).is_some(),
+        similar: store.similar(model),
     })
 }
 
@@ -138,18 +160,22 @@ mod tests {
 
     fn at(home: Option<&Path>, model: Option<&str>) -> Result<ModelFiles, EmbedError> {
         let home = home.map(Path::to_owned);
-        resolve_in(model, || Ok(Store::open(home, None)?))
+        let store = || Ok(Store::open(home, None)?);
+        match model {
+            Some(model) => resolve_in(model, store),
+            None => without_name(store),
+        }
     }
 
     #[cfg(feature = "builtin")]
     #[test]
-    fn without_a_name_the_built_in_model_yields_to_an_installed_one() {
+    fn an_installed_model_is_not_meant_until_it_is_named() {
         let home = tempfile::tempdir().unwrap();
         let resolve = |model| at(Some(home.path()), model);
         assert!(matches!(resolve(None).unwrap().place, Place::BuiltIn));
 
         install(home.path(), "one");
-        assert_eq!(resolve(None).unwrap().id, "one");
+        assert!(matches!(resolve(None).unwrap().place, Place::BuiltIn));
         assert!(matches!(
             resolve(Some("akidb-mini")).unwrap().place,
             Place::BuiltIn
@@ -159,15 +185,21 @@ mod tests {
         assert_eq!(resolve(Some("owner/two")).unwrap().id, "owner/two");
         install(home.path(), "akidb-mini");
         assert!(matches!(
-            resolve(None),
+            resolve(Some("one")),
             Err(EmbedError::Store(akidb_models::Error::NameTaken { .. }))
         ));
-        std::fs::remove_dir_all(home.path().join("models/akidb-mini")).unwrap();
+    }
 
-        let error = resolve(None).unwrap_err();
+    #[cfg(not(feature = "builtin"))]
+    #[test]
+    fn without_a_built_in_model_an_error_lists_those_that_are_installed() {
+        let home = tempfile::tempdir().unwrap();
+        install(home.path(), "one");
+        install(home.path(), "owner/two");
+        let error = at(Some(home.path()), None).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "several models are installed: one, owner/two"
+            "no model is named; installed are: one, owner/two"
         );
     }
 
@@ -179,6 +211,7 @@ mod tests {
         let name = |on_hub: Option<&str>| Hint::Name {
             known: vec!["akidb-mini".to_owned()],
             on_hub: on_hub.map(str::to_owned),
+            similar: None,
         };
         assert_eq!(error.hint(), Some(name(None)));
         let hint = |model| at(None, Some(model)).unwrap_err().hint();

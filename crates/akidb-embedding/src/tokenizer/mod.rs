@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use akidb_backend::Pooling;
 use akidb_onnx::without_byte_order_mark;
+use serde::de::IgnoredAny;
 
 use crate::error::EmbedError;
 use crate::model::{ModelFiles, PoolingFrom, Settings};
@@ -86,10 +87,20 @@ impl TextTokenizer {
     }
 
     fn new(bytes: &[u8], label: String, settings: &Settings) -> Result<Self, EmbedError> {
-        let (pipeline, edges) = guard(&label, || {
+        let loaded = guard(&label, || {
             let pipeline = Pipeline::new(bytes)?;
             let edges = pipeline.edges()?;
             Ok((pipeline, edges))
+        });
+        let (pipeline, edges) = loaded.map_err(|error| {
+            // What isn't JSON at all, or was cut off, is told as that.
+            match serde_json::from_slice::<IgnoredAny>(bytes) {
+                Ok(_) => error,
+                Err(source) => EmbedError::Json {
+                    file: label.clone(),
+                    source,
+                },
+            }
         })?;
         let Edges { prefix, mut suffix } = edges;
 

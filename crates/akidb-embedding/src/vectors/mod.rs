@@ -6,4 +6,4 @@ mod similarity;
 
 pub use encode::{Encoding, Values, encode};
 pub(crate) use normalize::l2_normalize;
-pub use similarity::similarity;
+pub use similarity::{Match, similarity, top_k};

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use akidb_onnx::open_regular_file;
@@ -36,8 +36,12 @@ impl Store {
             path: from.to_owned(),
             source,
         };
-        let file = open_regular_file(from).map_err(Error::read(from))?;
+        let mut file = open_regular_file(from).map_err(Error::read(from))?;
         let len = file.metadata().map_err(Error::read(from))?.len();
+        let compressed = compression(&mut file).map_err(Error::read(from))?;
+        if let Some(compressed) = compressed {
+            return Err(bundle(BundleError::Compressed(compressed)));
+        }
         let mut archive = tar::Archive::new(io::BufReader::with_capacity(BUFFER_BYTES, file));
         // Raw: extensions of the format could name a file of any length.
         let tar = |e| bundle(BundleError::Tar(e));
@@ -97,6 +101,22 @@ impl Store {
             let _ = self.remove_strays(id);
         })
     }
+}
+
+/// What a file is compressed with, going by how it begins.
+fn compression(file: &mut File) -> io::Result<Option<&'static str>> {
+    let mut magic = Vec::new();
+    Read::by_ref(file).take(6).read_to_end(&mut magic)?;
+    file.rewind()?;
+    let known: [(&[u8], _); 5] = [
+        (b"\x1f\x8b", "gzip"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+        (b"\xfd7zXZ\0", "xz"),
+        (b"BZh", "bzip2"),
+        (b"PK\x03\x04", "zip"),
+    ];
+    let found = known.iter().find(|(begin, _)| magic.starts_with(begin));
+    Ok(found.map(|(_, name)| *name))
 }
 
 /// Deletes what was unpacked and not published.

@@ -25,6 +25,9 @@ pub enum BundleError {
     /// It isn't a tar archive, or is cut off.
     #[error("it is not a complete tar archive")]
     Tar(#[source] io::Error),
+    /// It is compressed as a whole.
+    #[error("it is compressed with {0}, and bundles are not")]
+    Compressed(&'static str),
     /// Its first entry isn't a manifest.
     #[error("it does not start with akidb-model.json")]
     NoManifest,

@@ -169,7 +169,7 @@ impl Http {
             {
                 request = request.header(header::AUTHORIZATION, authorization);
             }
-            let response = request.call().map_err(|e| failure(e, what))?;
+            let response = request.call().map_err(|e| failure(e, url, what))?;
             let text = |name: &str| {
                 let value = response.headers().get(name)?.to_str().ok()?;
                 Some(value.to_owned())
@@ -268,7 +268,7 @@ pub(super) fn protocol(what: &str, why: &str) -> Failure {
 }
 
 /// Errors before an answer. Their text names no header, and so no token, and no password of a proxy.
-fn failure(error: ureq::Error, what: &str) -> Failure {
+fn failure(error: ureq::Error, url: &str, what: &str) -> Failure {
     let what = || what.to_owned();
     let insecure = |why: String| Failure::Final(Error::Insecure { what: what(), why });
     match error {
@@ -280,8 +280,25 @@ fn failure(error: ureq::Error, what: &str) -> Failure {
             Failure::Final(Error::ProxyRefuses { what: what(), why })
         }
         ureq::Error::BadUri(_) => protocol(&what(), &error.to_string()),
-        other => Failure::passing(other),
+        other => match url
+            .parse::<Uri>()
+            .ok()
+            .and_then(|url| url.authority().cloned())
+        {
+            // Without a name and a password.
+            Some(authority) => {
+                Failure::passing(format!("{}: {other}", host_of(authority.as_str())))
+            }
+            None => Failure::passing(other),
+        },
     }
+}
+
+/// A host and its port.
+fn host_of(authority: &str) -> &str {
+    authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host)
 }
 
 /// Fails when proxies are named and none of the names is understood: without a proxy, a request
@@ -339,6 +356,16 @@ mod tests {
         for wrong in ["ftp://a/b", "x", "", "javascript:1", "https://"] {
             assert_eq!(from(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_host_that_does_not_answer_is_named_without_what_is_secret() {
+        let error = || ureq::Error::HostNotFound;
+        let url = "https://me:secret@hub.example:8443/api?token=x";
+        let Failure::Passing { why, .. } = failure(error(), url, "the listing") else {
+            panic!("it may come back");
+        };
+        assert!(why.starts_with("hub.example:8443: "), "{why}");
     }
 
     #[test]

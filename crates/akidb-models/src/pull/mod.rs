@@ -277,6 +277,7 @@ fn meaning(store: &Store, model: &str, revision: Option<&str>) -> Result<(ModelI
         return Err(Error::UnknownName {
             name: model.to_owned(),
             known: store.catalog().names(),
+            similar: store.similar(model),
         });
     }
     let pinned = known.and_then(|entry| entry.revision);

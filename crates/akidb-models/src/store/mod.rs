@@ -1,5 +1,6 @@
 //! Where models are, and which one an id means.
 
+mod default;
 mod directory;
 mod hub_cache;
 mod lock;
@@ -20,6 +21,7 @@ use crate::manifest::Manifest;
 #[cfg(feature = "hub")]
 use crate::manifest::Snapshot;
 use crate::name::ModelId;
+use crate::similar::most_similar;
 
 use directory::Found;
 pub(crate) use directory::files;
@@ -185,12 +187,24 @@ impl Store {
     }
 
     /// The error for a model that is none of the store.
-    pub(crate) fn not_installed(&self, name: &str) -> Error {
+    pub fn not_installed(&self, name: &str) -> Error {
         let id = name.to_owned();
         match self.catalog.repository(name).unwrap_or(name) {
             BUILTIN_MODEL => Error::BuiltIn { id },
-            _ => Error::NotInstalled { id },
+            _ => Error::NotInstalled {
+                similar: self.similar(name),
+                id,
+            },
         }
+    }
+
+    /// The id or short name that somebody may have meant who wrote `name`.
+    pub fn similar(&self, name: &str) -> Option<String> {
+        let installed = self.scan().unwrap_or_default();
+        let installed = installed.iter().map(|found| found.id.as_str());
+        let known = self.catalog.models().iter();
+        let known = known.flat_map(|m| m.aliases.iter().chain([&m.id]).map(String::as_str));
+        most_similar(name, installed.chain(known)).map(str::to_owned)
     }
 
     /// The models in the Hugging Face cache that have all that is needed, by name.

@@ -65,7 +65,7 @@ impl Store {
         let lock = Lock::warning(self, id);
         let manifest = self.manifest(id)?;
         let Some(mut manifest) = manifest else {
-            return Err(Error::NotInstalled { id: id.to_string() });
+            return Err(self.not_installed(id.as_str()));
         };
         let directory = self.directory(id)?;
         let root = manifest.root(&directory);

@@ -274,6 +274,7 @@ fn a_hub_that_nobody_listens_at() {
     setup.options.attempts = 2;
     let error = setup.pull("f32").unwrap_err();
     assert!(matches!(error, Error::Network { .. }), "{error}");
+    assert!(error.to_string().contains("127.0.0.1:1: "), "{error}");
     setup.nothing_is_visible();
 }
 

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use akidb_server::Settings;
 use crate::common::{EMBED, Running, connect, raw, request, rest, settings};
+use akidb_server::Settings;
 
 const POST: &str = "POST /v1/embeddings";
 

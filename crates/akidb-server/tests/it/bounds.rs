@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use akidb_server::Settings;
 use crate::common::{EMBED, Running, connect, http2, raw, request, rest, settings};
+use akidb_server::Settings;
 use serde_json::json;
 
 const JSON: &str = "application/json";

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::common::{Running, connect, raw, request, rest, settings};
 use akidb_embedding::{EmbedOptions, Embedder};
 use akidb_server::{ModelSettings, Settings};
-use crate::common::{Running, connect, raw, request, rest, settings};
 use serde_json::{Value, json};
 
 const TEXTS: [&str; 3] = ["a text", "another, longer text", "déjà vu 👍"];

@@ -11,21 +11,25 @@ use serde::Serialize;
 
 use akidb_embedding::Embedder;
 
-use crate::args::ModelArgs;
+use crate::args::{ChosenModel, ModelArgument, RunArgs};
 use crate::error::CliError;
+use crate::text::{columns, wrapped};
 use work::{Work, WorkArgs};
 
 #[derive(Debug, Args)]
+#[command(
+    before_help = "\
+Examples:
+  akidb-embed bench qwen3-embedding-0.6b --variant int8
+  akidb-embed bench --batch 8 --tokens 128 --json",
+    after_help = MEASURES
+)]
 pub(crate) struct BenchArgs {
     #[command(flatten)]
-    model: ModelArgs,
+    model: ModelArgument,
 
     #[command(flatten)]
     work: WorkArgs,
-
-    /// Keep no keys and values of the instruction from one call to the next
-    #[arg(long, help_heading = "Model")]
-    no_prefix_cache: bool,
 
     /// Timed runs
     #[arg(long, value_name = "N", help_heading = "Work", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
@@ -38,7 +42,20 @@ pub(crate) struct BenchArgs {
     /// Print one JSON object for each piece of work
     #[arg(long, help_heading = "Output")]
     json: bool,
+
+    #[command(flatten)]
+    run: RunArgs,
+
+    /// Keep no keys and values of the instruction from one call to the next
+    #[arg(long, help_heading = "How the model is run")]
+    no_prefix_cache: bool,
 }
+
+/// What the last columns are.
+const MEASURES: &str = "\
+read GB/s: how fast this machine read memory just before the work, with all threads; a text alone can't \
+be faster than this takes the weights in. barrier ns: how long two threads took to meet just before the \
+work; each layer has several such meetings, and a busy machine shows as a large number here.";
 
 /// One line of the table.
 #[derive(Serialize)]
@@ -67,13 +84,12 @@ pub(crate) struct Timing {
 }
 
 pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
-    let embedder = args
-        .model
-        .load_with(|builder| builder.prefix_cache(!args.no_prefix_cache))?;
+    let model = args.model.with(&args.run);
+    let embedder = model.load_with(|builder| builder.prefix_cache(!args.no_prefix_cache))?;
     let table = args.work.table(&embedder)?;
     let memory = machine::Memory::new();
     let runs = Runs {
-        threads: args.model.threads(),
+        threads: model.threads(),
         warm_up: args.warm_up,
         timed: args.runs,
     };
@@ -119,11 +135,14 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
             optional(timing.barrier_ns),
         ))?;
     }
+    if !args.json && !table.is_empty() {
+        print(format!("\n{}", wrapped(MEASURES, columns())))?;
+    }
     Ok(())
 }
 
 /// Times a model on the whole table, a few runs each.
-pub(crate) fn measure(model: &ModelArgs) -> Result<Vec<Timing>, CliError> {
+pub(crate) fn measure(model: ChosenModel<'_>) -> Result<Vec<Timing>, CliError> {
     let embedder = model.load()?;
     let runs = Runs {
         threads: model.threads(),

@@ -6,8 +6,8 @@ use clap::Args;
 
 use akidb_embedding::{EmbedOptions, Embedder, Input, Prompt};
 
+use crate::args::{fields, json_lines};
 use crate::error::CliError;
-use crate::input::InputArgs;
 
 const TEXT: &str = "Hello, world!";
 
@@ -107,10 +107,10 @@ impl WorkArgs {
     }
 
     fn file(&self, path: &std::path::Path) -> Result<Work, CliError> {
-        let mut texts = InputArgs::of_file(path, self.field.clone()).open()?;
+        let mut texts = json_lines(path, fields(self.field.as_deref()))?;
         let mut inputs = Vec::new();
         loop {
-            let more = texts.take(1024)?;
+            let more = texts.take_texts(1024)?;
             if more.is_empty() {
                 break;
             }

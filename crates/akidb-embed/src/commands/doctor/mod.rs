@@ -1,5 +1,6 @@
 //! `doctor`: what this machine has, and what runs a model on it.
 
+mod checks;
 mod machine;
 mod model;
 mod render;
@@ -10,18 +11,28 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::ModelArgs;
+use crate::args::{ModelArgument, RunArgs};
 use crate::error::CliError;
 use crate::message::message;
-use crate::output::{print, print_json};
+use crate::print::{print, print_json};
+use crate::waiting::Waiting;
 use machine::Machine;
 use model::ModelReport;
 
 #[derive(Debug, Args)]
-#[command(after_help = "With --model, each backend that can run it is timed.")]
+#[command(
+    before_help = "\
+Examples:
+  akidb-embed doctor
+  akidb-embed doctor qwen3-embedding-0.6b",
+    after_help = "\
+With a model it says in a line each what the others say at length: inspect (what is it), validate (are \
+its files whole, do they agree), models verify (are they those that were fetched), verify (are its \
+vectors right); it times each backend, and names the command to go on with."
+)]
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
-    model: ModelArgs,
+    model: ModelArgument,
 
     /// Print one JSON object, to be kept or attached to a report
     #[arg(long, help_heading = "Output")]
@@ -29,8 +40,11 @@ pub(crate) struct DoctorArgs {
 
     /// Also look at the model's vectors and measure its speed, and write all of it to this file, to be
     /// attached to a report; it names no home directory
-    #[arg(long, value_name = "FILE", help_heading = "Output", requires = "model")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     report: Option<PathBuf>,
+
+    #[command(flatten)]
+    run: RunArgs,
 }
 
 #[derive(Debug, Serialize)]
@@ -41,18 +55,25 @@ struct Report {
 }
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<(), CliError> {
-    let machine = Machine::examine(args.model.onnxruntime_library()?)?;
-    let model = match args.model.names_a_model() {
-        true => Some(ModelReport::make(&args.model)),
-        false => None,
-    };
+    if args.report.is_some() && args.model.get().is_none() {
+        return Err(CliError::Usage(
+            "--report is of a model: name one".to_owned(),
+        ));
+    }
+    let machine = Machine::examine(args.run.onnxruntime_library()?)?;
+    let named = args.model.get();
+    let chosen = args.model.with(&args.run);
+    let model = named.map(|_| {
+        let _waiting = Waiting::new("looking at the model");
+        ModelReport::make(chosen, args.run.names_coreml())
+    });
     let report = Report { machine, model };
     match args.json {
         true => print_json(&report)?,
         false => print(&render::text(&report))?,
     }
     if let Some(path) = &args.report {
-        report::write(&args.model, &report, path)?;
+        report::write(chosen, &report, path)?;
         message(format_args!("{} is written", path.display()));
     }
     match report.model.and_then(|model| model.error) {

@@ -8,7 +8,8 @@ use serde::Serialize;
 use akidb_embedding::{BackendChoice, EmbedOptions, Embedder, Precision, Provenance};
 use akidb_onnxruntime::coreml::Coverage;
 
-use crate::args::ModelArgs;
+use super::checks::Checks;
+use crate::args::ChosenModel;
 use crate::commands::optimize::coverages;
 use crate::error::{CliError, chain};
 
@@ -26,6 +27,10 @@ pub(super) struct ModelReport {
     pub(super) backends: Vec<BackendReport>,
     /// What CoreML takes of each graph of the model, by the file.
     pub(super) coreml: BTreeMap<String, Coverage>,
+    /// Whether that is told to people: it is there, or named.
+    #[serde(skip)]
+    pub(super) tells_coreml: bool,
+    pub(super) checks: Option<Checks>,
 }
 
 #[derive(Debug, Serialize)]
@@ -52,7 +57,7 @@ pub(super) enum Outcome {
 }
 
 impl ModelReport {
-    pub(super) fn make(args: &ModelArgs) -> Self {
+    pub(super) fn make(args: ChosenModel<'_>, coreml_named: bool) -> Self {
         let mut report = Self::default();
         match load(args, BackendChoice::Auto).and_then(|embedder| {
             let provenance = embedder.provenance(&EmbedOptions::default());
@@ -72,16 +77,22 @@ impl ModelReport {
         }
         // What can't be read was told with the backends.
         report.coreml = coreml(args).unwrap_or_default();
+        report.tells_coreml = coreml_named || cfg!(target_os = "macos");
+        let what = report.auto.as_ref().map(|auto| {
+            let (variant, dimension, pooling) = (&auto.variant, auto.dimension, &auto.pooling);
+            format!("{variant} weights, vectors of {dimension} values, {pooling} pooling")
+        });
+        report.checks = Some(Checks::make(args, what, report.error.is_none()));
         report
     }
 }
 
-fn coreml(args: &ModelArgs) -> Result<BTreeMap<String, Coverage>, CliError> {
+fn coreml(args: ChosenModel<'_>) -> Result<BTreeMap<String, Coverage>, CliError> {
     let (files, weights) = args.files()?;
     Ok(coverages(&files, &weights.source.graphs()?))
 }
 
-fn load(args: &ModelArgs, choice: BackendChoice) -> Result<Embedder, CliError> {
+fn load(args: ChosenModel<'_>, choice: BackendChoice) -> Result<Embedder, CliError> {
     args.load_with(|builder| match choice {
         // A precision that is named is the native engine's.
         BackendChoice::Rten | BackendChoice::OnnxRuntime => {
@@ -91,7 +102,7 @@ fn load(args: &ModelArgs, choice: BackendChoice) -> Result<Embedder, CliError> {
     })
 }
 
-fn time(args: &ModelArgs, choice: BackendChoice) -> Result<Outcome, CliError> {
+fn time(args: ChosenModel<'_>, choice: BackendChoice) -> Result<Outcome, CliError> {
     let milliseconds = |start: Instant| start.elapsed().as_secs_f64() * 1e3;
     let options = EmbedOptions::default();
     let start = Instant::now();

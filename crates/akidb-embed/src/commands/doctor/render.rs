@@ -10,8 +10,13 @@ pub(super) fn text(report: &Report) -> String {
     let mut out = String::new();
     // Writing to a string doesn't fail.
     let _ = machine(&mut out, &report.machine);
-    if let Some(report) = &report.model {
-        let _ = model(&mut out, report);
+    match &report.model {
+        Some(report) => {
+            let _ = model(&mut out, report);
+        }
+        None => out.push_str(
+            "\nnext         akidb-embed doctor MODEL says how a model is, and what runs it\n",
+        ),
     }
     out
 }
@@ -110,8 +115,15 @@ fn model(out: &mut String, report: &ModelReport) -> std::fmt::Result {
             Outcome::Fails { why } => writeln!(out, "{:<12} can't: {why}", backend.backend)?,
         }
     }
-    for (file, coverage) in &report.coreml {
+    for (file, coverage) in report.coreml.iter().filter(|_| report.tells_coreml) {
         write!(out, "\ncoreml       {file}\n{coverage}")?;
+    }
+    if let Some(checks) = &report.checks {
+        writeln!(out)?;
+        for (command, line) in &checks.lines {
+            writeln!(out, "{command:<13}  {line}")?;
+        }
+        writeln!(out, "\nnext           {}", checks.next)?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Report;
-use crate::args::ModelArgs;
+use crate::args::ChosenModel;
 use crate::commands::bench;
 use crate::commands::verify::{self, Comparisons};
 use crate::error::{CliError, chain};
@@ -15,7 +15,7 @@ use crate::message::message;
 
 /// Looks at vectors, measures speed, and writes both with `doctor` to `path` as JSON. What fails is
 /// told in its place.
-pub(super) fn write(model: &ModelArgs, doctor: &Report, path: &Path) -> Result<(), CliError> {
+pub(super) fn write(model: ChosenModel<'_>, doctor: &Report, path: &Path) -> Result<(), CliError> {
     let told = |what: &str| message(format_args!("{what} …"));
     told("looking at vectors");
     let proof = |model| verify::prove(&model, Comparisons::All);

@@ -8,14 +8,21 @@ use clap::Args;
 
 use super::bytes;
 use super::copying::Copying;
+use crate::args::ModelId;
 use crate::error::CliError;
-use crate::output::print;
+use crate::print::print;
 
 #[derive(Debug, Args)]
+#[command(
+    allow_missing_positional = true,
+    before_help = "\
+Examples:
+  akidb-embed models export qwen3-embedding-0.6b model.tar
+  akidb-embed models export -m owner/name model.tar"
+)]
 pub(crate) struct ExportArgs {
-    /// Short name or id
-    #[arg(value_name = "ID")]
-    model: String,
+    #[command(flatten)]
+    model: ModelId,
 
     /// The file, which appears when it is complete
     #[arg(value_name = "FILE.tar")]
@@ -23,6 +30,10 @@ pub(crate) struct ExportArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(before_help = "\
+Examples:
+  akidb-embed models import model.tar
+  akidb-embed models import model.tar --replace")]
 pub(crate) struct ImportArgs {
     /// A file that `models export` wrote
     #[arg(value_name = "FILE.tar")]
@@ -35,9 +46,10 @@ pub(crate) struct ImportArgs {
 
 pub(crate) fn export(args: &ExportArgs) -> Result<(), CliError> {
     let store = model_store()?;
-    let total = store.find(&args.model)?.map_or(Ok(0), |m| m.bytes())?;
+    let model = args.model.get();
+    let total = store.find(model)?.map_or(Ok(0), |m| m.bytes())?;
     let mut copying = Copying::new(format!("writing {}", args.file.display()), total);
-    let exported = store.export(&args.model, &args.file, &mut |n| copying.advance(n))?;
+    let exported = store.export(model, &args.file, &mut |n| copying.advance(n))?;
     drop(copying);
     print(&format!(
         "{} {} in {} ({})\n",

@@ -1,12 +1,11 @@
 //! How far reading or copying a model's files has come.
 
-use std::io::IsTerminal;
 use std::time::Instant;
 
 use indicatif::ProgressBar;
 
 use super::{INTERVAL, SMALLEST_BAR, bar_style, bytes};
-use crate::message::message;
+use crate::message::{is_watched, message};
 
 /// A bar on a terminal, a line now and then elsewhere.
 pub(super) struct Copying {
@@ -21,7 +20,7 @@ impl Copying {
     /// `what` is in progress, which takes `total` bytes.
     pub(super) fn new(what: String, total: u64) -> Self {
         // Less is over before a bar is read.
-        let terminal = std::io::stderr().is_terminal() && total >= SMALLEST_BAR;
+        let terminal = is_watched() && total >= SMALLEST_BAR;
         let bar = terminal.then(|| {
             let bar = ProgressBar::new(total).with_style(bar_style());
             bar.with_message(what.clone())

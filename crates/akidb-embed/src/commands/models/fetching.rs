@@ -1,7 +1,6 @@
 //! How a pull tells how far it has come.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -9,7 +8,7 @@ use akidb_models::{Event, RepoPath};
 use indicatif::{MultiProgress, ProgressBar};
 
 use super::{INTERVAL, SMALLEST_BAR, bar_style, bytes};
-use crate::message::message;
+use crate::message::{is_watched, message};
 
 /// Bars on a terminal, lines elsewhere.
 pub(super) struct Fetching {
@@ -38,7 +37,7 @@ struct File {
 
 impl Fetching {
     pub(super) fn new() -> Self {
-        let terminal = std::io::stderr().is_terminal();
+        let terminal = is_watched();
         Self {
             state: Mutex::new(State {
                 bars: terminal.then(MultiProgress::new),

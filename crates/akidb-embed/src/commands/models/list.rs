@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use akidb_embedding::files::read_regular_file;
-use akidb_embedding::{BUILTIN_MODEL, model_store, packed_weights_of};
+use akidb_embedding::{BUILTIN_MODEL, default_model, model_store, packed_weights_of};
 use akidb_models::{CatalogEntry, Installed, Origin, Unfinished};
 use akidb_onnx::parse_json;
 use clap::Args;
@@ -12,13 +12,17 @@ use serde::Serialize;
 
 use super::{bytes, tell_unreadable};
 use crate::error::CliError;
-use crate::output::{print, print_json};
+use crate::print::{print, print_json};
 use crate::text::{pad, width};
 
 /// Longest config.json that is read, in bytes.
 const MAX_CONFIG: u64 = 1 << 20;
 
 #[derive(Debug, Args)]
+#[command(before_help = "\
+Examples:
+  akidb-embed models list
+  akidb-embed models list --json")]
 pub(crate) struct ListArgs {
     /// Print JSON
     #[arg(long)]
@@ -48,6 +52,8 @@ struct Row {
     vectors_right: Option<bool>,
     /// Whether a checksum was another one when it was last compared.
     damaged: bool,
+    /// Whether it is meant where no model is named.
+    default: bool,
 }
 
 pub(crate) fn run(args: &ListArgs) -> Result<(), CliError> {
@@ -67,6 +73,10 @@ pub(crate) fn run(args: &ListArgs) -> Result<(), CliError> {
         }
     }
     rows.extend(store.unfinished()?.into_iter().map(unfinished));
+    let default = default_model()?.unwrap_or_else(|| BUILTIN_MODEL.to_owned());
+    for row in &mut rows {
+        row.default = row.installed && row.model == default;
+    }
     rows.sort_by_key(|r| (!r.installed, r.r#where == "hub"));
     if args.json {
         return print_json(&rows);
@@ -105,6 +115,7 @@ fn rows_of(model: &Installed) -> Result<Vec<Row>, CliError> {
                 .and_then(|v| v.vectors)
                 .map(|vectors| vectors.right),
             damaged,
+            default: false,
             variant: Some(variant),
         }
     };
@@ -139,6 +150,7 @@ fn available(entry: &CatalogEntry) -> Vec<Row> {
         verified: None,
         vectors_right: None,
         damaged: false,
+        default: false,
     };
     entry.variants.iter().map(row).collect()
 }
@@ -158,6 +170,7 @@ fn unfinished(of: Unfinished) -> Row {
         verified: None,
         vectors_right: None,
         damaged: false,
+        default: false,
     }
 }
 
@@ -191,9 +204,11 @@ fn table(rows: &[Row], store: &akidb_models::Store) -> String {
     let here = rows.iter().filter(|r| r.installed);
     lines.extend(here.map(|r| {
         [
-            match r.r#where {
-                "store" => r.model.clone(),
-                place => format!("{} ({place})", r.model),
+            match (r.r#where, r.default) {
+                ("store", false) => r.model.clone(),
+                ("store", true) => format!("{} (default)", r.model),
+                (place, false) => format!("{} ({place})", r.model),
+                (place, true) => format!("{} ({place}, default)", r.model),
             },
             or_dash(r.variant.clone()),
             or_dash(r.size.map(bytes)),

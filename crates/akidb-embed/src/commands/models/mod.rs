@@ -2,6 +2,7 @@
 
 mod bundle;
 mod copying;
+mod default;
 mod fetching;
 mod list;
 mod pull;
@@ -28,6 +29,10 @@ const INTERVAL: Duration = Duration::from_secs(10);
 const SMALLEST_BAR: u64 = 1_000_000;
 
 #[derive(Debug, Args)]
+#[command(before_help = "\
+Examples:
+  akidb-embed models list
+  akidb-embed models pull qwen3-embedding-0.6b")]
 pub(crate) struct ModelsArgs {
     #[command(subcommand)]
     command: ModelsCommand,
@@ -41,6 +46,8 @@ enum ModelsCommand {
     List(list::ListArgs),
     /// Show what is known of a model
     Show(show::ShowArgs),
+    /// Show or set the model that is meant where none is named
+    Default(default::DefaultArgs),
     /// Read models again, compare their checksums, and look at their vectors
     Verify(verify::VerifyArgs),
     /// Delete models that this program has fetched
@@ -56,6 +63,7 @@ pub(crate) fn run(args: &ModelsArgs) -> Result<(), CliError> {
         ModelsCommand::Pull(args) => pull::run(args),
         ModelsCommand::List(args) => list::run(args),
         ModelsCommand::Show(args) => show::run(args),
+        ModelsCommand::Default(args) => default::run(args),
         ModelsCommand::Verify(args) => verify::run(args),
         ModelsCommand::Remove(args) => remove::run(args),
         ModelsCommand::Export(args) => bundle::export(args),

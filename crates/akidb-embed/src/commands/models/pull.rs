@@ -8,15 +8,19 @@ use clap::Args;
 
 use super::fetching::Fetching;
 use super::{bytes, source, vectors};
+use crate::args::ModelId;
 use crate::error::CliError;
 use crate::message::message;
-use crate::output::print;
+use crate::print::print;
 
 #[derive(Debug, Args)]
+#[command(before_help = "\
+Examples:
+  akidb-embed models pull qwen3-embedding-0.6b
+  akidb-embed models pull owner/name --variant int8")]
 pub(crate) struct PullArgs {
-    /// Short name (`models list` shows them), or a repository such as owner/name
-    #[arg(value_name = "ID")]
-    model: String,
+    #[command(flatten)]
+    model: ModelId,
 
     /// Which weights: f32, fp16, int8, q4f16 …, safetensors; auto takes what suits this machine
     #[arg(long, value_name = "NAME", default_value = "auto")]
@@ -36,12 +40,12 @@ pub(crate) struct PullArgs {
 }
 
 pub(crate) fn run(args: &PullArgs) -> Result<(), CliError> {
-    if args.model == BUILTIN_MODEL {
+    if args.model.get() == BUILTIN_MODEL {
         return print(&format!("{BUILTIN_MODEL} is built in\n"));
     }
     let store = model_store()?;
     let request = Request {
-        model: args.model.clone(),
+        model: args.model.get().to_owned(),
         variant: (args.variant != "auto").then(|| args.variant.clone()),
         revision: args.revision.clone(),
         replace: args.replace,

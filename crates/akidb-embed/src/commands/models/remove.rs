@@ -11,12 +11,24 @@ use clap::Args;
 
 use super::bytes;
 use crate::error::CliError;
-use crate::output::print;
+use crate::print::print;
 
 #[derive(Debug, Args)]
+#[command(before_help = "\
+Examples:
+  akidb-embed models remove qwen3-embedding-0.6b --keep int8
+  akidb-embed models remove --unused 60")]
 pub(crate) struct RemoveArgs {
     /// Short name or id
-    #[arg(value_name = "ID", required_unless_present_any = ["unused", "unfinished"])]
+    #[arg(
+        value_name = "ID",
+        conflicts_with = "model",
+        required_unless_present_any = ["model", "unused", "unfinished"]
+    )]
+    named: Option<String>,
+
+    /// The same, as other commands take it
+    #[arg(long, short, value_name = "ID")]
     model: Option<String>,
 
     /// Remove one variant only
@@ -33,7 +45,7 @@ pub(crate) struct RemoveArgs {
         value_name = "DAYS",
         num_args = 0..=1,
         default_missing_value = "30",
-        conflicts_with = "model"
+        conflicts_with_all = ["named", "model"]
     )]
     unused: Option<u32>,
 
@@ -67,7 +79,7 @@ pub(crate) fn run(args: &RemoveArgs) -> Result<(), CliError> {
         _ if args.unfinished => Removal::Unfinished,
         _ => Removal::All,
     };
-    let models = match (&args.model, args.unused) {
+    let models = match (args.named.as_ref().or(args.model.as_ref()), args.unused) {
         (Some(model), _) => vec![model.clone()],
         (None, _) if args.unfinished => {
             let unfinished = store.unfinished()?.into_iter();

@@ -7,14 +7,21 @@ use serde::Serialize;
 
 use super::fetching::Fetching;
 use super::{bytes, source};
+use crate::args::ModelId;
 use crate::error::CliError;
-use crate::output::{print, print_json};
+use crate::print::{print, print_json};
 
 #[derive(Debug, Args)]
+#[command(
+    before_help = "\
+Examples:
+  akidb-embed models show qwen3-embedding-0.6b
+  akidb-embed models show owner/name --json",
+    after_help = "What is neither here nor known by name is looked up on the hub."
+)]
 pub(crate) struct ShowArgs {
-    /// Short name or id; what is neither here nor known by name is looked up on the hub
-    #[arg(value_name = "ID")]
-    model: String,
+    #[command(flatten)]
+    model: ModelId,
 
     /// Print JSON
     #[arg(long)]
@@ -46,7 +53,7 @@ struct Variant {
 
 pub(crate) fn run(args: &ShowArgs) -> Result<(), CliError> {
     let store = model_store()?;
-    let shown = find(&store, &args.model)?;
+    let shown = find(&store, args.model.get())?;
     if args.json {
         return print_json(&shown);
     }

@@ -10,12 +10,25 @@ use clap::Args;
 use super::copying::Copying;
 use super::{bytes, tell_unreadable, vectors};
 use crate::error::CliError;
-use crate::output::print;
+use crate::print::print;
 
 #[derive(Debug, Args)]
+#[command(
+    before_help = "\
+Examples:
+  akidb-embed models verify
+  akidb-embed models verify qwen3-embedding-0.6b --checksums-only",
+    after_help = "\
+It compares checksums with those that the hub named, then looks at vectors as verify does. Whether a
+model's files agree with each other is what validate says."
+)]
 pub(crate) struct VerifyArgs {
     /// Short name or id [default: every model that is here]
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", conflicts_with = "model")]
+    named: Option<String>,
+
+    /// The same, as other commands take it
+    #[arg(long, short, value_name = "ID")]
     model: Option<String>,
 
     /// Only compare checksums, and run no model
@@ -26,7 +39,7 @@ pub(crate) struct VerifyArgs {
 pub(crate) fn run(args: &VerifyArgs) -> Result<(), CliError> {
     let store = model_store()?;
     let mut unreadable = Vec::new();
-    let models = match &args.model {
+    let models = match args.named.as_ref().or(args.model.as_ref()) {
         Some(model) => vec![model.clone()],
         None => {
             let (installed, others) = store.installed_and_unreadable()?;

@@ -3,7 +3,6 @@
 mod flags;
 mod model;
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,18 +11,24 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tracing_subscriber::filter::LevelFilter;
 
+use akidb_embedding::env;
 use akidb_server::{EmbeddingService, Layers, LogFormat, ModelSettings, Server, Telemetry};
 
 use crate::args::RunArgs;
 use crate::commands::verify::{Comparisons, prove};
 use crate::error::CliError;
-use crate::message::message;
-use crate::output::print;
+use crate::message::{is_watched, message};
+use crate::print::print;
 use flags::SettingFlags;
 use model::{RUN_VARIABLES, Served};
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    before_help = "\
+Examples:
+  akidb-embed serve
+  akidb-embed serve -m qwen3-embedding-0.6b -m mini=akidb-mini --host 0.0.0.0 --api-keys keys",
+    after_help = "\
 Every setting can stand in three places: in the file that --config names, by its name with \
 underscores (max_connections = 100); in the environment, in capitals after AKIDB_SERVE_ \
 (AKIDB_SERVE_MAX_CONNECTIONS=100); as a flag. Flags go over the environment, and that over the file. \
@@ -32,19 +37,18 @@ Lengths of time are such as 30s, 500ms or 2m, bytes such as 512KiB or 32MiB. How
 model's own table ([[model]], with model = \"ID\").
 
 SIGTERM and SIGINT stop the server after it has finished what it accepted, a second one at once. \
-SIGHUP reads API keys and certificate anew.")]
+SIGHUP reads API keys and certificate anew."
+)]
 pub(crate) struct ServeArgs {
     /// Model id, model directory, or .onnx or .safetensors file, and the name that requests call it
-    /// by; several times for several models, the first answers requests that name none [default: the
-    /// installed model, else the built-in akidb-mini; env: AKIDB_SERVE_MODEL]
+    /// by; several times for several models, the first answers requests that name none [default:
+    /// AKIDB_MODEL, else what `models default` has set, else the built-in akidb-mini; env:
+    /// AKIDB_SERVE_MODEL]
     #[arg(long = "model", short, value_name = "[NAME=]MODEL")]
     models: Vec<String>,
 
-    #[command(flatten)]
-    run: RunArgs,
-
     /// Look at each model's vectors first, as `verify` does, and don't serve wrong ones
-    #[arg(long, help_heading = "Model")]
+    #[arg(long)]
     verify: bool,
 
     /// Settings file, in TOML [env: AKIDB_SERVE_CONFIG]
@@ -57,10 +61,13 @@ pub(crate) struct ServeArgs {
 
     #[command(flatten)]
     settings: SettingFlags,
+
+    #[command(flatten)]
+    run: RunArgs,
 }
 
-const CONFIG: &str = "AKIDB_SERVE_CONFIG";
-const MODEL: &str = "AKIDB_SERVE_MODEL";
+const CONFIG: &str = env::AKIDB_SERVE_CONFIG.name;
+const MODEL: &str = env::AKIDB_SERVE_MODEL.name;
 
 pub(crate) fn run(args: &ServeArgs, level: Option<LevelFilter>) -> Result<(), CliError> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -120,9 +127,10 @@ pub(crate) fn run(args: &ServeArgs, level: Option<LevelFilter>) -> Result<(), Cl
     let service = Arc::new(EmbeddingService::new(settings)?);
     let result = runtime.block_on(async {
         let server = Server::bind(service).await?;
-        tracing::info!(address = server.address(), "listening");
-        if says {
-            greet(&server);
+        // One of the two: for people, or for what reads logs.
+        match says {
+            true => greet(&server),
+            false => tracing::info!(address = server.address(), "listening"),
         }
         server.run().await
     });
@@ -168,7 +176,7 @@ fn greet(server: &Server) {
     message(format_args!(
         "try: curl {insecure}{connect}/v1/embeddings{key} -H 'content-type: application/json' -d '{{\"input\":\"a text\"}}'"
     ));
-    if !std::io::stderr().is_terminal() {
+    if !is_watched() {
         return;
     }
     let name = names.first().copied().unwrap_or_default().to_owned();

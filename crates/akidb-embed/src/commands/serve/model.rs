@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use akidb_embedding::{BUILTIN_MODEL, EmbedError, EmbedderBuilder, model_store};
+use akidb_embedding::{BUILTIN_MODEL, EmbedderBuilder, default_model, env};
 use akidb_server::{ModelSettings, VARIABLES};
 
 use crate::args::Run;
@@ -10,25 +10,17 @@ use crate::error::CliError;
 
 /// Environment variables that say how models are run.
 pub(crate) const RUN_VARIABLES: [&str; 4] = [
-    "AKIDB_SERVE_VARIANT",
-    "AKIDB_SERVE_BACKEND",
-    "AKIDB_SERVE_PRECISION",
+    env::AKIDB_SERVE_VARIANT.name,
+    env::AKIDB_SERVE_BACKEND.name,
+    env::AKIDB_SERVE_PRECISION.name,
     THREADS,
 ];
 
-const THREADS: &str = "AKIDB_SERVE_THREADS";
+const THREADS: &str = env::AKIDB_SERVE_THREADS.name;
 
-/// The model where none is named: the installed one, else the built-in one.
+/// The model where none is named.
 pub(crate) fn default() -> Result<String, CliError> {
-    let installed = model_store()?.installed()?;
-    match installed.as_slice() {
-        [] => Ok(BUILTIN_MODEL.to_owned()),
-        [only] => Ok(only.id.clone()),
-        several => Err(EmbedError::ModelNotNamed {
-            installed: several.iter().map(|model| model.id.clone()).collect(),
-        }
-        .into()),
-    }
+    Ok(default_model()?.unwrap_or_else(|| BUILTIN_MODEL.to_owned()))
 }
 
 /// A model to be served.

@@ -146,7 +146,10 @@ impl Checked {
         let parsed = read.and_then(|bytes| {
             let json = bytes.map(|bytes| parse_json(&bytes));
             json.transpose()
-                .map_err(|error| format!("is not valid JSON: {error}"))
+                .map_err(|error: serde_json::Error| match error.is_eof() {
+                    true => format!("is cut off: {error}"),
+                    false => format!("is not valid JSON: {error}"),
+                })
         });
         let json = parsed.unwrap_or_else(|why| {
             findings.push(broken(&why));

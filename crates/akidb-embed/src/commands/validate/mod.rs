@@ -1,9 +1,9 @@
 //! `validate`: is a model whole, and do its files agree?
 
 mod companions;
+mod groups;
+mod runs;
 mod weights;
-
-use std::fmt::Write;
 
 use clap::Args;
 use serde::Serialize;
@@ -13,43 +13,78 @@ use akidb_embedding::model_store;
 use akidb_models::repair;
 use akidb_onnx::validate::{Finding, Severity};
 
+use crate::args::ModelArgument;
 use crate::error::CliError;
-use crate::output::{print, print_json};
+use crate::print::{print, print_json};
+use crate::waiting::Waiting;
+use groups::groups;
+use weights::Checked;
 
 #[derive(Debug, Args)]
+#[command(
+    before_help = "\
+Examples:
+  akidb-embed validate qwen3-embedding-0.6b
+  akidb-embed validate path/to/model.onnx",
+    after_help = "\
+It looks at files: are they whole, do they agree, does anything run them. Of a file that is named, \
+nothing beside it is looked at. The vectors are verify's business; `models verify` compares checksums \
+and then does what verify does."
+)]
 pub(crate) struct ValidateArgs {
-    /// Model id, model directory, or .onnx or .safetensors file; of a file, nothing beside it is
-    /// looked at
-    model: String,
+    #[command(flatten)]
+    model: ModelArgument,
 
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
+/// How the findings in all checksums of a model are called, before its id.
+pub(super) const CHECKSUMS: &str = "checksums of ";
+
 /// Findings in one file.
 #[derive(Serialize)]
-struct FileFindings {
-    path: String,
-    findings: Vec<Finding>,
+pub(super) struct FileFindings {
+    pub(super) path: String,
+    pub(super) findings: Vec<Finding>,
 }
 
 pub(crate) fn run(args: &ValidateArgs) -> Result<(), CliError> {
-    let model = ModelFiles::find(Some(&args.model))?;
-    let mut files = weights::check(&model)?;
-    if !model.is_one_file() {
-        files.extend(companions::check(&model));
-        files.extend(checksums(&model)?);
-    }
+    let model = args.model.find()?;
+    let waiting = Waiting::new("reading files");
+    let files = findings(&model)?;
+    drop(waiting);
     match args.json {
         true => print_json(&files)?,
         false => print(&text(&files))?,
     }
-    let all = files.iter().flat_map(|file| &file.findings);
-    match all.filter(|f| f.severity == Severity::Error).count() {
+    match errors(&files) {
         0 => Ok(()),
         errors => Err(CliError::Invalid { errors }),
     }
+}
+
+/// What is found in all of a model's files.
+pub(super) fn findings(model: &ModelFiles) -> Result<Vec<FileFindings>, CliError> {
+    let Checked {
+        mut files,
+        unknown,
+        native,
+    } = weights::check(model)?;
+    if !model.is_one_file() {
+        files.extend(companions::check(model));
+        files.extend(checksums(model)?);
+        files.extend(runs::check(model, &unknown, native));
+    }
+    Ok(files)
+}
+
+/// How many errors there are that say different things.
+pub(super) fn errors(files: &[FileFindings]) -> usize {
+    let groups = groups(files).into_iter();
+    let errors = groups.filter(|group| group.first.severity == Severity::Error);
+    errors.count()
 }
 
 /// Compares the checksums of a model of the store; of another model they aren't known.
@@ -69,7 +104,7 @@ fn checksums(model: &ModelFiles) -> Result<Option<FileFindings>, CliError> {
     let damaged = verified.damaged.into_iter();
     let findings = damaged.map(|what| Finding::new(Severity::Error, what, hint.as_str()));
     Ok(Some(FileFindings {
-        path: format!("checksums of {}", installed.id),
+        path: format!("{CHECKSUMS}{}", installed.id),
         findings: findings.collect(),
     }))
 }
@@ -77,23 +112,12 @@ fn checksums(model: &ModelFiles) -> Result<Option<FileFindings>, CliError> {
 fn text(files: &[FileFindings]) -> String {
     let mut out = String::new();
     for FileFindings { path, findings } in files {
-        // Writing to a string can't fail.
         if findings.is_empty() {
-            let _ = writeln!(out, "{path}: ok");
+            out.push_str(&format!("{path}: ok\n"));
         }
-        for Finding {
-            severity,
-            what,
-            hint,
-        } in findings
-        {
-            let severity = match severity {
-                Severity::Error => "error",
-                Severity::Warning => "warning",
-                Severity::Note => "note",
-            };
-            let _ = writeln!(out, "{path}: {severity}: {what}\n  {hint}");
-        }
+    }
+    for group in groups(files) {
+        out.push_str(&group.text());
     }
     out
 }

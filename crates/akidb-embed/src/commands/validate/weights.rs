@@ -1,6 +1,8 @@
 //! Graphs, weights, and what they make.
 
+use akidb_embedding::diagnostics;
 use akidb_embedding::files::{ModelFiles, Source, Weights};
+use akidb_onnx::ErrorKind;
 use akidb_onnx::validate::{Finding, Severity, validate};
 use akidb_transformer::DecoderConfig;
 use akidb_transformer::inspect::{Architecture, TensorFile, inspect_onnx, inspect_safetensors};
@@ -8,55 +10,112 @@ use akidb_transformer::inspect::{Architecture, TensorFile, inspect_onnx, inspect
 use super::{FileFindings, broken};
 use crate::error::{CliError, chain};
 
+/// What is found in all weights.
+pub(super) struct Checked {
+    pub(super) files: Vec<FileFindings>,
+    /// Variants that the native engine doesn't know, by the file that people see.
+    pub(super) unknown: Vec<(String, Weights)>,
+    /// Whether it knows one.
+    pub(super) native: bool,
+}
+
+/// What the native engine makes of weights.
+#[derive(Clone, Copy, PartialEq)]
+enum Native {
+    Knows,
+    DoesNot,
+    /// They are broken, which is told.
+    Broken,
+}
+
 /// Findings in the weights of every variant; each file is opened once.
-pub(super) fn check(model: &ModelFiles) -> Result<Vec<FileFindings>, CliError> {
+pub(super) fn check(model: &ModelFiles) -> Result<Checked, CliError> {
     // What is wrong with config.json is told with it.
     let config = model.decoder_config().ok().flatten();
-    let variants = model.variants()?;
-    let checked = variants
-        .iter()
-        .flat_map(|weights| variant(model, weights, config.as_ref()));
-    Ok(checked.collect())
+    let other_pooling = diagnostics::other_pooling(model).is_some();
+    let mut checked = Checked {
+        files: Vec::new(),
+        unknown: Vec::new(),
+        native: false,
+    };
+    for weights in model.variants()? {
+        let path = path(model, &weights);
+        let (findings, native) = variant(&path, &weights, config.as_ref());
+        checked.files.extend(findings);
+        match native {
+            Native::Knows if !other_pooling => checked.native = true,
+            Native::Knows | Native::DoesNot => checked.unknown.push((path, weights)),
+            Native::Broken => {}
+        }
+    }
+    Ok(checked)
+}
+
+fn path(model: &ModelFiles, weights: &Weights) -> String {
+    let path = weights.source.path();
+    path.map_or_else(
+        || format!("{} {}", model.id(), weights.variant),
+        |path| path.display().to_string(),
+    )
 }
 
 fn variant(
-    model: &ModelFiles,
+    path: &str,
     weights: &Weights,
     config: Option<&DecoderConfig>,
-) -> Vec<FileFindings> {
-    let path = weights.source.path();
-    let path = path.map_or_else(
-        || format!("{} {}", model.id(), weights.variant),
-        |path| path.display().to_string(),
-    );
-    let of_error = |error: &akidb_onnx::Error| vec![broken(&chain(error))];
+) -> (Vec<FileFindings>, Native) {
+    let one = |findings| {
+        let path = path.to_owned();
+        vec![FileFindings { path, findings }]
+    };
     if let Source::Safetensors(file) = &weights.source {
-        let findings = match inspect_safetensors(file, config) {
-            Ok(tensors) => recognised(&tensors),
-            Err(error) => of_error(&error),
+        return match inspect_safetensors(file, config) {
+            Ok(tensors) => (one(recognised(&tensors)), native(&tensors)),
+            Err(error) => (one(vec![of_error(&error)]), Native::Broken),
         };
-        return vec![FileFindings { path, findings }];
     }
     let graphs = match weights.source.graphs() {
         Ok(graphs) => graphs,
-        Err(error) => {
-            let findings = of_error(&error);
-            return vec![FileFindings { path, findings }];
-        }
+        Err(error) => return (one(vec![of_error(&error)]), Native::Broken),
     };
+    let mut knows = Native::Knows;
     let checked = graphs.iter().map(|graph| {
         let mut findings = validate(graph);
         // A graph for CoreML is a part of a model, by intention.
-        if !matches!(weights.source, Source::CoreMl(_)) {
-            findings.extend(recognised(&inspect_onnx(graph, config).tensors));
+        if matches!(weights.source, Source::CoreMl(_)) {
+            knows = Native::DoesNot;
+        } else {
+            let tensors = inspect_onnx(graph, config).tensors;
+            knows = native(&tensors);
+            findings.extend(recognised(&tensors));
         }
         let own = graph.path().map(|path| path.display().to_string());
         FileFindings {
-            path: own.unwrap_or_else(|| path.clone()),
+            path: own.unwrap_or_else(|| path.to_owned()),
             findings,
         }
     });
-    checked.collect()
+    let checked = checked.collect();
+    (checked, knows)
+}
+
+fn native(tensors: &TensorFile) -> Native {
+    match &tensors.architecture {
+        Architecture::Decoder(_) if tensors.disagreements.is_empty() => Native::Knows,
+        Architecture::NotRecognised(_) => Native::DoesNot,
+        Architecture::Decoder(_) | Architecture::Broken(_) => Native::Broken,
+    }
+}
+
+fn of_error(error: &akidb_onnx::Error) -> Finding {
+    match error.kind() {
+        ErrorKind::LfsPointer(_) => Finding::new(
+            Severity::Error,
+            error.kind().to_string(),
+            "run git lfs pull in the model's directory",
+        ),
+        _ => broken(&chain(error)),
+    }
 }
 
 fn recognised(tensors: &TensorFile) -> Vec<Finding> {

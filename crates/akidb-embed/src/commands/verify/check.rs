@@ -53,7 +53,7 @@ pub(super) fn known_vectors(
     let vectors = embedder.vectors(&texts, &EmbedOptions::default())?;
     let values = known.iter().zip(&vectors).map(|(golden, vector)| Value {
         text: golden.text.clone(),
-        value: similarity(&golden.vector, vector),
+        value: cosine(&golden.vector, vector),
     });
     // Of a quantised file, the weights themselves are rounded: 0.999 and 0.957 were measured. Other
     // backends round the activations of int8 files as coarsely as these ask for: 0.986.
@@ -81,7 +81,7 @@ pub(super) fn known_similarities(
     let values: Vec<Value> = values
         .map(|(known, (query, document))| Value {
             text: format!("{} / {}", known.query, known.document),
-            value: (similarity(query, document) - known.similarity).abs(),
+            value: (cosine(query, document) - known.similarity).abs(),
         })
         .collect();
     let limit = match provenance.precision.as_str() {
@@ -105,9 +105,9 @@ pub(super) fn meanings(embedder: &Embedder) -> Result<Check, CliError> {
     let vectors = embedder.vectors(texts, &EmbedOptions::default())?;
     let mut values = Vec::new();
     for (pair, [text, _]) in MEANINGS.iter().enumerate() {
-        let same = similarity(&vectors[2 * pair], &vectors[2 * pair + 1]);
+        let same = cosine(&vectors[2 * pair], &vectors[2 * pair + 1]);
         let others = (0..vectors.len()).filter(|other| other / 2 != pair);
-        let others = others.map(|other| similarity(&vectors[2 * pair], &vectors[other]));
+        let others = others.map(|other| cosine(&vectors[2 * pair], &vectors[other]));
         let mean = others.sum::<f64>() / (vectors.len() - 2) as f64;
         values.push(Value {
             text: (*text).to_owned(),
@@ -134,10 +134,14 @@ pub(super) fn agreement(
     let values = TEXTS.iter().zip(vectors).zip(others);
     let values = values.map(|((text, a), b)| Value {
         text: (*text).to_owned(),
-        value: similarity(a, b),
+        value: cosine(a, b),
     });
     let least = precisions.map(cosine_of).into_iter().fold(1.0, f64::min);
     Check::at_least(least, format!("cosine to {other}"), values.collect())
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    similarity(a, b).into()
 }
 
 /// The least cosine to f32 that a right vector has in this arithmetic. What ONNX Runtime does with

@@ -10,23 +10,34 @@ use akidb_embedding::{
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::ModelArgs;
+use crate::args::{ModelArgument, RunArgs};
 use crate::error::{CliError, chain};
-use crate::output::{print, print_json};
+use crate::print::{print, print_json};
+use crate::waiting::Waiting;
 use check::Check;
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    before_help = "\
+Examples:
+  akidb-embed verify qwen3-embedding-0.6b
+  akidb-embed verify path/to/model --variant int8 --json",
+    after_help = "\
 The model's vectors are compared with known ones where there are some, must put sentences of one \
 meaning nearer to each other than others, and are compared between the backends that can run it. \
-Exit status 1 means that they are wrong.")]
+Exit status 1 means that they are wrong. Files are validate's business; `models verify` does this for \
+every installed model, after it has compared checksums."
+)]
 pub(crate) struct VerifyArgs {
     #[command(flatten)]
-    model: ModelArgs,
+    model: ModelArgument,
 
     /// Print one JSON object, to be kept or attached to a report
     #[arg(long, help_heading = "Output")]
     json: bool,
+
+    #[command(flatten)]
+    run: RunArgs,
 }
 
 /// What a look at a model's vectors has shown.
@@ -50,8 +61,11 @@ pub(crate) enum Comparisons {
 }
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<(), CliError> {
-    let report = prove(&args.model.builder()?, Comparisons::All)?;
-    args.model.tell(&report.provenance.model);
+    let model = args.model.with(&args.run);
+    let waiting = Waiting::new("looking at vectors");
+    let report = prove(&model.builder()?, Comparisons::All)?;
+    drop(waiting);
+    model.tell()?;
     match args.json {
         true => print_json(&report)?,
         false => print(&render::text(&report))?,

@@ -35,7 +35,10 @@ impl Interface for Tei {
     }
 
     fn tag(&self) -> Option<(&'static str, &'static str)> {
-        Some(("Text Embeddings Inference", "Hugging Face's embedding server"))
+        Some((
+            "Text Embeddings Inference",
+            "Hugging Face's embedding server",
+        ))
     }
 
     fn routes(&self, _: &Parts) -> OpenApiRouter<Arc<EmbeddingService>> {

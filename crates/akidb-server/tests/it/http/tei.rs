@@ -123,7 +123,7 @@ fn similarity_is_the_cosine() {
     let answer = post("/similarity", &body);
     let expected: Vec<f32> = vectors[1..]
         .iter()
-        .map(|v| akidb_embedding::similarity(&vectors[0], v) as f32)
+        .map(|v| akidb_embedding::similarity(&vectors[0], v))
         .collect();
     assert_eq!(floats(&answer.ok()), expected);
     assert!(answer.headers.contains_key("x-akidb-provenance"));

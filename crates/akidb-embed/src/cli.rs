@@ -1,0 +1,214 @@
+//! The commands, and what holds for all of them.
+
+use std::io::{IsTerminal, stderr};
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
+use tracing_subscriber::filter::LevelFilter;
+
+use akidb_embedding::env;
+
+use crate::commands::{
+    bench, completions, doctor, embed, inspect, man, models, optimize, serve, similarity, validate,
+    verify,
+};
+use crate::error::CliError;
+use crate::message::be_quiet;
+
+/// Text to vectors with Qwen3-Embedding and other ONNX models.
+#[derive(Debug, Parser)]
+#[command(
+    name = "akidb-embed",
+    version,
+    before_help = "\
+Examples:
+  akidb-embed embed \"how do I resume a download\"
+  akidb-embed serve --port 8080",
+    after_help = environment()
+)]
+struct Cli {
+    /// Say nothing but errors
+    #[arg(long, short, global = true)]
+    quiet: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Turn texts into vectors
+    Embed(embed::EmbedArgs),
+    /// Show how similar texts are to each other
+    Similarity(similarity::SimilarityArgs),
+    /// Answer over the network
+    Serve(serve::ServeArgs),
+    /// Fetch, list, check and remove models
+    Models(models::ModelsArgs),
+    /// Start here when something is wrong: this machine, and what the next four say of a model, in a
+    /// line each
+    Doctor(doctor::DoctorArgs),
+    /// Show what is inside a model, and what runs it
+    Inspect(inspect::InspectArgs),
+    /// Check a model's files: are they whole, do they agree, does anything run them
+    Validate(validate::ValidateArgs),
+    /// Check a model's vectors: are they right
+    Verify(verify::VerifyArgs),
+    /// Measure how fast a model runs here
+    Bench(bench::BenchArgs),
+    /// Write files of a model that other hardware can run
+    Optimize(optimize::OptimizeArgs),
+    /// Print what makes a shell complete this program's arguments
+    Completions(completions::CompletionsArgs),
+    /// Write manual pages into a directory
+    #[command(hide = true)]
+    Man(man::ManArgs),
+}
+
+/// What stands before options in each command's help: what it does, and examples.
+const HELP_TEMPLATE: &str = "\
+{about-with-newline}
+{before-help}{usage-heading} {usage}
+
+{all-args}{after-help}";
+
+fn environment() -> String {
+    let mut help = String::from("Environment:\n");
+    for variable in env::ALL {
+        help.push_str(&format!("  {:<15} {}\n", variable.name, variable.doc));
+    }
+    help
+}
+
+/// The commands as they are parsed and shown.
+fn command() -> clap::Command {
+    with_help(Cli::command())
+}
+
+/// Short help is all the help there is: one screen, and no blank line after each option.
+fn with_help(command: clap::Command) -> clap::Command {
+    let help = Arg::new("help")
+        .long("help")
+        .short('h')
+        .help("Print help")
+        .action(ArgAction::HelpShort);
+    command
+        .help_template(HELP_TEMPLATE)
+        .disable_help_flag(true)
+        .arg(help)
+        .mut_subcommands(with_help)
+}
+
+/// Runs the program.
+pub(crate) fn main() -> ExitCode {
+    let mut matches = command().get_matches();
+    match Cli::from_arg_matches_mut(&mut matches) {
+        Ok(cli) => match run(cli) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => error.report(),
+        },
+        Err(error) => error.format(&mut command()).exit(),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), CliError> {
+    let level = env::AKIDB_LOG.get().map(|level| level.parse());
+    let level: Option<LevelFilter> = level.transpose().map_err(|error| {
+        let name = env::AKIDB_LOG.name;
+        CliError::Usage(format!("{name}: {error}"))
+    })?;
+    let level = match cli.quiet {
+        true => Some(level.map_or(LevelFilter::ERROR, |level| level.min(LevelFilter::ERROR))),
+        false => level,
+    };
+    if level.is_some_and(|level| level < LevelFilter::WARN) {
+        be_quiet();
+    }
+    // The server sees to its log lines itself.
+    if !matches!(cli.command, Command::Serve(_)) {
+        tracing_subscriber::fmt()
+            .with_max_level(level.unwrap_or(LevelFilter::WARN))
+            .with_writer(stderr)
+            .with_ansi(stderr().is_terminal())
+            .with_target(false)
+            .without_time()
+            .init();
+    }
+    match cli.command {
+        Command::Embed(args) => embed::run(&args),
+        Command::Similarity(args) => similarity::run(&args),
+        Command::Serve(args) => serve::run(&args, level),
+        Command::Models(args) => models::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Validate(args) => validate::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Optimize(args) => optimize::run(&args),
+        Command::Completions(args) => completions::run(&args, &mut command()),
+        Command::Man(args) => man::run(&args, command()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of a line as a shell has them, up to where it goes on elsewhere.
+    fn words(line: &str) -> Vec<String> {
+        let mut words = vec![String::new()];
+        let (mut quoted, mut started) = (false, false);
+        for c in line.chars() {
+            match c {
+                '"' => (quoted, started) = (!quoted, true),
+                ' ' if !quoted => {
+                    if started {
+                        words.push(String::new());
+                    }
+                    started = false;
+                }
+                '<' | '|' | '>' if !quoted => break,
+                c => {
+                    started = true;
+                    words.last_mut().unwrap().push(c);
+                }
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    fn all(command: clap::Command, path: &str, found: &mut Vec<(String, clap::Command)>) {
+        for sub in command.get_subcommands() {
+            all(sub.clone(), &format!("{path} {}", sub.get_name()), found);
+        }
+        found.push((path.to_owned(), command));
+    }
+
+    #[test]
+    fn every_help_begins_with_two_examples_that_work() {
+        let mut commands = Vec::new();
+        all(command(), "akidb-embed", &mut commands);
+        assert!(commands.len() > 18, "{}", commands.len());
+        for (path, mut command) in commands {
+            let help = command.render_help().to_string();
+            let mut lines = help.lines().skip_while(|line| !line.is_empty()).skip(1);
+            assert_eq!(lines.next(), Some("Examples:"), "{path}\n{help}");
+            let examples: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+            assert!(examples.len() >= 2, "{path}\n{help}");
+            for example in examples {
+                let example = example.trim();
+                assert!(example.starts_with(&path), "{path}: {example}");
+                let parsed = super::command().try_get_matches_from(words(example));
+                let parsed = parsed.and_then(|mut m| Cli::from_arg_matches_mut(&mut m));
+                assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
+            }
+        }
+    }
+
+    #[test]
+    fn arguments_are_declared_as_clap_wants_them() {
+        command().debug_assert();
+    }
+}
