@@ -17,8 +17,6 @@ pub struct PassStart {
     pub waited: Vec<Duration>,
     /// Their tokens.
     pub tokens: usize,
-    /// Tokens of the engine's items that wait on.
-    pub waiting_tokens: usize,
 }
 
 /// Is told of each pass, for metrics.

@@ -37,6 +37,8 @@ struct Runner<E> {
     engine: Arc<E>,
     speed: Speed,
     queued_tokens: usize,
+    /// When it was last busy, or its speed was last looked at.
+    used: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -180,6 +182,7 @@ impl<E: Engine> Queue<E> {
                 engine,
                 speed,
                 queued_tokens: 0,
+                used: None,
             },
         );
         id
@@ -207,6 +210,7 @@ impl<E: Engine> Queue<E> {
             max_wait,
             deadline,
         } = work;
+        self.rest(engine_id, now);
         let runner = self.engines.get(&engine_id);
         let runner = runner.ok_or(ScheduleError::Stopped)?;
         let full = full(&self.limits, runner);
@@ -238,8 +242,10 @@ impl<E: Engine> Queue<E> {
             });
         }
 
-        // Work that would be given up before its end is not begun.
-        let end = now.checked_add(wait.saturating_add(own));
+        // Work that would be given up before its end is not begun. What was learned may be of a time
+        // that is over: what the engine can do is tried.
+        let time = runner.speed.at_best(wait.saturating_add(own), full);
+        let end = now.checked_add(time);
         if deadline.is_some_and(|deadline| end.is_none_or(|end| end > deadline)) {
             return Err(ScheduleError::DeadlineExceeded);
         }
@@ -353,6 +359,18 @@ impl<E: Engine> Queue<E> {
         });
     }
 
+    /// Before an idle engine's speed is looked at.
+    fn rest(&mut self, engine: EngineId, now: Instant) {
+        let busy = self.busy_until.is_some();
+        if let Some(runner) = self.engines.get_mut(&engine)
+            && !busy
+            && runner.queued_tokens == 0
+        {
+            let used = runner.used.replace(now).unwrap_or(now);
+            runner.speed.rest(now.saturating_duration_since(used));
+        }
+    }
+
     fn forget(&mut self, id: ItemId) -> Option<Entry<E>> {
         let entry = self.entries.remove(&id)?;
         let key = (entry.group.0, entry.item.clone());
@@ -401,8 +419,11 @@ impl<E: Engine> Queue<E> {
         }
         let time = self
             .engines
-            .get(&pass.id)
-            .map_or(Duration::ZERO, |runner| runner.speed.pass(pass.cost));
+            .get_mut(&pass.id)
+            .map_or(Duration::ZERO, |runner| {
+                runner.used = Some(now);
+                runner.speed.pass(pass.cost)
+            });
         match class {
             Class::Bulk => self.owed = self.owed.saturating_sub(time),
             Class::Interactive if self.bulk.is_empty() => self.owed = Duration::ZERO,
@@ -460,10 +481,11 @@ impl<E: Engine> Queue<E> {
         took: Duration,
     ) -> Vec<Answer<E>> {
         self.busy_until = None;
-        if let Some(runner) = self.engines.get_mut(&pass.id)
-            && results.iter().all(Result::is_ok)
-        {
-            runner.speed.learn(pass.cost, took);
+        if let Some(runner) = self.engines.get_mut(&pass.id) {
+            runner.used = runner.used.and_then(|began| began.checked_add(took));
+            if results.iter().all(Result::is_ok) {
+                runner.speed.learn(pass.cost, took);
+            }
         }
         let mut answers = Vec::new();
         for (id, result) in pass.entries.iter().zip(results) {
@@ -558,10 +580,10 @@ impl<E: Engine> Queue<E> {
         }
     }
 
-    /// Tokens of an engine's items that wait.
-    pub(crate) fn queued_tokens(&self, engine: EngineId) -> usize {
-        let runner = self.engines.get(&engine);
-        runner.map_or(0, |runner| runner.queued_tokens)
+    /// Tokens of the items that wait for engines of that name.
+    pub(crate) fn queued_tokens(&self, name: &str) -> usize {
+        let engines = self.engines.values().filter(|engine| &*engine.name == name);
+        engines.map(|engine| engine.queued_tokens).sum()
     }
 
     /// Whether nothing is left of any request.

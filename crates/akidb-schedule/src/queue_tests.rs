@@ -214,7 +214,7 @@ fn what_nobody_waits_for_any_more_is_not_computed() {
     assert_eq!(bench.run().unwrap().items, all[2..3]);
     assert_eq!(outputs(&mut shared), [3.0]);
     assert!(bench.take().is_none());
-    assert_eq!(bench.queue.queued_tokens(bench.engine), 0);
+    assert_eq!(bench.queue.queued_tokens("m"), 0);
     assert_eq!(
         bench.queue.stats(Interactive, bench.now),
         Default::default()
@@ -382,6 +382,52 @@ fn what_cannot_end_before_its_deadline_is_not_begun() {
 }
 
 #[test]
+fn small_passes_that_stall_have_no_large_request_refused() {
+    let mut bench = Bench::new(100);
+    for n in 0..1000 {
+        let _small = bench.add(Interactive, "a", &[text(n, 2)]);
+        let pass = bench.queue.take(bench.now).unwrap();
+        bench.now += 50 * MS;
+        let results = pass.items.iter().map(|text| Ok(text[0] as f32)).collect();
+        let answers = bench.queue.finish(&pass, results, 50 * MS);
+        answers.into_iter().for_each(Answer::send);
+    }
+    let all: Vec<Vec<u32>> = (1001..=1100).map(|n| text(n, 100)).collect();
+    let with = |bench: &Bench, time| Work {
+        deadline: Some(bench.now + time),
+        ..bench.work(Bulk, "b", &all)
+    };
+    // 10.4 s at the speed that was timed.
+    let work = with(&bench, 10_500 * MS);
+    let (id, _answer) = bench.try_submit(work).unwrap();
+    bench.queue.cancel(id);
+    let work = with(&bench, 10_300 * MS);
+    let error = bench.try_submit(work).unwrap_err();
+    assert!(matches!(error, Error::DeadlineExceeded));
+}
+
+#[test]
+fn a_slow_time_is_forgotten_while_nothing_runs() {
+    let mut bench = Bench::new(100);
+    for n in 0..100 {
+        let _slow = bench.add(Interactive, "a", &[text(n, 100)]);
+        let pass = bench.queue.take(bench.now).unwrap();
+        bench.now += 400 * MS;
+        let answers = bench.queue.finish(&pass, vec![Ok(0.0)], 400 * MS);
+        answers.into_iter().for_each(Answer::send);
+    }
+    let waits = |bench: &mut Bench| {
+        let (id, _answer) = bench.add(Interactive, "a", &[text(1000, 100)]);
+        let wait = bench.queue.stats(Interactive, bench.now).wait;
+        bench.queue.cancel(id);
+        wait
+    };
+    assert!(waits(&mut bench) > 380 * MS);
+    bench.now += 100_000 * MS;
+    assert!(waits(&mut bench) < 110 * MS);
+}
+
+#[test]
 fn those_who_are_abandoned_are_told() {
     let mut bench = Bench::new(100);
     let (_, mut answer) = bench.add(Interactive, "a", &[text(1, 5)]);
@@ -469,7 +515,7 @@ fn every_text_is_answered_once_in_any_order_of_events() {
                 "seed {seed}"
             );
         }
-        assert_eq!(bench.queue.queued_tokens(bench.engine), 0);
+        assert_eq!(bench.queue.queued_tokens("m"), 0);
         assert!(bench.queue.is_empty(), "seed {seed}");
     }
 }

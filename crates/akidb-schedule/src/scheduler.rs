@@ -138,6 +138,11 @@ impl<E: Engine> Scheduler<E> {
             .expected_wait(class, client, nothing, Instant::now())
     }
 
+    /// Tokens of the items that wait for engines of a name.
+    pub fn queued_tokens(&self, name: &str) -> usize {
+        self.0.board().queue.queued_tokens(name)
+    }
+
     /// What the scheduler has to do and does.
     pub fn stats(&self) -> ScheduleStats {
         let board = self.0.board();
@@ -182,14 +187,12 @@ impl<E: Engine> Shared<E> {
             }
             let now = Instant::now();
             if let Some(mut pass) = board.queue.take(now) {
-                let waiting_tokens = board.queue.queued_tokens(pass.id);
                 drop(board);
                 self.observer.started(&PassStart {
                     engine: Arc::clone(&pass.name),
                     class: pass.class,
                     waited: mem::take(&mut pass.waited),
                     tokens: pass.tokens,
-                    waiting_tokens,
                 });
                 return Some(pass);
             }
@@ -327,8 +330,11 @@ mod tests {
             assert!(other.as_mut().poll(cx).is_pending());
         }
         assert_eq!(scheduler.stats().interactive.items, 200);
+        assert_eq!(scheduler.queued_tokens("gate"), 200);
         drop(others.split_off(150));
         assert_eq!(scheduler.stats().interactive.items, 150);
+        assert_eq!(scheduler.queued_tokens("gate"), 150);
+        assert_eq!(scheduler.queued_tokens("other"), 0);
         go.send(()).unwrap();
         assert_eq!(first.await.unwrap().outputs, [0]);
         assert_eq!(sizes.recv().unwrap(), 150);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
@@ -36,9 +36,10 @@ pub(crate) fn app(
     }
     let (routes, mut document) = routes.split_for_parts();
     document::complete(&mut document);
+    let paths: Arc<[String]> = document.paths.paths.keys().cloned().collect();
     let routes = routes
         .merge(SwaggerUi::new(DOCUMENT_PAGE).url(DOCUMENT, document))
-        .fallback(|| async { Problem::new(Cause::NotFound, "there is no such route") })
+        .fallback(move |request: Request| async move { no_route(request.uri().path(), &paths) })
         .method_not_allowed_fallback(|| async {
             Problem::new(Cause::Method, "this route takes other methods")
         })
@@ -46,4 +47,55 @@ pub(crate) fn app(
         .layer(DefaultBodyLimit::disable())
         .with_state(Arc::clone(&server.service));
     around(routes, &server.service, keys)
+}
+
+/// From here on, two paths are alike.
+const ALIKE: f64 = 0.6;
+
+fn no_route(path: &str, known: &[String]) -> Problem {
+    let message = match nearest(path, known) {
+        Some(nearest) => format!("there is no route {path:?}: is {nearest} meant?"),
+        None => "there is no such route: /docs has those that there are".to_owned(),
+    };
+    Problem::new(Cause::NotFound, message)
+}
+
+/// The route that may be meant: the one that the path ends with, or that is most alike.
+fn nearest<'a>(path: &str, known: &'a [String]) -> Option<&'a str> {
+    let known = || {
+        known
+            .iter()
+            .map(String::as_str)
+            .filter(|known| *known != "/")
+    };
+    let ends = known().filter(|known| path.ends_with(known));
+    ends.max_by_key(|known| known.len()).or_else(|| {
+        // Long paths take long to compare.
+        let path = path.get(..path.len().min(100)).unwrap_or_default();
+        let alike = |known| (strsim::normalized_damerau_levenshtein(path, known), known);
+        let (how, nearest) = known().map(alike).max_by(|a, b| a.0.total_cmp(&b.0))?;
+        (how >= ALIKE).then_some(nearest)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_route_that_is_meant_is_named() {
+        let paths = ["/", "/embed", "/v1/embeddings", "/embeddings", "/api/embed"];
+        let paths = paths.map(str::to_owned);
+        for (path, expected) in [
+            ("/v1/embedding", Some("/v1/embeddings")),
+            ("/openai/v1/embeddings", Some("/v1/embeddings")),
+            ("/v1/api/embed", Some("/api/embed")),
+            ("/v2/embeddings", Some("/embeddings")),
+            ("/embedding", Some("/embeddings")),
+            ("/favicon.ico", None),
+            ("/é/ü", None),
+        ] {
+            assert_eq!(nearest(path, &paths), expected, "{path}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Who asks, how urgently, and for what.
 
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
@@ -10,7 +12,9 @@ use akidb_embedding::{EmbedOptions, Input};
 
 use crate::caller::Caller;
 use crate::problem::{Cause, Problem};
-use crate::service::{Class, EmbedAnswer, EmbedRequest, EmbeddingService, ServiceError};
+use crate::service::{
+    Class, EmbedAnswer, EmbedRequest, EmbeddingService, MostInputs, ServiceError,
+};
 
 /// Says how urgent a request is: `interactive` or `bulk`.
 pub(crate) const CLASS: HeaderName = HeaderName::from_static("x-akidb-class");
@@ -40,6 +44,7 @@ pub(crate) struct Ask {
     caller: Caller,
     /// Where the caller says so.
     pub(crate) class: Option<Class>,
+    most: MostInputs,
 }
 
 impl<S: Sync> FromRequestParts<S> for Ask {
@@ -48,7 +53,11 @@ impl<S: Sync> FromRequestParts<S> for Ask {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let class = class(&parts.headers)?;
         let Ok(caller) = Caller::from_request_parts(parts, state).await;
-        Ok(Self { caller, class })
+        Ok(Self {
+            caller,
+            class,
+            most: MostInputs::Setting,
+        })
     }
 }
 
@@ -68,6 +77,17 @@ pub(crate) fn class(headers: &HeaderMap) -> Result<Option<Class>, Problem> {
 }
 
 impl Ask {
+    /// Who asks: an API key's name, or an address.
+    pub(crate) fn client(&self) -> &Arc<str> {
+        &self.caller.client
+    }
+
+    /// Takes as many inputs as there is memory for, whatever the settings say of their number.
+    pub(crate) fn of_any_number(mut self) -> Self {
+        self.most = MostInputs::Memory;
+        self
+    }
+
     /// Embeds for this caller. What says nothing of its class and has many inputs is bulk work.
     pub(crate) async fn embed(
         self,
@@ -84,7 +104,8 @@ impl Ask {
             client: self.caller.client,
             deadline: self.caller.deadline,
         };
-        Ok(service.embed_within(request, &self.caller.held).await?)
+        let answer = service.embed_within(request, &self.caller.held, self.most);
+        Ok(answer.await?)
     }
 }
 

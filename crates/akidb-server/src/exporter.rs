@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::room::Room;
+use crate::service::EmbeddingService;
 
 /// Bounds in seconds: from a cached text to a long queue.
 const SECONDS: [f64; 15] = [
@@ -121,11 +121,11 @@ pub(crate) async fn upkeep() {
 }
 
 /// All metrics as they are now.
-pub(crate) fn metrics(room: &Room) -> Response {
+pub(crate) fn metrics(service: &EmbeddingService) -> Response {
     let Some(Some(exporter)) = EXPORTER.get() else {
         return (StatusCode::NOT_FOUND, "metrics are gathered elsewhere").into_response();
     };
-    metrics::gauge!("akidb_held_bytes").set(room.taken() as f64);
+    service.tell();
     if let Some(memory) = memory_stats::memory_stats() {
         metrics::gauge!("akidb_resident_bytes").set(memory.physical_mem as f64);
     }

@@ -11,8 +11,8 @@ use crate::operation::Operation;
 
 /// One line an interface. A request is the first one's that owns it.
 pub(crate) static INTERFACES: &[&dyn Interface] = &[
-    &Grpc, &Console, &Operation, &OpenAi, &Ollama, &Cohere,
-    // The last: it owns whatever is no other's.
+    &Grpc, &Console, &Operation, // Before OpenAI, under whose prefix it has a route.
+    &Cohere, &OpenAi, &Ollama, // The last: it owns whatever is no other's.
     &Tei,
 ];
 
@@ -63,7 +63,9 @@ mod tests {
             (Method::GET, "/docs/", "operation"),
             (Method::POST, "/v1/embeddings", "openai"),
             (Method::POST, "/api/embed", "ollama"),
+            (Method::POST, "/embeddings", "openai"),
             (Method::POST, "/v2/embed", "cohere"),
+            (Method::POST, "/v1/embed", "cohere"),
             (Method::POST, "/embed", "tei"),
             (Method::GET, "/no/such/path", "tei"),
         ] {
@@ -84,6 +86,7 @@ mod tests {
             "/",
             "/health",
             "/health/ready",
+            "/ping",
             "/console/page.js",
             "/docs/",
             "/openapi.json",

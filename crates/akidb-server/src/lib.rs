@@ -26,6 +26,7 @@ mod settings;
 mod telemetry;
 #[cfg(feature = "otlp")]
 mod traces;
+mod unknown;
 
 pub use app::router;
 pub use middleware::AccessError;

@@ -22,7 +22,9 @@ fn is_under(path: &str, root: &str) -> bool {
 }
 
 /// Where health is told.
-const HEALTH: &str = "/health";
+fn is_health(path: &str) -> bool {
+    is_under(path, "/health") || path == "/ping"
+}
 
 /// The OpenAPI document, and the page to read it with.
 pub(crate) const DOCUMENT: &str = "/openapi.json";
@@ -38,7 +40,7 @@ impl Interface for Operation {
     }
 
     fn owns(&self, Head { path, .. }: Head<'_>) -> bool {
-        is_under(path, HEALTH) || path == METRICS || is_document(path)
+        is_health(path) || path == METRICS || is_document(path)
     }
 
     fn tag(&self) -> Option<(&'static str, &'static str)> {
@@ -49,6 +51,7 @@ impl Interface for Operation {
         OpenApiRouter::new()
             .routes(routes!(health))
             .routes(routes!(live))
+            .routes(routes!(ping))
             .routes(routes!(ready))
             .routes(routes!(metrics))
             .layer(Extension(server.lifecycle.clone()))
@@ -56,7 +59,7 @@ impl Interface for Operation {
 
     /// Probes have no key.
     fn is_open(&self, _: &Method, path: &str) -> bool {
-        is_under(path, HEALTH) || is_document(path)
+        is_health(path) || is_document(path)
     }
 
     fn is_quiet(&self) -> bool {
@@ -78,6 +81,13 @@ async fn live() -> &'static str {
     "ok"
 }
 
+/// Whether the server answers at all, where hosted endpoints ask for it.
+#[utoipa::path(get, path = "/ping", tag = "Operation",
+    responses((status = 200, description = "It does", body = String, content_type = "text/plain")))]
+async fn ping() -> &'static str {
+    "ok"
+}
+
 /// Whether requests should be sent to this server.
 #[utoipa::path(get, path = "/health/ready", tag = "Operation",
     responses(
@@ -92,5 +102,5 @@ async fn ready(Extension(lifecycle): Extension<Lifecycle>) -> Response {
 #[utoipa::path(get, path = "/metrics", tag = "Operation",
     responses((status = 200, description = "The metrics", body = String, content_type = "text/plain")))]
 async fn metrics(State(service): State<Arc<EmbeddingService>>) -> Response {
-    exporter::metrics(service.room())
+    exporter::metrics(&service)
 }

@@ -156,7 +156,9 @@ impl From<ServiceError> for Problem {
         }
         let cause = match &error {
             ServiceError::ModelNotFound { .. } => Cause::ModelNotFound,
-            ServiceError::TooManyInputs { .. } => Cause::TooManyInputs,
+            ServiceError::TooManyInputs { .. } | ServiceError::TooMuch { .. } => {
+                Cause::TooManyInputs
+            }
             ServiceError::PromptTooLong { .. } => Cause::Invalid,
             ServiceError::Overloaded { .. } | ServiceError::NoRoom { .. } => Cause::Overloaded,
             ServiceError::DeadlineExceeded => Cause::Deadline,
@@ -174,7 +176,7 @@ impl From<ServiceError> for Problem {
         };
         let field = match error {
             ServiceError::ModelNotFound { .. } => Some("model"),
-            ServiceError::TooManyInputs { .. } => Some("input"),
+            ServiceError::TooManyInputs { .. } | ServiceError::TooMuch { .. } => Some("input"),
             ServiceError::PromptTooLong { .. } => Some("instruction"),
             _ => None,
         };

@@ -56,6 +56,8 @@ pub struct Settings {
     pub api_keys: Option<PathBuf>,
     /// Origins whose pages may ask from within a browser, `*` for all.
     pub cors_origins: Vec<String>,
+    /// Refuse requests with fields that their interface hasn't, instead of naming them in a header.
+    pub strict: bool,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// OpenTelemetry collector that traces are sent to, by gRPC.
@@ -106,7 +108,7 @@ impl Default for Settings {
             port: 8080,
             models: Vec::new(),
             max_batch_tokens: 16_384,
-            max_client_batch_size: 1_024,
+            max_client_batch_size: 2_048,
             max_body_bytes: 16 << 20,
             interactive_inputs: 32,
 
@@ -121,6 +123,7 @@ impl Default for Settings {
             drain_timeout: Duration::from_secs(30),
             api_keys: None,
             cors_origins: Vec::new(),
+            strict: false,
             log_format: LogFormat::Human,
             otlp_endpoint: None,
 

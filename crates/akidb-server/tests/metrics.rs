@@ -22,6 +22,7 @@ fn metrics_count_requests_by_interface_and_status() {
         "akidb_resident_bytes ",
         "akidb_models_loaded 1",
         "akidb_model_bytes{model=\"akidb-mini\"} 1",
+        "akidb_queue_tokens{model=\"akidb-mini\"} 0\n",
     ] {
         assert!(metrics.contains(line), "{line}\n{metrics}");
     }

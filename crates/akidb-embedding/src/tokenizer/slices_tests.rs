@@ -399,13 +399,12 @@ fn agree(tokenizers: Vec<(&'static str, Value)>, rounds: usize) {
                     );
                 }
                 let pieces = own.pieces(prompt, rest);
-                let expected: Vec<_> = whole_ids.iter().copied().zip(whole.get_offsets()).collect();
-                let ranges: Vec<_> = pieces
-                    .iter()
-                    .map(|(id, r)| (*id, (r.start, r.end)))
-                    .collect();
-                let ranges: Vec<_> = ranges.iter().map(|(id, r)| (*id, r)).collect();
-                assert_eq!(ranges, expected, "{at} {}", trace());
+                let bytes = text.char_indices().map(|(at, _)| at).chain([text.len()]);
+                let bytes: Vec<usize> = bytes.collect();
+                let ranges = whole.get_offsets().iter();
+                let ranges = ranges.map(|&(from, to)| bytes[from]..bytes[to]);
+                let expected: Vec<_> = whole_ids.iter().copied().zip(ranges).collect();
+                assert_eq!(pieces, expected, "{at} {}", trace());
             }
         }
         println!("{name}: {texts} texts in {slices} slices");

@@ -221,12 +221,12 @@ fn lower_case_is_made_where_the_model_wants_it() {
         .backend(BackendChoice::Rten)
         .build()
         .unwrap();
-    // İ is two characters in lower case; ranges count those of the text.
+    // İ is two characters in lower case; ranges count the bytes of the text.
     let pieces = embedder
         .pieces("İ CAKE", false, &EmbedOptions::default())
         .unwrap();
     assert_eq!(pieces.last().unwrap().text, "CAKE");
-    assert_eq!(pieces.last().unwrap().range, Some(2..6));
+    assert_eq!(pieces.last().unwrap().range, Some(3..7));
 }
 
 #[test]

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::extract::Path;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use twox_hash::XxHash3_128;
 use utoipa_axum::router::OpenApiRouter;
@@ -90,11 +90,32 @@ impl Interface for Console {
     }
 }
 
-/// A page to try the server out.
+/// A page to try the server out, for who asks for HTML; for others, what Ollama's programs look for.
 #[utoipa::path(get, path = "/", tag = "Operation",
-    responses((status = 200, description = "The page", body = String, content_type = "text/html")))]
+    responses((status = 200, description = "The page, or that the server is running", content(
+        (String = "text/html"),
+        (String = "text/plain"),
+    ))))]
 async fn page(headers: HeaderMap) -> Response {
-    file(PAGE, &headers)
+    let mut response = if wants_html(&headers) {
+        file(PAGE, &headers)
+    } else {
+        RUNNING.into_response()
+    };
+    response
+        .headers_mut()
+        .insert(VARY, HeaderValue::from_static("accept"));
+    response
+}
+
+/// Ollama's programs ask whether they have found it.
+const RUNNING: &str = "Ollama is running";
+
+fn wants_html(headers: &HeaderMap) -> bool {
+    let kinds = headers.get_all(ACCEPT).iter();
+    kinds
+        .filter_map(|kinds| kinds.to_str().ok())
+        .any(|kinds| kinds.contains("text/html"))
 }
 
 /// What the page is made of.

@@ -8,6 +8,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder};
 use tonic_prost::ProstCodec;
 
 use super::proto::{EmbedRequest, EmbedStreamRequest, GetModelInfoRequest};
+use super::tei_proto;
 use crate::service::MOST_INPUTS;
 
 /// As [`ProstCodec`], but messages with too many texts are refused before memory is taken for them:
@@ -49,7 +50,10 @@ impl<D: Decoder<Item: Texts, Error = Status>> Decoder for BoundedDecoder<D> {
 
     fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<D::Item>, Status> {
         match D::Item::texts(bytes.chunk()) {
-            Some(texts) if texts <= MOST_INPUTS => self.0.decode(bytes),
+            // The library says INTERNAL to what is the client's fault.
+            Some(texts) if texts <= MOST_INPUTS => self.0.decode(bytes).map_err(|status| {
+                Status::invalid_argument(format!("the message can't be read: {}", status.message()))
+            }),
             Some(texts) => Err(Status::invalid_argument(format!(
                 "the message has {texts} texts: at most {MOST_INPUTS} are read"
             ))),
@@ -85,6 +89,46 @@ impl Texts for GetModelInfoRequest {
     fn texts(_: &[u8]) -> Option<usize> {
         Some(0)
     }
+}
+
+impl Texts for tei_proto::InfoRequest {
+    fn texts(_: &[u8]) -> Option<usize> {
+        Some(0)
+    }
+}
+
+impl Texts for tei_proto::EmbedRequest {
+    fn texts(message: &[u8]) -> Option<usize> {
+        one(message)
+    }
+}
+
+impl Texts for tei_proto::EmbedAllRequest {
+    fn texts(message: &[u8]) -> Option<usize> {
+        one(message)
+    }
+}
+
+impl Texts for tei_proto::EncodeRequest {
+    fn texts(message: &[u8]) -> Option<usize> {
+        one(message)
+    }
+}
+
+/// An id has 1 byte or more of a message, and 4 of memory: two are counted as a text.
+impl Texts for tei_proto::DecodeRequest {
+    fn texts(message: &[u8]) -> Option<usize> {
+        let ids = |field, packed: &[u8]| {
+            let ends = packed.iter().filter(|byte| **byte < 0x80).count();
+            Some(if field == 1 { ends } else { 0 })
+        };
+        Some(sum(message, ids)?.div_ceil(2))
+    }
+}
+
+/// A message whose text takes the place of the one before it.
+fn one(message: &[u8]) -> Option<usize> {
+    sum(message, |_, _| Some(0))
 }
 
 /// The sum of what `count` says of the fields that have a length, by number and bytes.

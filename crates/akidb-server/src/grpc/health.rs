@@ -26,7 +26,7 @@ fn answer(ready: bool) -> HealthCheckResponse {
 /// The whole server, or one service of it.
 fn check_name(request: &Request<HealthCheckRequest>) -> Result<(), Status> {
     let name = &request.get_ref().service;
-    if name.is_empty() || name == super::NAME {
+    if name.is_empty() || super::NAMES.contains(&name.as_str()) {
         return Ok(());
     }
     Err(Status::not_found(format!("there is no service {name:?}")))

@@ -11,7 +11,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Sleep, sleep, timeout};
 use tonic::Status;
 
-use super::service::STREAM_REQUESTS;
+use super::bulk::STREAM_REQUESTS;
 use crate::room::Reserved;
 
 /// What stands before each message: whether it is compressed, and its length.

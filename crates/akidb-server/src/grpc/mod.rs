@@ -1,11 +1,14 @@
-//! gRPC: AkiDB's `akidb.embedding.v1.EmbeddingService`, health and reflection.
+//! gRPC: AkiDB's `akidb.embedding.v1.EmbeddingService`, Text Embeddings Inference's services, health and
+//! reflection.
 
+mod bulk;
 mod codec;
 mod health;
 mod messages;
 mod request;
 mod service;
 mod status;
+mod tei;
 mod timeout;
 
 #[allow(
@@ -17,6 +20,17 @@ mod timeout;
 )]
 mod proto {
     include!("generated/server.rs");
+}
+
+#[allow(
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    missing_docs,
+    unreachable_pub,
+    reason = "generated from the .proto file, checked by tests/it/proto.rs"
+)]
+mod tei_proto {
+    include!("generated/tei.rs");
 }
 
 use std::sync::Arc;
@@ -31,14 +45,29 @@ use crate::interface::{Head, Interface, Parts, Transfer};
 use crate::problem::Problem;
 use crate::service::EmbeddingService;
 use proto::embedding_service_server::EmbeddingServiceServer;
+use tei_proto::embed_server::EmbedServer;
+use tei_proto::info_server::InfoServer;
+use tei_proto::tokenize_server::TokenizeServer;
 
-const NAME: &str = "akidb.embedding.v1.EmbeddingService";
+/// The services whose health is the server's.
+const NAMES: [&str; 4] = [
+    "akidb.embedding.v1.EmbeddingService",
+    "tei.v1.Info",
+    "tei.v1.Embed",
+    "tei.v1.Tokenize",
+];
 
 /// What reflection tells.
 const DESCRIPTOR: &[u8] = include_bytes!("generated/descriptor.bin");
 
-/// The call that may last as long as its client wants.
-const STREAM: &str = "/akidb.embedding.v1.EmbeddingService/EmbedStream";
+/// The calls that may last as long as their clients want.
+const STREAMS: [&str; 5] = [
+    "/akidb.embedding.v1.EmbeddingService/EmbedStream",
+    "/tei.v1.Embed/EmbedStream",
+    "/tei.v1.Embed/EmbedAllStream",
+    "/tei.v1.Tokenize/TokenizeStream",
+    "/tei.v1.Tokenize/DecodeStream",
+];
 
 /// What probes ask.
 const HEALTH: &str = "/grpc.health.v1.Health/";
@@ -77,7 +106,7 @@ impl Interface for Grpc {
     }
 
     fn transfer(&self, request: &Request) -> Transfer {
-        let streams = request.uri().path() == STREAM;
+        let streams = STREAMS.contains(&request.uri().path());
         Transfer {
             timeout: timeout::timeout(request.headers()),
             framing: messages::PREFIX_BYTES,
@@ -91,12 +120,27 @@ impl Interface for Grpc {
 fn routes(server: &Parts) -> OpenApiRouter<Arc<EmbeddingService>> {
     let Parts { service, lifecycle } = server.clone();
     let most = service.settings().max_body_bytes;
-    let embedding = EmbeddingServiceServer::new(service::Calls::new(service, lifecycle.clone()))
+    let bulk = bulk::Bulk {
+        service,
+        lifecycle: lifecycle.clone(),
+    };
+    let embedding = EmbeddingServiceServer::new(service::Calls::new(bulk.clone()))
+        .max_decoding_message_size(most)
+        .max_encoding_message_size(usize::MAX);
+    let tei = tei::Tei::new(bulk);
+    let info = InfoServer::new(tei.clone());
+    let embed = EmbedServer::new(tei.clone())
+        .max_decoding_message_size(most)
+        .max_encoding_message_size(usize::MAX);
+    let tokenize = TokenizeServer::new(tei)
         .max_decoding_message_size(most)
         .max_encoding_message_size(usize::MAX);
     let health = tonic_health::pb::health_server::HealthServer::new(health::Readiness(lifecycle));
     let mut routes = OpenApiRouter::new()
         .route_service("/akidb.embedding.v1.EmbeddingService/{method}", embedding)
+        .route_service("/tei.v1.Info/{method}", info)
+        .route_service("/tei.v1.Embed/{method}", embed)
+        .route_service("/tei.v1.Tokenize/{method}", tokenize)
         .route_service("/grpc.health.v1.Health/{method}", health);
 
     let reflection = || {

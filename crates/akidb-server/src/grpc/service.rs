@@ -1,13 +1,11 @@
 //! The calls of `akidb.embedding.v1.EmbeddingService`.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use futures_util::{Stream, StreamExt, stream};
-use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::bulk::{Answers, Bulk, caller};
 use super::proto::embed_stream_response::Result as StreamResult;
 use super::proto::embedding_service_server::EmbeddingService;
 use super::proto::{
@@ -18,36 +16,27 @@ use super::request::{check_pooling, inputs, number, options, provenance, respons
 use super::status::status;
 use crate::ask::class;
 use crate::caller::Caller;
-use crate::lifecycle::Lifecycle;
 use crate::problem::Problem;
-use crate::room::Reserved;
-use crate::service::{self, Class, ServiceError};
-
-/// Requests of one bulk call that are worked on at a time: one is computed while others are
-/// tokenized and sent.
-pub(super) const STREAM_REQUESTS: usize = 4;
-
-/// A bulk call that holds no more may rest as long as its client wants.
-const SMALL: usize = 1 << 20;
-
-/// Bounds of the wait before a bulk request tries again to get into a queue that is too long.
-const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+use crate::service::{self, Class, MostInputs};
 
 #[derive(Debug, Clone)]
-pub(crate) struct Calls {
+pub(super) struct Calls {
     service: Arc<service::EmbeddingService>,
-    lifecycle: Lifecycle,
+    bulk: Bulk,
 }
 
 impl Calls {
-    pub(crate) fn new(service: Arc<service::EmbeddingService>, lifecycle: Lifecycle) -> Self {
-        Self { service, lifecycle }
+    pub(super) fn new(bulk: Bulk) -> Self {
+        Self {
+            service: Arc::clone(&bulk.service),
+            bulk,
+        }
     }
 
     async fn prepare(
         &self,
         request: EmbedRequest,
-        caller: Caller,
+        caller: &Caller,
         class: Class,
     ) -> Result<service::EmbedRequest, Problem> {
         let options = options(&request)?;
@@ -60,48 +49,31 @@ impl Calls {
             inputs: inputs(request.texts)?,
             options,
             class,
-            client: caller.client,
+            client: Arc::clone(&caller.client),
             deadline: caller.deadline,
         })
     }
 
-    /// One request of a bulk call: waits for its place in the queue instead of being refused, and as long
-    /// as one request may take for room.
+    /// One request of a bulk call.
     async fn embed_in_bulk(
         &self,
         request: EmbedRequest,
-        caller: Caller,
-        held: &Reserved,
+        caller: &Caller,
     ) -> Result<EmbedResponse, Problem> {
         let start = Instant::now();
         let request = self.prepare(request, caller, Class::Bulk).await?;
-        loop {
-            match self.service.embed_within(request.clone(), held).await {
-                Err(ServiceError::Overloaded { retry_after }) => {
-                    held.shrink_to(0);
-                    tokio::time::sleep(retry_after.clamp(RETRY.0, RETRY.1)).await;
-                }
-                Err(error @ ServiceError::NoRoom { needed, .. }) => {
-                    // Who waits gives back what others may wait for.
-                    held.shrink_to(0);
-                    let room = held.wait(|held| held.reach(needed));
-                    let room = tokio::time::timeout(self.service.settings().request_timeout, room);
-                    room.await.map_err(|_| error)?;
-                }
-                answer => return Ok(response(answer?, milliseconds(start))),
-            }
-        }
+        let answer = self.bulk.embed(request, &caller.held).await?;
+        Ok(response(answer, milliseconds(start)))
     }
 
-    /// The answer to a message, and what is held for it.
+    /// The answer to a message.
     async fn bulk_answer(
         &self,
         request: EmbedStreamRequest,
-        caller: Caller,
-    ) -> (EmbedStreamResponse, Reserved) {
-        let held = self.service.room().start();
+        caller: &Caller,
+    ) -> EmbedStreamResponse {
         let answer = match request.request {
-            Some(request) => self.embed_in_bulk(request, caller, &held).await,
+            Some(request) => self.embed_in_bulk(request, caller).await,
             None => Err(Problem::invalid("request", "the message has no request")),
         };
         let result = answer.map_or_else(
@@ -114,69 +86,15 @@ impl Calls {
             },
             StreamResult::Response,
         );
-        let answer = EmbedStreamResponse {
+        EmbedStreamResponse {
             id: request.id,
             result: Some(result),
-        };
-        held.shrink_to(answer.encoded_len());
-        (answer, held)
-    }
-}
-
-/// The messages of a bulk call.
-struct Messages {
-    from: Streaming<EmbedStreamRequest>,
-    lifecycle: Lifecycle,
-    /// What the call holds as long as it lasts.
-    held: Arc<Reserved>,
-    /// How long it may rest with it.
-    rest: Duration,
-    /// Each message that has no answer yet has one of these.
-    work: Arc<()>,
-}
-
-impl Messages {
-    /// Until the client has no more, one is broken, the call rests for too long or the server closes.
-    fn stream(self) -> impl Stream<Item = Result<(EmbedStreamRequest, Arc<()>), Status>> {
-        stream::unfold(Some(self), |messages| async move {
-            let mut messages = messages?;
-            tokio::select! {
-                biased;
-                () = messages.lifecycle.closing() => {
-                    let end = "the server is stopping: send again what has no answer";
-                    Some((Err(Status::unavailable(end)), None))
-                }
-                message = messages.from.next() => {
-                    let message = message?.map(|message| (message, Arc::clone(&messages.work)));
-                    // What comes after a broken message is none either.
-                    let rest = message.is_ok().then_some(messages);
-                    Some((message, rest))
-                }
-                () = rested(&messages.work, &messages.held, messages.rest) => {
-                    let end = "no message has come for a long time: call again for the next";
-                    Some((Err(Status::unavailable(end)), None))
-                }
-            }
-        })
-    }
-}
-
-/// Ends when a call that holds much has had no message for so long.
-async fn rested(work: &Arc<()>, held: &Reserved, time: Duration) {
-    loop {
-        tokio::time::sleep(time).await;
-        if Arc::strong_count(work) == 1 && held.own() > SMALL {
-            return;
         }
     }
 }
 
 fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e3
-}
-
-fn caller<T>(request: &Request<T>) -> Caller {
-    request.extensions().get().cloned().unwrap_or_default()
 }
 
 #[tonic::async_trait]
@@ -187,47 +105,31 @@ impl EmbeddingService for Calls {
     ) -> Result<Response<EmbedResponse>, Status> {
         let start = Instant::now();
         let caller = caller(&request);
-        let held = Arc::clone(&caller.held);
         let class = class(request.metadata().as_ref()).map_err(|problem| status(&problem))?;
         let request = request.into_inner();
         let class = class.unwrap_or_else(|| self.service.class_of(request.texts.len()));
-        let request = self.prepare(request, caller, class).await;
+        let request = self.prepare(request, &caller, class).await;
         let request = request.map_err(|problem| status(&problem))?;
-        let answer = self.service.embed_within(request, &held).await;
+        let answer = self
+            .service
+            .embed_within(request, &caller.held, MostInputs::Setting)
+            .await;
         let answer = answer.map_err(|error| status(&error.into()))?;
         Ok(Response::new(response(answer, milliseconds(start))))
     }
 
-    type EmbedStreamStream =
-        Pin<Box<dyn Stream<Item = Result<EmbedStreamResponse, Status>> + Send>>;
+    type EmbedStreamStream = Answers<EmbedStreamResponse>;
 
     async fn embed_stream(
         &self,
         request: Request<Streaming<EmbedStreamRequest>>,
     ) -> Result<Response<Self::EmbedStreamStream>, Status> {
-        let caller = caller(&request);
         let calls = self.clone();
-        let messages = Messages {
-            from: request.into_inner(),
-            lifecycle: self.lifecycle.clone(),
-            held: Arc::clone(&caller.held),
-            rest: self.service.settings().keep_alive,
-            work: Arc::default(),
-        };
-        let answers = messages
-            .stream()
-            .map(move |message| {
-                let (calls, caller) = (calls.clone(), caller.clone());
-                async move {
-                    let (message, work) = message?;
-                    let (answer, held) = calls.bulk_answer(message, caller).await;
-                    Ok((answer, held, work))
-                }
-            })
-            .buffered(STREAM_REQUESTS)
-            // From here on it is counted as it is sent.
-            .map(|answer| answer.map(|(answer, _held, _work)| answer));
-        Ok(Response::new(Box::pin(answers)))
+        let answers = self.bulk.answers(request, move |message, caller| {
+            let calls = calls.clone();
+            async move { Ok(calls.bulk_answer(message, &caller).await) }
+        });
+        Ok(Response::new(answers))
     }
 
     async fn get_model_info(

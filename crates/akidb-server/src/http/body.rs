@@ -7,8 +7,11 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use futures_util::TryStreamExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
+use serde_path_to_error::Track;
 
+use super::surrogates::mended;
 use crate::problem::{Cause, Problem};
+use crate::unknown::UnknownFields;
 
 /// Longer bodies are decoded where nobody else waits.
 const LONG: usize = 64 << 10;
@@ -59,12 +62,14 @@ async fn read<T: DeserializeOwned + Send + 'static>(request: Request) -> Result<
             "the body must not be compressed: this server takes no content encoding",
         ));
     }
+    let unknown = request.extensions().get::<UnknownFields>().cloned();
+    let unknown = unknown.unwrap_or_default();
     let unread = |_| Problem::new(Cause::Syntax, "the body can't be read");
     let bytes = collect(request.into_body()).await.map_err(unread)?;
     if bytes.len() < LONG {
-        return decode(&bytes);
+        return decode(&bytes, &unknown);
     }
-    let decoded = tokio::task::spawn_blocking(move || decode(&bytes)).await;
+    let decoded = tokio::task::spawn_blocking(move || decode(&bytes, &unknown)).await;
     let stopped = |_| Problem::new(Cause::Stopping, "the server is stopping");
     decoded.map_err(stopped)?
 }
@@ -99,12 +104,15 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// From JSON, or what is wrong with it and in which field.
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+fn decode<T: DeserializeOwned>(bytes: &[u8], unknown: &UnknownFields) -> Result<T, Problem> {
+    // Some programs put a byte order mark before it.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(Problem::new(Cause::Syntax, "the request has no body"));
     }
+    let bytes = mended(bytes);
     // Fields that are passed over count, too.
-    let text = std::str::from_utf8(bytes).map_err(|error| {
+    let text = std::str::from_utf8(&bytes).map_err(|error| {
         Problem::new(
             Cause::Syntax,
             format!("the body is not UTF-8 from byte {} on", error.valid_up_to()),
@@ -113,27 +121,33 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     // Some clients begin with a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut json = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let field = error.path().to_string();
-        let error = error.into_inner();
-        match error.classify() {
-            Category::Data if field == "." => Problem {
-                field: missing(&error),
-                ..Problem::new(Cause::Type, not_an_object(text, &error))
-            },
-            Category::Data => Problem::new(Cause::Type, format!("`{field}`: {error}")).at(&field),
-            // So it says of numbers and the like in the place of a word.
-            _ if error.to_string().starts_with("expected value")
-                && serde_json::from_str::<IgnoredAny>(text).is_ok() =>
-            {
-                let message = format!("`{field}`: the value has another type than the field");
-                Problem::new(Cause::Type, message).at(&field)
-            }
-            _ => syntax(&error),
-        }
-    })?;
+    let mut track = Track::new();
+    let mut passed_over = |path: serde_ignored::Path<'_>| unknown.add(&path.to_string());
+    let fields = serde_path_to_error::Deserializer::new(&mut json, &mut track);
+    let value = T::deserialize(serde_ignored::Deserializer::new(fields, &mut passed_over));
+    let value = value.map_err(|error| wrong(text, &track.path().to_string(), &error))?;
     json.end().map_err(|error| syntax(&error))?;
+    unknown.check()?;
     Ok(value)
+}
+
+/// What is wrong with a body, and in which field.
+fn wrong(text: &str, field: &str, error: &serde_json::Error) -> Problem {
+    match error.classify() {
+        Category::Data if field == "." => Problem {
+            field: missing(error),
+            ..Problem::new(Cause::Type, not_an_object(text, error))
+        },
+        Category::Data => Problem::new(Cause::Type, format!("`{field}`: {error}")).at(field),
+        // So it says of numbers and the like in the place of a word.
+        _ if error.to_string().starts_with("expected value")
+            && serde_json::from_str::<IgnoredAny>(text).is_ok() =>
+        {
+            let message = format!("`{field}`: the value has another type than the field");
+            Problem::new(Cause::Type, message).at(field)
+        }
+        _ => syntax(error),
+    }
 }
 
 /// The field that is missing, if that is what is wrong.
@@ -178,7 +192,7 @@ mod tests {
     }
 
     fn problem(body: &[u8]) -> Problem {
-        decode::<Point>(body).unwrap_err()
+        decode::<Point>(body, &UnknownFields::default()).unwrap_err()
     }
 
     #[test]
@@ -222,6 +236,19 @@ mod tests {
         ] {
             assert_eq!(problem(body).cause, Cause::Syntax, "{body:?}");
         }
+    }
+
+    #[test]
+    fn what_is_no_field_is_told() {
+        let unknown = UnknownFields::default();
+        let body = b"\xef\xbb\xbf{\"x\": [1], \"y\": {\"z\": 2}, \"w\": \"one\"}";
+        decode::<Point>(body, &unknown).unwrap();
+        assert_eq!(
+            format!("{unknown:?}").matches('"').count(),
+            2,
+            "{unknown:?}"
+        );
+        assert!(format!("{unknown:?}").contains("\"y\""), "{unknown:?}");
     }
 
     #[test]

@@ -11,34 +11,41 @@ use crate::service::MOST_INPUTS;
 
 /// What a request wants embedded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Inputs(pub(crate) Vec<Input<'static>>);
+pub(crate) struct Inputs {
+    pub(crate) list: Vec<Input<'static>>,
+    /// One text that stands in no list.
+    pub(crate) bare: bool,
+}
 
 impl Inputs {
+    /// Inputs of a list.
+    pub(crate) fn several(list: Vec<Input<'static>>) -> Self {
+        Self { list, bare: false }
+    }
+
     /// The inputs, unless there is none or one of them is empty.
     pub(crate) fn not_empty(self, field: &str) -> Result<Vec<Input<'static>>, Problem> {
         let empty = |input: &Input| match input {
             Input::Text(text) => text.is_empty(),
             Input::Tokens(ids) => ids.is_empty(),
         };
-        let message = if self.0.is_empty() {
+        let message = if self.list.is_empty() {
             format!("`{field}` cannot be empty")
-        } else if let Some(index) = self.0.iter().position(empty) {
+        } else if let Some(index) = self.list.iter().position(empty) {
             format!("`{field}` cannot be empty: the input at index {index} is")
         } else {
-            return Ok(self.0);
+            return Ok(self.list);
         };
         Err(Problem::new(Cause::Empty, message).at(field))
     }
-}
 
-impl Inputs {
     /// The inputs, all of which must be texts.
     pub(crate) fn texts(self, field: &str) -> Result<Vec<String>, Problem> {
         let text = |input| match input {
             Input::Text(text) => Some(text.into_owned()),
             Input::Tokens(_) => None,
         };
-        let texts = self.0.into_iter().map(text).collect::<Option<_>>();
+        let texts = self.list.into_iter().map(text).collect::<Option<_>>();
         texts.ok_or_else(|| wrong(field, "a string or an array of strings"))
     }
 
@@ -48,7 +55,7 @@ impl Inputs {
             Input::Text(_) => None,
             Input::Tokens(ids) => Some(ids.into_owned()),
         };
-        let ids = self.0.into_iter().map(ids).collect::<Option<_>>();
+        let ids = self.list.into_iter().map(ids).collect::<Option<_>>();
         ids.ok_or_else(|| wrong(field, "token ids or an array of token ids"))
     }
 }
@@ -72,7 +79,10 @@ impl<'de> Deserialize<'de> for Inputs {
             }
 
             fn visit_string<E: Error>(self, text: String) -> Result<Inputs, E> {
-                Ok(Inputs(vec![text.into()]))
+                Ok(Inputs {
+                    list: vec![text.into()],
+                    bare: true,
+                })
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Inputs, A::Error> {
@@ -86,7 +96,7 @@ impl<'de> Deserialize<'de> for Inputs {
                         while let Some(id) = seq.next_element()? {
                             ids.push(id);
                         }
-                        return Ok(Inputs(vec![ids.into()]));
+                        return Ok(Inputs::several(vec![ids.into()]));
                     }
                     if inputs.len() == MOST_INPUTS {
                         return Err(A::Error::custom(format!(
@@ -99,7 +109,7 @@ impl<'de> Deserialize<'de> for Inputs {
                         Element::Id(_) => continue,
                     });
                 }
-                Ok(Inputs(inputs))
+                Ok(Inputs::several(inputs))
             }
         }
         deserializer.deserialize_any(Several)
@@ -156,13 +166,14 @@ mod tests {
     }
 
     fn inputs<const N: usize>(list: [Input<'static>; N]) -> Inputs {
-        Inputs(list.into())
+        Inputs::several(list.into())
     }
 
     #[test]
     fn one_or_several_texts_or_ids() {
         let text = |t: &str| Input::from(t.to_owned());
-        assert_eq!(parse(r#""a""#).unwrap(), inputs([text("a")]));
+        let bare = parse(r#""a""#).unwrap();
+        assert!(bare.bare && bare.list == [text("a")]);
         assert_eq!(
             parse(r#"["a","b"]"#).unwrap(),
             inputs([text("a"), text("b")])

@@ -7,5 +7,7 @@ mod inputs;
 pub(crate) mod ollama;
 pub(crate) mod openai;
 mod schemas;
+mod surrogates;
 pub(crate) mod tei;
 mod truncate;
+mod unread;

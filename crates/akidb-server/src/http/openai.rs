@@ -1,17 +1,19 @@
 //! OpenAI: `POST /v1/embeddings`, `GET /v1/models` and `GET /v1/models/{id}`.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use akidb_embedding::{EmbedOptions, Embedding, OnLong, Prompt, Role};
+use akidb_embedding::{EmbedOptions, Embedding, Input, OnLong, Prompt, Role};
 
 use super::answer::{self, Origin};
 use super::body::Body;
@@ -30,7 +32,7 @@ impl Interface for OpenAi {
     }
 
     fn owns(&self, Head { path, .. }: Head<'_>) -> bool {
-        path.starts_with("/v1/")
+        path.starts_with("/v1/") || path == "/embeddings"
     }
 
     fn tag(&self) -> Option<(&'static str, &'static str)> {
@@ -40,13 +42,21 @@ impl Interface for OpenAi {
     fn routes(&self, _: &Parts) -> OpenApiRouter<Arc<EmbeddingService>> {
         OpenApiRouter::new()
             .routes(routes!(embeddings))
+            .routes(routes!(embeddings_as_tei))
             .routes(routes!(models))
             .routes(routes!(model))
     }
 
     fn words(&self, problem: &Problem) -> Response {
+        let message = &problem.message;
         let error = ErrorBody {
-            message: problem.message.clone().into_owned(),
+            message: match problem.cause {
+                // OpenAI's words, which programs look for.
+                Cause::TooLong => {
+                    format!("the model's maximum context length is exceeded: {message}")
+                }
+                _ => message.clone().into_owned(),
+            },
             kind: error_type(problem.cause),
             param: problem.field.clone(),
             code: error_code(problem.cause),
@@ -116,6 +126,8 @@ struct EmbeddingsRequest {
     /// The client's user; not looked at.
     #[serde(rename = "user")]
     _user: Option<String>,
+    /// One of the model's prompts, put before each text, as TEI has it (not OpenAI's).
+    prompt_name: Option<String>,
     /// What the texts are for (not OpenAI's).
     input_type: Option<InputType>,
     /// The task of a query in your own words, for models that take one (not OpenAI's).
@@ -124,8 +136,8 @@ struct EmbeddingsRequest {
     truncate: Option<Truncate>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ToSchema)]
+#[schema(rename_all = "lowercase")]
 enum EncodingFormat {
     /// Numbers.
     #[default]
@@ -145,18 +157,40 @@ enum InputType {
     Document,
 }
 
+/// Clients write it in any case.
+impl<'de> Deserialize<'de> for EncodingFormat {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        match name.to_ascii_lowercase().as_str() {
+            "float" => Ok(Self::Float),
+            "base64" => Ok(Self::Base64),
+            _ => Err(D::Error::unknown_variant(&name, &["float", "base64"])),
+        }
+    }
+}
+
 impl EmbeddingsRequest {
-    fn options(&self) -> Result<EmbedOptions, Problem> {
+    fn prompt(&self) -> Result<Prompt, Problem> {
+        if let Some(name) = &self.prompt_name {
+            if self.input_type.is_some() || self.instruction.is_some() {
+                let message = "`prompt_name`, or `input_type` and `instruction`, not both";
+                return Err(Problem::invalid("prompt_name", message));
+            }
+            return Ok(Prompt::Named(name.clone()));
+        }
         let role = self.input_type.map(|input_type| match input_type {
             InputType::Query => Role::Query,
             InputType::Document => Role::Document,
         });
-        let prompt = Prompt::of(role, self.instruction.clone()).map_err(|_| {
+        Prompt::of(role, self.instruction.clone()).map_err(|_| {
             let message = "`instruction` is for queries, and `input_type` says document";
             Problem::invalid("instruction", message)
-        })?;
+        })
+    }
+
+    fn options(&self) -> Result<EmbedOptions, Problem> {
         Ok(EmbedOptions {
-            prompt,
+            prompt: self.prompt()?,
             dimension: self.dimensions,
             on_long: self.truncate.map_or(OnLong::Error, Truncate::on_long),
             ..EmbedOptions::default()
@@ -232,11 +266,43 @@ async fn embeddings(
     ask: Ask,
     Body(request): Body<EmbeddingsRequest>,
 ) -> Result<Response, Problem> {
+    embed(&service, ask, request).await
+}
+
+/// The same as `/v1/embeddings`, where Text Embeddings Inference has it, too.
+#[utoipa::path(
+    post,
+    path = "/embeddings",
+    tag = "OpenAI",
+    request_body = EmbeddingsRequest,
+    params(ClassHeader),
+    responses(
+        (status = 200, description = "One vector an input, in order", body = EmbeddingsResponse),
+        (status = "4XX", description = "As of `/v1/embeddings`", body = OpenAiError),
+        (status = "5XX", description = "As of `/v1/embeddings`", body = OpenAiError),
+    )
+)]
+async fn embeddings_as_tei(
+    State(service): State<Arc<EmbeddingService>>,
+    ask: Ask,
+    Body(request): Body<EmbeddingsRequest>,
+) -> Result<Response, Problem> {
+    embed(&service, ask, request).await
+}
+
+async fn embed(
+    service: &EmbeddingService,
+    ask: Ask,
+    request: EmbeddingsRequest,
+) -> Result<Response, Problem> {
     let options = request.options()?;
     let format = request.encoding_format.unwrap_or_default();
     let inputs = request.input.not_empty("input")?;
-    let name = name(&service, request.model.as_deref());
-    let answer = ask.embed(&service, request.model, inputs, options).await?;
+    if inputs.iter().any(|input| matches!(input, Input::Tokens(_))) {
+        warn_of_ids(ask.client());
+    }
+    let name = name(service, request.model.as_deref());
+    let answer = ask.embed(service, request.model, inputs, options).await?;
     let numbers = answer::numbers(&answer);
     let vector = |embedding: &Embedding| match format {
         EncodingFormat::Float => Vector::Float(answer::floats(embedding).to_vec()),
@@ -262,6 +328,24 @@ async fn embeddings(
         provenance: Origin(answer.provenance),
     };
     answer::json(response, numbers).await
+}
+
+/// Clients that were told of: so many are remembered.
+const MOST_WARNED: usize = 1024;
+
+static WARNED: Mutex<BTreeSet<Arc<str>>> = Mutex::new(BTreeSet::new());
+
+/// Says once a client what programs do that count tokens with OpenAI's tokenizer and send those.
+fn warn_of_ids(client: &Arc<str>) {
+    let mut warned = WARNED.lock().unwrap_or_else(PoisonError::into_inner);
+    if warned.len() < MOST_WARNED && warned.insert(Arc::clone(client)) {
+        tracing::warn!(
+            client = &**client,
+            "sends token ids: they are taken for the model's own. Those of another tokenizer \
+             (tiktoken, as langchain's OpenAIEmbeddings has it unless check_embedding_ctx_length=False) \
+             give vectors without meaning: send texts"
+        );
+    }
 }
 
 /// The name that a model is asked for by, or the default one's.

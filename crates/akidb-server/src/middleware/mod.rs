@@ -6,23 +6,24 @@ mod body;
 mod leftover;
 mod limits;
 mod observe;
+mod path;
 
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, http};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::RETRY_AFTER;
 use http::{HeaderName, HeaderValue, Method};
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 pub use access::AccessError;
 pub(crate) use access::Keys;
 
-use crate::ask::CLASS;
 use crate::interfaces::{self, INTERFACES};
 use crate::problem::{Cause, Problem};
 use crate::service::EmbeddingService;
+use crate::unknown::{self, UNKNOWN_FIELDS};
 use limits::Limits;
 
 /// Puts everything around the routes; without keys, everybody is answered.
@@ -33,6 +34,7 @@ pub(crate) fn around(routes: Router, service: &EmbeddingService, keys: Option<Ke
         .layer(CatchPanicLayer::custom(|_| {
             Problem::new(Cause::Model, "the server failed unexpectedly").into_response()
         }))
+        .layer(from_fn_with_state(settings.strict, unknown::tell))
         .layer(from_fn_with_state(limits, limits::limit));
     if let Some(keys) = keys {
         routes = routes.layer(from_fn_with_state(keys, access::authorize));
@@ -41,9 +43,13 @@ pub(crate) fn around(routes: Router, service: &EmbeddingService, keys: Option<Ke
     if !settings.cors_origins.is_empty() {
         routes = routes.layer(cors(&settings.cors_origins));
     }
-    routes
+    let routes = routes
         .layer(from_fn(leftover::read))
-        .layer(from_fn(observe::observe))
+        .layer(from_fn(observe::observe));
+    // Layers stand behind the choice of a route: this one has to stand before it.
+    Router::new()
+        .fallback_service(routes)
+        .layer(from_fn(path::tidy))
 }
 
 /// Gives a [`Problem`] the form that the caller's programs know.
@@ -66,9 +72,10 @@ fn cors(origins: &[String]) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origin)
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([AUTHORIZATION, CONTENT_TYPE, REQUEST_ID, CLASS])
+        // Clients' programs have headers of their own.
+        .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(
-            [RETRY_AFTER, REQUEST_ID]
+            [RETRY_AFTER, REQUEST_ID, UNKNOWN_FIELDS]
                 .into_iter()
                 .chain(exposed.cloned())
                 .collect::<Vec<_>>(),

@@ -46,6 +46,16 @@ pub enum ServiceError {
         /// How many there may be.
         most: usize,
     },
+    /// More than one request of its kind may have.
+    #[error("the request has {has} {what}: at most {most} are taken at a time")]
+    TooMuch {
+        /// Of what.
+        what: &'static str,
+        /// How much it has.
+        has: usize,
+        /// How much it may have.
+        most: usize,
+    },
     /// An instruction that is longer than texts usually are.
     #[error(
         "the instruction and what is around it have {bytes} bytes: at most {most} stand before a text"

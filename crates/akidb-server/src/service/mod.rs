@@ -6,6 +6,7 @@ mod models;
 mod passes;
 mod pieces;
 mod request;
+mod states;
 mod stats;
 mod tokenize;
 mod tokens;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use metrics::counter;
+use metrics::{counter, gauge};
 use tokio::sync::RwLock;
 
 pub use akidb_schedule::{Class, ClassStats};
@@ -23,6 +24,7 @@ pub use error::ServiceError;
 pub use models::{ModelFacts, ModelStatus};
 pub(crate) use pieces::{Pieces, PiecesPart};
 pub use request::{EmbedAnswer, EmbedRequest, Timing};
+pub(crate) use states::States;
 pub use stats::Stats;
 
 use akidb_embedding::{Embedder, Embedding, PassText, Tokens};
@@ -48,6 +50,15 @@ pub(crate) const MOST_INPUTS: usize = 1 << 16;
 
 /// Waits are estimates. With this part of `max_wait` kept back, all but one in a hundred end within it.
 const MARGIN: u32 = 6;
+
+/// What bounds the texts of one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MostInputs {
+    /// `max_client_batch_size`.
+    Setting,
+    /// What is held for clients.
+    Memory,
+}
 
 /// The models, the queue before them and its limits.
 #[derive(Debug)]
@@ -140,6 +151,15 @@ impl EmbeddingService {
         self.draining.load(Ordering::SeqCst)
     }
 
+    /// Puts into the metrics what is of now.
+    pub(crate) fn tell(&self) {
+        gauge!("akidb_held_bytes").set(self.room().taken() as f64);
+        for name in self.model_names() {
+            let tokens = self.scheduler.queued_tokens(name);
+            gauge!("akidb_queue_tokens", "model" => name.to_owned()).set(tokens as f64);
+        }
+    }
+
     /// What the service has to do and does.
     pub fn stats(&self) -> Stats {
         Stats::new(self.scheduler.stats(), &self.models, self.room().taken())
@@ -168,6 +188,18 @@ impl EmbeddingService {
         Ok(())
     }
 
+    /// Whether the memory for clients ever holds so many texts and their vectors, where there are
+    /// more than usual.
+    fn check_memory(&self, inputs: usize, vector: usize, texts: usize) -> Result<(), ServiceError> {
+        let usual = self.settings.max_client_batch_size;
+        let left = self.settings.max_queue_bytes.saturating_sub(texts);
+        let most = usual.max(left / vector.max(1));
+        if inputs > most {
+            return Err(ServiceError::TooManyInputs { inputs, most });
+        }
+        Ok(())
+    }
+
     /// Embeds a request's texts.
     ///
     /// When the future is dropped, what nobody else waits for isn't computed.
@@ -176,7 +208,8 @@ impl EmbeddingService {
     /// When the request can't be fulfilled as it is, the server has too much to do or stops, or the
     /// model fails. One text that can't be embedded fails its request, and the error names it.
     pub async fn embed(&self, request: EmbedRequest) -> Result<EmbedAnswer, ServiceError> {
-        self.embed_within(request, &self.room().start()).await
+        let held = self.room().start();
+        self.embed_within(request, &held, MostInputs::Setting).await
     }
 
     /// As [`Self::embed`], for a request of which `held` counts what is held already, and from now on
@@ -185,6 +218,7 @@ impl EmbeddingService {
         &self,
         request: EmbedRequest,
         held: &Reserved,
+        most: MostInputs,
     ) -> Result<EmbedAnswer, ServiceError> {
         let _running = match self.running.try_read() {
             Ok(running) if !self.is_draining() => running,
@@ -193,9 +227,9 @@ impl EmbeddingService {
         let start = Instant::now();
         let latest = start.checked_add(self.settings.request_timeout);
         let Some(deadline) = [latest, request.deadline].into_iter().flatten().min() else {
-            return self.answer(request, held, start, None).await;
+            return self.answer(request, held, most, start, None).await;
         };
-        let answer = self.answer(request, held, start, Some(deadline));
+        let answer = self.answer(request, held, most, start, Some(deadline));
         tokio::time::timeout_at(deadline.into(), answer)
             .await
             .unwrap_or(Err(ServiceError::DeadlineExceeded))
@@ -205,6 +239,7 @@ impl EmbeddingService {
         &self,
         request: EmbedRequest,
         held: &Reserved,
+        most: MostInputs,
         start: Instant,
         deadline: Option<Instant>,
     ) -> Result<EmbedAnswer, ServiceError> {
@@ -216,7 +251,9 @@ impl EmbeddingService {
             client,
             deadline: _,
         } = request;
-        self.check_inputs(inputs.len())?;
+        if most == MostInputs::Setting {
+            self.check_inputs(inputs.len())?;
+        }
         let hold = |bytes, wait: Duration| {
             let retry_after = wait.max(RETRY_AFTER);
             let no_room = ServiceError::NoRoom {
@@ -248,6 +285,7 @@ impl EmbeddingService {
         let vector = model.embedder.dimension().saturating_mul(BYTES_PER_VALUE);
         let vectors = inputs.len().saturating_mul(vector);
         let texts = tokenize::bytes(&inputs, prompt);
+        self.check_memory(inputs.len(), vector, texts)?;
         hold(texts.saturating_add(vectors), wait)?;
 
         let texts = self

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use akidb_schedule::{Observer, PassStart};
-use metrics::{counter, gauge, histogram};
+use metrics::{counter, histogram};
 
 /// Puts each pass into the metrics.
 #[derive(Debug)]
@@ -18,7 +18,6 @@ impl Observer for PassMetrics {
         for waited in &pass.waited {
             waits.record(*waited);
         }
-        gauge!("akidb_queue_tokens", "model" => name()).set(pass.waiting_tokens as f64);
         histogram!("akidb_batch_tokens", "model" => name()).record(pass.tokens as f64);
         counter!("akidb_tokens_total", "model" => name()).increment(pass.tokens as u64);
         counter!("akidb_texts_total", "model" => name()).increment(pass.waited.len() as u64);

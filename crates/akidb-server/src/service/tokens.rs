@@ -4,8 +4,19 @@ use std::sync::Arc;
 
 use akidb_embedding::{EmbedError, EmbedOptions, Embedder, Input, Tokens};
 
+use super::turns::Turn;
 use super::{EmbeddingService, Pieces, ServiceError};
+use crate::caller::Caller;
 use crate::room::Reserved;
+
+/// Texts whose tokens are told one by one have no more bytes.
+const MAX_TEXT_BYTES: usize = 1 << 20;
+
+/// No more ids are decoded at a time.
+const MAX_IDS: usize = 1 << 17;
+
+/// What an id takes until it is answered: it can stand for some hundred bytes, which its JSON repeats.
+const BYTES_PER_ID: usize = 512;
 
 impl EmbeddingService {
     /// The tokens of texts one by one, by a model or the default one.
@@ -20,6 +31,14 @@ impl EmbeddingService {
         special_tokens: bool,
         options: EmbedOptions,
     ) -> Result<Pieces, ServiceError> {
+        let bytes = texts.iter().map(String::len).sum();
+        if bytes > MAX_TEXT_BYTES {
+            return Err(ServiceError::TooMuch {
+                what: "bytes of text",
+                has: bytes,
+                most: MAX_TEXT_BYTES,
+            });
+        }
         let model = self.models.get(model).await?;
         Ok(Pieces::new(
             self.tokenizing.clone(),
@@ -52,21 +71,33 @@ impl EmbeddingService {
         tokens.await
     }
 
-    /// Calls with a model, or the default one, when it is the client's turn to tokenize.
+    /// The texts that lists of token ids stand for.
     ///
     /// # Errors
-    /// When there is no such model, it doesn't load, or the call fails.
-    pub(crate) async fn with_tokenizer<T: Send + 'static>(
+    /// When there are too many, there is no such model, it doesn't load, or the tokenizer fails.
+    pub(crate) async fn decode(
         &self,
         model: Option<&str>,
-        client: &Arc<str>,
-        call: impl FnOnce(&Embedder) -> Result<T, EmbedError> + Send + 'static,
-    ) -> Result<T, ServiceError> {
+        caller: &Caller,
+        lists: Vec<Vec<u32>>,
+        skip_special: bool,
+    ) -> Result<Vec<String>, ServiceError> {
+        self.check_inputs(lists.len())?;
+        let ids = lists.iter().map(Vec::len).sum();
+        if ids > MAX_IDS {
+            return Err(ServiceError::TooMuch {
+                what: "ids",
+                has: ids,
+                most: MAX_IDS,
+            });
+        }
+        caller.reserve(ids.saturating_mul(BYTES_PER_ID))?;
         let model = self.models.get(model).await?;
-        let called = self
-            .tokenizing
-            .elsewhere(client, move |_| call(&model.embedder));
-        Ok(called.await??)
+        let decode = move |_: &Turn| -> Result<Vec<String>, EmbedError> {
+            let decode = |ids: &Vec<u32>| model.embedder.decode(ids, skip_special);
+            lists.iter().map(decode).collect()
+        };
+        Ok(self.tokenizing.elsewhere(&caller.client, decode).await??)
     }
 
     /// Calls with a model, or the default one, where nobody waits for the thread.

@@ -142,6 +142,12 @@ pub static SETTINGS: &[Setting] = &[
         "Most texts of one request"
     ),
     setting!(
+        strict,
+        Flag,
+        LIMITS,
+        "Refuse requests with fields that nobody knows; else a header of the answer names them"
+    ),
+    setting!(
         interactive_inputs,
         Count,
         QUEUE,

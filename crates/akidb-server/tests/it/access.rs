@@ -79,7 +79,7 @@ fn pages_of_named_origins_may_ask() {
     let ask = |origin: &str| {
         let headers = format!(
             "origin: {origin}\r\naccess-control-request-method: POST\r\n\
-             access-control-request-headers: authorization,content-type,x-akidb-class\r\n"
+             access-control-request-headers: authorization,x-akidb-class,x-stainless-os,x-fern-a\r\n"
         );
         raw(
             server.address(),
@@ -92,7 +92,10 @@ fn pages_of_named_origins_may_ask() {
         "{named}"
     );
     assert!(named.contains("authorization"), "{named}");
-    assert!(named.contains("x-akidb-class"), "{named}");
+    // Clients' programs have headers of their own.
+    for header in ["x-akidb-class", "x-stainless-os", "x-fern-a"] {
+        assert!(named.contains(header), "{named}");
+    }
     let headers = "origin: https://app.example\r\nx-akidb-class: bulk\r\n";
     let long = format!(r#"{{"inputs":"{}"}}"#, "a ".repeat(5000));
     let answer = raw(server.address(), &request("POST /embed", headers, &long));
@@ -116,6 +119,51 @@ fn pages_of_named_origins_may_ask() {
     let answer = raw(nobody.address(), &request(POST, headers, EMBED));
     assert_eq!(status(&answer), 200);
     assert!(!answer.contains("access-control"), "{answer}");
+}
+
+#[test]
+fn strict_servers_refuse_unknown_fields() {
+    let server = Running::start(Settings {
+        strict: true,
+        ..settings()
+    });
+    let ask = |path: &str, body: &str| raw(server.address(), &request(path, "", body));
+    let answer = ask(POST, r#"{"input": "a", "input_typ": "query"}"#);
+    assert_eq!(status(&answer), 400, "{answer}");
+    assert!(answer.contains("there is no field `input_typ`"), "{answer}");
+    assert!(answer.contains("\"param\":\"input_typ\""), "{answer}");
+    assert_eq!(
+        status(&ask("POST /embed", r#"{"inputs": "a", "x": 1}"#)),
+        422
+    );
+    assert_eq!(status(&ask(POST, r#"{"input": "a", "user": "u"}"#)), 200);
+}
+
+#[test]
+fn keys_are_asked_for_whatever_the_path_looks_like() {
+    let keys = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(keys.path(), "first-key\n").unwrap();
+    let server = Running::start(Settings {
+        api_keys: Some(keys.path().to_owned()),
+        ..settings()
+    });
+    for path in [
+        "//v1/embeddings",
+        "/v1/v1/embeddings",
+        "/v1/embeddings/",
+        "//",
+        "/ping/embed",
+    ] {
+        let answer = raw(
+            server.address(),
+            &request(&format!("POST {path}"), "", EMBED),
+        );
+        assert_eq!(status(&answer), 401, "{path}: {answer}");
+    }
+    for path in ["/ping", "/health/", "//health"] {
+        let answer = raw(server.address(), &request(&format!("GET {path}"), "", ""));
+        assert_eq!(status(&answer), 200, "{path}: {answer}");
+    }
 }
 
 #[test]

@@ -43,14 +43,17 @@ impl Args for SettingFlags {
             } else {
                 ArgAction::Set
             };
-            command.arg(
-                Arg::new(setting.name)
-                    .long(setting.flag())
-                    .value_name(setting.value)
-                    .help(format!("{} [{default}env: {variable}]", setting.doc))
-                    .help_heading(setting.part)
-                    .action(action),
-            )
+            let arg = Arg::new(setting.name)
+                .long(setting.flag())
+                .value_name(setting.value)
+                .help(format!("{} [{default}env: {variable}]", setting.doc))
+                .help_heading(setting.part)
+                .action(action);
+            // A flag that is named alone is set.
+            command.arg(match setting.value {
+                "true|false" => arg.num_args(0..=1).default_missing_value("true"),
+                _ => arg,
+            })
         })
     }
 

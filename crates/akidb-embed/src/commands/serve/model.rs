@@ -52,9 +52,11 @@ impl Served {
     /// A model that was given as `[NAME=]MODEL`. Without a name, a path is called by its last part,
     /// and a model of the store by its id.
     pub(crate) fn parse(given: &str) -> Result<Self, String> {
+        // Names may hold slashes, as ids do, and paths =.
+        let is_path = given.starts_with(['/', '.', '~']) || Path::new(given).exists();
         let named = given
             .split_once('=')
-            .filter(|(name, _)| !name.contains(['/', '\\']));
+            .filter(|(name, _)| !is_path && !name.contains('\\'));
         let (name, model) = match named {
             Some((name, model)) => (name.to_owned(), model),
             None => (name_of(given), given),
@@ -165,6 +167,8 @@ mod tests {
             ("akidb-mini", "akidb-mini"),
             ("Qwen/Qwen3-Embedding-0.6B", "Qwen/Qwen3-Embedding-0.6B"),
             ("text=akidb-mini", "text"),
+            ("BAAI/bge-m3=akidb-mini", "BAAI/bge-m3"),
+            ("/no/such=model", "/no/such=model"),
             (&*models, "a=b"),
             (&*file, "small"),
             (&*format!("x={models}"), "x"),

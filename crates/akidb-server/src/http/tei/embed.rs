@@ -103,9 +103,9 @@ impl Serialize for Vectors {
         )),
         (status = 400, description = "No JSON, or nothing to embed", body = TeiError),
         (status = 404, description = "There is no such model", body = TeiError),
-        (status = 413, description = "The body or a text is too large, there are too many inputs, or a field's value is not possible", body = TeiError),
+        (status = 413, description = "The body is too large, or there are too many inputs", body = TeiError),
         (status = 415, description = "The body is not said to be JSON", body = TeiError),
-        (status = 422, description = "A field has another type, or the tokenizer fails", body = TeiError),
+        (status = 422, description = "A field's type or value is not possible, a text is too long, or the tokenizer fails", body = TeiError),
         (status = 424, description = "The model fails", body = TeiError),
         (status = 429, description = "There is too much to do: Retry-After says when to try again", body = TeiError),
         (status = 503, description = "The server is stopping", body = TeiError),
@@ -134,6 +134,27 @@ pub(crate) async fn embed(
     )
 )]
 pub(crate) async fn embed_at_the_root(
+    State(service): State<Arc<EmbeddingService>>,
+    ask: Ask,
+    Body(request): Body<EmbedRequest>,
+) -> Result<Response, Problem> {
+    request.run(&service, ask).await
+}
+
+/// The same as `/embed`, where SageMaker has it.
+#[utoipa::path(
+    post,
+    path = "/invocations",
+    tag = "Text Embeddings Inference",
+    request_body = EmbedRequest,
+    params(ClassHeader),
+    responses(
+        (status = 200, description = "One vector an input, in order", body = Vec<Vec<f32>>),
+        (status = "4XX", description = "As of `/embed`", body = TeiError),
+        (status = "5XX", description = "As of `/embed`", body = TeiError),
+    )
+)]
+pub(crate) async fn embed_at_sagemaker(
     State(service): State<Arc<EmbeddingService>>,
     ask: Ask,
     Body(request): Body<EmbedRequest>,
@@ -184,9 +205,9 @@ struct SimilarityParameters {
         (status = 200, description = "One number a sentence, in order, -1 to 1; headers as of `/embed`", body = Vec<f32>),
         (status = 400, description = "No JSON, or nothing to compare", body = TeiError),
         (status = 404, description = "There is no such model", body = TeiError),
-        (status = 413, description = "The body or a text is too large, there are too many sentences, or a field's value is not possible", body = TeiError),
+        (status = 413, description = "The body is too large, or there are too many sentences", body = TeiError),
         (status = 415, description = "The body is not said to be JSON", body = TeiError),
-        (status = 422, description = "A field has another type, or the tokenizer fails", body = TeiError),
+        (status = 422, description = "A field's type or value is not possible, a text is too long, or the tokenizer fails", body = TeiError),
         (status = 424, description = "The model fails", body = TeiError),
         (status = 429, description = "There is too much to do: Retry-After says when to try again", body = TeiError),
         (status = 503, description = "The server is stopping", body = TeiError),
@@ -210,7 +231,7 @@ pub(crate) async fn similarity(
             "`inputs.sentences` cannot be empty",
         ));
     }
-    let inputs = |texts: Vec<String>| Inputs(texts.into_iter().map(Input::from).collect());
+    let inputs = |texts: Vec<String>| Inputs::several(texts.into_iter().map(Input::from).collect());
     let mut texts = inputs(vec![source_sentence]).not_empty("inputs.source_sentence")?;
     texts.extend(inputs(sentences).not_empty("inputs.sentences")?);
     let inputs = texts;

@@ -37,9 +37,11 @@ pub(super) fn words(problem: &Problem) -> Response {
 
 fn status(cause: Cause) -> StatusCode {
     match cause {
-        // TEI says 413 to whatever doesn't fit the model.
-        Cause::Invalid | Cause::TooLong | Cause::TooManyInputs => StatusCode::PAYLOAD_TOO_LARGE,
-        Cause::Type | Cause::Tokenizer => StatusCode::UNPROCESSABLE_ENTITY,
+        // As TEI since 1.9.0: before, it said 413 to whatever doesn't fit the model.
+        Cause::TooManyInputs => StatusCode::PAYLOAD_TOO_LARGE,
+        Cause::Invalid | Cause::TooLong | Cause::Type | Cause::Tokenizer => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
         Cause::Model | Cause::Unsupported => StatusCode::FAILED_DEPENDENCY,
         _ => cause.status(),
     }

@@ -26,6 +26,8 @@ pub(crate) struct Which {
 pub(crate) struct Info {
     /// The model's id.
     model_id: String,
+    /// The name by which requests ask for it.
+    served_model_name: String,
     /// Revision of its files, where known.
     model_sha: Option<String>,
     /// Arithmetic of its linear layers.
@@ -138,6 +140,7 @@ pub(crate) async fn info(
     let provenance = facts.provenance;
     Ok(Json(Info {
         model_id: provenance.model.clone(),
+        served_model_name: facts.name,
         model_sha: provenance.revision.clone(),
         model_dtype: provenance.precision.clone(),
         model_type: ModelType::Embedding(EmbeddingModel {

@@ -45,6 +45,7 @@ impl Interface for Tei {
         OpenApiRouter::new()
             .routes(routes!(embed::embed))
             .routes(routes!(embed::embed_at_the_root))
+            .routes(routes!(embed::embed_at_sagemaker))
             .routes(routes!(embed_all::embed_all))
             .routes(routes!(embed::similarity))
             .routes(routes!(tokens::tokenize))

@@ -24,20 +24,11 @@ use crate::problem::{Cause, Problem};
 use crate::room::Reserved;
 use crate::service::{EmbeddingService, Pieces, PiecesPart};
 
-/// A request's texts have no more bytes.
-const MAX_TEXT_BYTES: usize = 1 << 20;
-
 /// What a byte takes until it is answered: it can become a token of some hundred bytes, whose JSON has 70.
 const BYTES_PER_BYTE: usize = 256;
 
 /// What is there of an answer at a time, about: the JSON of some thousand tokens.
 const PART_BYTES: usize = 1 << 20;
-
-/// A request has no more ids.
-const MAX_IDS: usize = 1 << 17;
-
-/// What an id takes until it is answered: it can stand for some hundred bytes, which its JSON repeats.
-const BYTES_PER_ID: usize = 512;
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = TeiTokenizeRequest)]
@@ -61,7 +52,7 @@ struct Token {
     text: String,
     /// Whether it is one of the model's own, put around the text.
     special: bool,
-    /// Where it starts in prompt and text, in characters.
+    /// Where it starts in prompt and text, in bytes.
     start: Option<usize>,
     /// Where it stops.
     stop: Option<usize>,
@@ -89,9 +80,9 @@ impl From<Piece> for Token {
         (status = 200, description = "One list of tokens a text, in order", body = Vec<Vec<Token>>),
         (status = 400, description = "No JSON, or nothing to tokenize", body = TeiError),
         (status = 404, description = "There is no such model", body = TeiError),
-        (status = 413, description = "The texts are too long or too many, or there is no such prompt", body = TeiError),
+        (status = 413, description = "The texts are too many or too large together", body = TeiError),
         (status = 415, description = "The body is not said to be JSON", body = TeiError),
-        (status = 422, description = "A field has another type, or the tokenizer fails", body = TeiError),
+        (status = 422, description = "A field's type or value is not possible, a text is too long, or the tokenizer fails", body = TeiError),
         (status = 424, description = "The model can't be loaded", body = TeiError),
         (status = 429, description = "There is too much to do: Retry-After says when to try again", body = TeiError),
         (status = 503, description = "The server is stopping", body = TeiError),
@@ -104,12 +95,6 @@ pub(crate) async fn tokenize(
 ) -> Result<Response, Problem> {
     let texts = request.inputs.texts("inputs")?;
     let bytes: usize = texts.iter().map(String::len).sum();
-    if bytes > MAX_TEXT_BYTES {
-        return Err(Problem::invalid(
-            "inputs",
-            format!("`inputs` has {bytes} bytes: at most {MAX_TEXT_BYTES} are tokenized at a time"),
-        ));
-    }
     service.check_inputs(texts.len())?;
     if texts.iter().all(String::is_empty) {
         return Err(Problem::new(Cause::Empty, "`inputs` cannot be empty"));
@@ -211,7 +196,7 @@ pub(crate) struct DecodeRequest {
         (status = 404, description = "There is no such model", body = TeiError),
         (status = 413, description = "The body is too large, or there are too many lists or ids", body = TeiError),
         (status = 415, description = "The body is not said to be JSON", body = TeiError),
-        (status = 422, description = "A field has another type, or the tokenizer fails", body = TeiError),
+        (status = 422, description = "A field's type or value is not possible, a text is too long, or the tokenizer fails", body = TeiError),
         (status = 424, description = "The model can't be loaded", body = TeiError),
         (status = 429, description = "There is too much to do: Retry-After says when to try again", body = TeiError),
         (status = 503, description = "The server is stopping", body = TeiError),
@@ -226,22 +211,9 @@ pub(crate) async fn decode(
     if lists.iter().all(Vec::is_empty) {
         return Err(Problem::new(Cause::Empty, "`ids` cannot be empty"));
     }
-    service.check_inputs(lists.len())?;
-    let ids: usize = lists.iter().map(Vec::len).sum();
-    if ids > MAX_IDS {
-        return Err(Problem::invalid(
-            "ids",
-            format!("`ids` has {ids} ids: at most {MAX_IDS} are decoded at a time"),
-        ));
-    }
-    caller.reserve(ids.saturating_mul(BYTES_PER_ID))?;
-    let skip_special = request.skip_special_tokens.unwrap_or(true);
     let numbers = lists.iter().map(Vec::len).sum();
-    let texts: Vec<String> = service
-        .with_tokenizer(request.model.as_deref(), &caller.client, move |embedder| {
-            let decode = |ids: &Vec<u32>| embedder.decode(ids, skip_special);
-            lists.iter().map(decode).collect()
-        })
-        .await?;
+    let skip_special = request.skip_special_tokens.unwrap_or(true);
+    let model = request.model.as_deref();
+    let texts = service.decode(model, &caller, lists, skip_special).await?;
     answer::json(texts, numbers).await
 }

@@ -110,6 +110,33 @@ fn every_type_is_the_same_vector() {
 }
 
 #[test]
+fn older_clients_have_a_list_where_they_name_no_type() {
+    let older = |more: Value| {
+        let mut body = json!({"model": "akidb-mini", "texts": ["a", "b c"]});
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        post("/v1/embed", &body)
+    };
+    let answer = older(json!({})).ok();
+    let expected = vectors(&["a", "b c"], &EmbedOptions::default());
+    assert_eq!(floats(&answer["embeddings"][1]), expected[1]);
+    assert_eq!(answer["response_type"], "embeddings_floats");
+    assert_eq!(answer["meta"]["api_version"]["version"], "1");
+    let types = json!({"input_type": "search_query", "embedding_types": ["float"]});
+    let answer = older(types).ok();
+    let expected = vectors(&["a"], &EmbedOptions::query());
+    assert_eq!(floats(&answer["embeddings"]["float"][0]), expected[0]);
+    assert_eq!(answer["response_type"], "embeddings_by_type");
+    let error = older(json!({"truncate": "MIDDLE"}));
+    assert_eq!(error.status, 400);
+    assert_eq!(
+        shape(&error.json()),
+        json!({"id": "string", "message": "string"})
+    );
+}
+
+#[test]
 fn long_texts() {
     let long = "word ".repeat(3_000);
     let none = embed(json!({"texts": [long], "truncate": "NONE"}));

@@ -28,9 +28,27 @@ fn every_route_is_in_the_document() {
         "/api/show",
         "/api/tags",
         "/api/version",
+        "/api/ps",
+        "/v1/embed",
         "/v2/embed",
+        "/embeddings",
+        "/invocations",
+        "/ping",
     ] {
         assert!(paths.contains(&path), "{path} is not among {paths:?}");
+    }
+}
+
+#[test]
+fn every_section_has_its_name() {
+    let document = get("/openapi.json").ok();
+    let tags = document["tags"].as_array().unwrap().iter();
+    let tags: Vec<&str> = tags.map(|tag| tag["name"].as_str().unwrap()).collect();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for operation in item.as_object().unwrap().values() {
+            let tag = operation["tags"][0].as_str().unwrap();
+            assert!(tags.contains(&tag), "{path}: {tag}");
+        }
     }
 }
 

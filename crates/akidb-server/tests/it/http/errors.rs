@@ -22,19 +22,13 @@ fn openais_errors() {
     for (body, status, param, message) in [
         ("", 400, "", "the request has no body"),
         ("{", 400, "", "the body is not valid JSON"),
-        (
-            r#"{"input": "\ud800"}"#,
-            400,
-            "",
-            "the body is not valid JSON",
-        ),
         ("[]", 400, "", "the body must be a JSON object"),
         ("{}", 400, "input", "missing field `input`"),
         (
             r#"{"input": "a", "encoding_format": 5}"#,
             400,
             "encoding_format",
-            "`encoding_format`: the value has another type",
+            "`encoding_format`: invalid type: integer `5`",
         ),
         (
             r#"{"input": 5}"#,
@@ -104,6 +98,18 @@ fn openais_errors() {
             "is for queries",
         ),
         (
+            r#"{"input": "a", "input_type": "query", "prompt_name": "query"}"#,
+            400,
+            "prompt_name",
+            "not both",
+        ),
+        (
+            r#"{"input": "a", "prompt_name": "x"}"#,
+            400,
+            "",
+            "it has document, query",
+        ),
+        (
             r#"{"input": "a", "model": "gpt"}"#,
             404,
             "model",
@@ -169,13 +175,13 @@ fn teis_errors() {
         ),
         (
             r#"{"inputs": "a", "prompt_name": "x"}"#,
-            413,
+            422,
             "Validation",
             "it has document, query",
         ),
         (
             r#"{"inputs": "a", "dimensions": 257}"#,
-            413,
+            422,
             "Validation",
             "the model has 1 to 256",
         ),
@@ -274,6 +280,117 @@ fn routes_methods_and_media_types() {
     }
     let answer = post_raw("/v1/embeddings", &[], body.as_bytes());
     assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+#[test]
+fn slashes_are_tolerated_and_a_wrong_route_names_the_right_one() {
+    let body = json!({"input": "a"});
+    let expected = post("/v1/embeddings", &body).ok()["data"].clone();
+    for path in [
+        "/v1//embeddings",
+        "//v1/embeddings",
+        "/v1/embeddings/",
+        "/v1/v1/embeddings",
+        "/embeddings",
+        "/embeddings/",
+    ] {
+        assert_eq!(post(path, &body).ok()["data"], expected, "{path}");
+    }
+    assert!(get("/v1/models/").ok()["data"].is_array());
+    assert!(get("/v1/models/team/second/").ok()["id"].is_string());
+    let wrong = post("/v1/embedding", &body);
+    assert_eq!(wrong.status, 404);
+    let error = wrong.json()["error"].clone();
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("is /v1/embeddings meant?"), "{message}");
+    let wrong = post("/openai/v1//embeddings", &body);
+    assert_eq!(wrong.status, 404);
+    assert!(wrong.body.contains("is /v1/embeddings meant?"), "{wrong:?}");
+    assert_eq!(get("/v1//embeddings").status, 405);
+}
+
+#[test]
+fn half_surrogates_are_replacement_characters() {
+    let expected = vectors(&["a\u{fffd}b", "\u{fffd}"], &EmbedOptions::default());
+    let texts = r#"["a\ud83db", "\udc00"]"#;
+    for (path, body, vectors) in [
+        (
+            "/api/embed",
+            format!(r#"{{"model": "akidb-mini", "input": {texts}}}"#),
+            "/embeddings",
+        ),
+        ("/embed", format!(r#"{{"inputs": {texts}}}"#), ""),
+        (
+            "/v1/embeddings",
+            format!(r#"{{"input": {texts}}}"#),
+            "/data",
+        ),
+    ] {
+        let answer = post_raw(
+            path,
+            &[("content-type", "application/json")],
+            body.as_bytes(),
+        )
+        .ok();
+        for (index, expected) in expected.iter().enumerate() {
+            let vector = answer.pointer(&format!("{vectors}/{index}")).unwrap();
+            let vector = vector.get("embedding").unwrap_or(vector);
+            assert_eq!(&floats(vector), expected, "{path}");
+        }
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_passed_over() {
+    let (status, _) = wrong("/v1/embeddings", b"\xef\xbb\xbf{\"input\": \"a\"}");
+    assert_eq!(status, 200);
+}
+
+#[test]
+fn unknown_fields_are_told() {
+    let name = "x-akidb-unknown-fields";
+    for (path, body, unknown) in [
+        (
+            "/v1/embeddings",
+            json!({"input": "a", "input_typ": "query", "user": "u"}),
+            Some("input_typ"),
+        ),
+        (
+            "/v1/embeddings",
+            json!({"input": "a", "prompt_name": "query"}),
+            None,
+        ),
+        (
+            "/embed",
+            json!({"inputs": "a", "b": {"c": 1}, "d": []}),
+            Some("b,d"),
+        ),
+        (
+            "/similarity",
+            json!({"inputs": {"source_sentence": "a", "sentences": ["b"]}, "parameters": {"x": 1}}),
+            Some("parameters.x"),
+        ),
+        (
+            "/api/embed",
+            json!({"model": "akidb-mini", "input": "a", "options": {"x": [1, {"y": 2}]}, "keep_alive": -1}),
+            None,
+        ),
+        (
+            "/api/embed",
+            json!({"model": "akidb-mini", "input": "a", "dimension": 3}),
+            Some("dimension"),
+        ),
+    ] {
+        let answer = post(path, &body);
+        answer.ok();
+        assert_eq!(
+            answer.headers.get(name).map(String::as_str),
+            unknown,
+            "{path}"
+        );
+    }
+    let answer = post("/v1/embeddings", &json!({"input": "", "x": 1}));
+    assert_eq!((answer.status, &*answer.headers[name]), (400, "x"));
 }
 
 #[test]

@@ -66,6 +66,18 @@ fn base64_is_the_same_numbers() {
 }
 
 #[test]
+fn prompts_go_by_their_names_and_formats_in_any_case() {
+    let body = json!({"input": "a", "prompt_name": "query", "encoding_format": "FLOAT"});
+    let answer = post(PATH, &body).ok();
+    let expected = vectors(&["a"], &EmbedOptions::query());
+    assert_eq!(floats(&answer["data"][0]["embedding"]), expected[0]);
+    let body = json!({"input": "a", "encoding_format": "Base64"});
+    assert!(post(PATH, &body).ok()["data"][0]["embedding"].is_string());
+    let body = json!({"input": "a", "encoding_format": null});
+    assert!(post(PATH, &body).ok()["data"][0]["embedding"].is_array());
+}
+
+#[test]
 fn token_ids_are_taken() {
     let ids = |text: &str| {
         let tokens = EMBEDDER
@@ -126,6 +138,10 @@ fn a_long_text_is_refused_or_cut_and_said_to_be() {
     assert_eq!(refused.status, 400);
     assert_eq!(refused.json()["error"]["code"], "context_length_exceeded");
     assert_eq!(refused.json()["error"]["param"], "input");
+    assert!(
+        refused.body.contains("maximum context length"),
+        "{refused:?}"
+    );
     let cut = post(PATH, &json!({"input": ["a", long], "truncate": "END"})).ok();
     assert_eq!(cut["data"][0]["truncated"], false);
     assert_eq!(cut["data"][1]["truncated"], true);

@@ -10,8 +10,11 @@ fn vectors_are_the_librarys() {
     let answer = post("/embed", &json!({"inputs": ["a", "b c"]})).ok();
     assert_eq!(floats(&answer[0]), expected[0]);
     assert_eq!(floats(&answer[1]), expected[1]);
-    let one = post("/", &json!({"inputs": "a"})).ok();
-    assert_eq!(floats(&one[0]), expected[0]);
+    for path in ["/", "/invocations"] {
+        let one = post(path, &json!({"inputs": "a"})).ok();
+        assert_eq!(floats(&one[0]), expected[0]);
+    }
+    assert_eq!(get("/ping").status, 200);
     let ids = EMBEDDER.tokenize(&["a"], &EmbedOptions::default()).unwrap();
     let ids = &ids[0].as_ref().unwrap().ids;
     let of_ids = post("/embed", &json!({ "inputs": [ids] })).ok();
@@ -77,7 +80,7 @@ fn truncation_is_refused_or_from_either_side() {
         post("/embed", &body)
     };
     let refused = embed(json!({"truncate": false}));
-    assert_eq!(refused.status, 413);
+    assert_eq!(refused.status, 422);
     assert_eq!(refused.json()["error_type"], "Validation");
     let right = embed(json!({"truncate": true})).ok();
     let left = embed(json!({"truncation_direction": "Left"})).ok();
@@ -111,7 +114,7 @@ fn every_token_has_its_state() {
         "/embed_all",
         &json!({"inputs": too_long, "truncate": false}),
     );
-    assert_eq!(refused.status, 413);
+    assert_eq!(refused.status, 422);
     assert_eq!(post("/embed_all", &json!({"inputs": ""})).status, 400);
 }
 
@@ -155,6 +158,9 @@ fn tokens_and_back() {
         first.last().unwrap(),
         &json!({"id": 16381, "text": "<|endoftext|>", "special": true, "start": null, "stop": null})
     );
+    // The end of the text: ö has two bytes.
+    let last = &first[first.len() - 2];
+    assert_eq!((&last["text"], &last["stop"]), (&json!("!"), &json!(14)));
     let bare = post(
         "/tokenize",
         &json!({"inputs": "Hello, wörld!", "add_special_tokens": false}),
@@ -235,7 +241,10 @@ fn info_has_the_fields_that_clients_know_and_the_limits() {
         info["models"],
         json!(["akidb-mini", "team/second", "broken"])
     );
-    assert_eq!(get("/info?model=team/second").ok()["dimension"], 256);
+    assert_eq!(info["served_model_name"], "akidb-mini");
+    let second = get("/info?model=team/second").ok();
+    assert_eq!(second["dimension"], 256);
+    assert_eq!(second["served_model_name"], "team/second");
     assert_eq!(get("/info?model=third").status, 404);
     assert_eq!(get("/info?model=broken").status, 424);
 }
