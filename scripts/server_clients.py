@@ -3,8 +3,9 @@
     python scripts/server_clients.py target/debug/akidb-embed
 
 Their vectors must be those of `akidb-embed embed`. Needs openai, huggingface_hub with numpy, ollama,
-cohere, grpcio with grpcio-reflection and grpcio-health-checking, and schemathesis, which checks what the
-OpenAPI document promises (versions: .ci/run). What isn't installed is skipped, with a line that says so.
+cohere, grpcio with grpcio-reflection and grpcio-health-checking, schemathesis, which checks what the
+OpenAPI document promises, and the frameworks of server_frameworks.py (versions: .ci/run; NODE_CLIENTS
+names the directory of node's packages). What isn't installed is skipped, with a line that says so.
 """
 
 import importlib
@@ -15,11 +16,9 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import server_frameworks
+from server_frameworks import LONG, MODEL, TEXTS
 from serving import Serving
-
-MODEL = "akidb-mini"
-TEXTS = ["how do I resume a download", "naïve café 😀, 日本語", "bake a chocolate cake"]
-LONG = "word " * 3000
 
 
 def embed(program, texts, *options):
@@ -110,7 +109,7 @@ def with_huggingface_hub(url, expected):
     cosines = similar.sentence_similarity(TEXTS[0], other_sentences=[TEXTS[0], TEXTS[2]])
     assert cosines[0] > 0.999 > cosines[1], cosines
     error = raises(HfHubHTTPError, lambda: client.feature_extraction(LONG, truncate=False))
-    assert error.response.status_code == 413
+    assert error.response.status_code == 422
     error = raises(HfHubHTTPError, lambda: client.feature_extraction(""))
     assert (error.response.status_code, error.response.json()["error_type"]) == (400, "Empty")
 
@@ -129,6 +128,7 @@ def with_ollama(url, expected):
     older = client.embeddings(model=MODEL, prompt=TEXTS[0])
     same([older.embedding], expected["bare"][:1], "ollama, the older route")
     assert [model.model for model in client.list().models] == [MODEL]
+    assert [model.model for model in client.ps().models] == [MODEL]
     assert client.show(MODEL).capabilities == ["embedding"]
     raises(ollama.ResponseError, lambda: client.embed(model="llama", input="a"), status_code=404)
     error = raises(
@@ -163,6 +163,12 @@ def with_cohere(url, expected):
     parts = [{"content": [{"type": "text", "text": text}]} for text in TEXTS]
     inputs = client.embed(model=MODEL, input_type="search_document", inputs=parts)
     same(inputs.embeddings.float_, expected["document"], "cohere, inputs")
+    older = cohere.Client(api_key="none", base_url=url)
+    request = {"model": MODEL, "input_type": "search_document", "texts": TEXTS}
+    same(older.embed(**request).embeddings, expected["document"], "cohere, the older client")
+    types = older.embed(**request, embedding_types=["float", "int8"]).embeddings
+    same(types.float_, expected["document"], "cohere, the older client's types")
+    assert types.int8 == expected["int8"]
     raises(cohere.errors.NotFoundError, lambda: embed(model="embed-v4.0"))
     raises(cohere.errors.BadRequestError, lambda: embed(texts=[LONG], truncate="NONE"))
 
@@ -200,12 +206,17 @@ def main():
     }
     with Serving(program, "--model", MODEL, stderr=None) as server:
         url = server.url.removesuffix("/")
-        for check in [with_openai, with_huggingface_hub, with_ollama, with_cohere, with_grpc]:
+        checks = [with_openai, with_huggingface_hub, with_ollama, with_cohere, with_grpc]
+        frameworks = server_frameworks.CHECKS
+        for check, more in [(check, ()) for check in checks] + [(check, (same,)) for check in frameworks]:
             name = check.__name__.removeprefix("with_")
             try:
-                check(url, expected)
+                check(url, expected, *more)
             except ModuleNotFoundError as error:
                 print(f"SKIPPED: the server with {name} ({error.name} is not installed)")
+                continue
+            except server_frameworks.Skipped as why:
+                print(f"SKIPPED: the server with {name} ({why})")
                 continue
             print(f"{name}: vectors and errors as they should be")
         schemathesis(url)
