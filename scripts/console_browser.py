@@ -102,8 +102,15 @@ def fill(page, texts=TEXTS, query=QUERY):
     page.fill("#query", query)
 
 
-def compared(page):
-    expect(page.locator("#summary")).to_contain_text(" ms", timeout=60_000)
+def compared(page, texts=5):
+    expect(page.locator("#summary")).to_have_text(
+        re.compile(f"^{texts} texts?, .* ms"), timeout=60_000
+    )
+
+
+def sampled(page):
+    """The texts that stand there at the start have been compared."""
+    compared(page, 7)
 
 
 def fits(page):
@@ -119,6 +126,30 @@ def fits(page):
     )
     assert not wide, wide
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def columns_end_together(page):
+    """Where there are two columns, neither leaves a hole."""
+    boxes = [column.bounding_box() for column in page.locator(".column").all()]
+    if boxes[0]["y"] != boxes[1]["y"]:
+        return
+    last = page.evaluate(
+        """() => [...document.querySelectorAll('.column')].map(column =>
+          Math.max(...[...column.children].filter(e => e.checkVisibility()).map(e => e.getBoundingClientRect().bottom)))"""
+    )
+    assert abs(last[0] - last[1]) < 2, last
+
+
+def labels_apart(page):
+    """No label of the map lies over another one or over a point."""
+    crossed = page.evaluate(
+        """() => {
+          const boxes = [...document.querySelectorAll('#map text, #map .point')].map(e => [e, e.getBoundingClientRect()]);
+          const over = (a, b) => a.left < b.right - 2 && b.left < a.right - 2 && a.top < b.bottom - 4 && b.top < a.bottom - 4;
+          return boxes.flatMap(([e, a], i) => e.tagName !== 'text' ? [] : boxes
+            .filter(([, b], j) => i !== j && over(a, b)).map(([other]) => [e.textContent, other.textContent || other.className.baseVal])); }"""
+    )
+    assert not crossed, crossed
 
 
 def contrast(page):
@@ -186,7 +217,9 @@ def by_mouse(browser, server, scheme, viewport, picture):
     with opened(browser, server, scheme, viewport) as page:
         expect(page.locator("#state-text")).to_have_text("akidb-mini")
         fits(page)
+        sampled(page)
         contrast(page)
+        columns_end_together(page)
         picture(page, f"start-{scheme}-{viewport['width']}")
         fill(page)
         expect(page.locator("#count")).to_have_text("5 texts")
@@ -195,6 +228,7 @@ def by_mouse(browser, server, scheme, viewport, picture):
         numbers_are_the_apis(page, server)
         fits(page)
         contrast(page)
+        columns_end_together(page)
 
         # The cell of texts 3 and 1, by its place in the picture.
         box = page.locator("#heat canvas").bounding_box()
@@ -219,6 +253,7 @@ def by_keyboard(browser, server):
         seen = lambda: page.evaluate(
             "(() => { const s = getComputedStyle(document.activeElement); return s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2; })()"
         )
+        sampled(page)
         press("Tab")
         assert at() == "skip" and seen()
         press("Tab")
@@ -236,7 +271,7 @@ def by_keyboard(browser, server):
             order.append(at())
             assert seen(), f"the focus on {at()} can't be seen"
             press("Tab")
-        assert order == ["query", "run", "clear", "heat", "SUMMARY", "rank-scroll", "map", "api"], order
+        assert order == ["query", "run", "clear", "rank-scroll", "heat", "SUMMARY", "map", "api"], order
 
         page.focus("#heat")
         for _ in range(5):
@@ -247,10 +282,10 @@ def by_keyboard(browser, server):
         press("ArrowDown")
         press("ArrowRight")
         readout = page.locator("#heat-readout")
-        expect(readout).to_contain_text(f"3  {TEXTS[2]}")
-        expect(readout).to_contain_text(f"2  {TEXTS[1]}")
+        expect(readout).to_contain_text(f"3 of 5: {TEXTS[2]}")
+        expect(readout).to_contain_text(f"2 of 5: {TEXTS[1]}")
         press("End")
-        expect(readout).to_contain_text(f"5  {TEXTS[4]}")
+        expect(readout).to_contain_text(f"5 of 5: {TEXTS[4]}")
 
         page.focus("#map")
         press("Home")
@@ -273,16 +308,22 @@ def by_keyboard(browser, server):
 def odd_inputs(browser, server, picture):
     with opened(browser, server, viewport=PHONE) as page:
         error = page.locator("#texts-error")
+        dim = lambda: page.evaluate("getComputedStyle(document.getElementById('heat-card')).opacity") < "0.9"
+        sampled(page)
+        assert not dim()
         fill(page, ["", "   "], "")
         page.click("#run")
         expect(error).to_have_text("Write at least one text, one a line.")
         assert page.evaluate("document.activeElement.id") == "texts"
         assert page.get_attribute("#texts", "aria-invalid") == "true"
-        expect(page.locator("#heat-card")).to_be_hidden()
+        page.wait_for_timeout(300)
+        assert dim(), "the results of other texts look as if they were of these"
 
         fill(page, ["one alone"], "")
         page.click("#run")
-        compared(page)
+        compared(page, 1)
+        page.wait_for_timeout(300)
+        assert not dim()
         expect(error).to_be_empty()
         expect(page.locator("#heat-readout b")).to_have_text("1.000")
         expect(page.locator("#rank-query")).to_have_text("Write a query to rank the texts.")
@@ -328,6 +369,25 @@ def many(browser, server, scheme, viewport, picture):
         picture(page, f"many-{scheme}-{viewport['width']}")
 
 
+def forty(browser, server, scheme, viewport, picture):
+    subjects = ["a train", "a cake", "a download", "the weather", "a guitar", "an engine", "a letter", "the sea"]
+    rest = ["finds the road", "follows the recipe", "breaks the file", "likes the sound", "repairs the harbour"]
+    texts = [f"{subject} {words}" for subject in subjects for words in rest]
+    with opened(browser, server, scheme, viewport) as page:
+        fill(page, texts, "something by the water")
+        page.click("#run")
+        compared(page, 40)
+        numbers_are_the_apis(page, server, texts, "something by the water")
+        fits(page)
+        columns_end_together(page)
+        labels_apart(page)
+        expect(page.locator("#rank-seen")).to_have_text(re.compile(r"^1–\d+ of 40$"))
+        page.evaluate("document.getElementById('rank-scroll').scrollTop = 1e6")
+        expect(page.locator("#rank-seen")).to_have_text(re.compile(r"^\d+–40 of 40$"))
+        page.evaluate("document.getElementById('rank-scroll').scrollTop = 0")
+        picture(page, f"forty-{scheme}-{viewport['width']}")
+
+
 def errors_in_words(browser, server):
     answers = [
         (429, {"retry-after": "7"}, {"error": {"message": "full"}}, "The server has too much to do. Try again in 7 s."),
@@ -338,6 +398,7 @@ def errors_in_words(browser, server):
         (502, {}, "<html>bad gateway</html>", "The server failed: <html>bad gateway</html>"),
     ]
     with opened(browser, server, allow=["Failed to load resource"]) as page:
+        sampled(page)
         fill(page)
         for status, headers, body, words in answers:
             text = body if isinstance(body, str) else json.dumps(body)
@@ -345,6 +406,7 @@ def errors_in_words(browser, server):
             page.click("#run")
             expect(page.locator("#texts-error")).to_have_text(words)
             expect(page.locator("#run")).to_be_enabled()
+            assert "stale" in page.get_attribute("#main", "class")
             page.unroute("**/v1/embeddings")
         page.click("#run")
         compared(page)
@@ -386,8 +448,7 @@ def asks_for_a_key(browser, program, picture):
                 page.keyboard.press("Enter")
                 expect(form).to_be_hidden()
                 expect(page.locator("#state-text")).to_have_text("akidb-mini")
-                page.click("#run")
-                compared(page)
+                sampled(page)
                 assert page.evaluate("localStorage.length") == 0
                 page.reload()
                 expect(page.locator("#state-text")).to_have_text("akidb-mini")
@@ -401,6 +462,7 @@ def goes_away(browser, program):
     server = Server(program)
     with opened(browser, server, allow=["Failed to load resource", "ERR_CONNECTION"]) as page:
         expect(page.locator("#state-text")).to_have_text("akidb-mini")
+        sampled(page)
         server.stop()
         page.click("#run")
         expect(page.locator("#texts-error")).to_have_text("The server doesn't answer. Is it still running?")
@@ -444,6 +506,9 @@ def main():
                     by_mouse(browser, server, scheme, viewport, picture)
             by_keyboard(browser, server)
             odd_inputs(browser, server, picture)
+            for scheme in ["light", "dark"]:
+                for viewport in [DESKTOP, PHONE]:
+                    forty(browser, server, scheme, viewport, picture)
             many(browser, server, "light", DESKTOP, picture)
             many(browser, server, "dark", PHONE, picture)
             errors_in_words(browser, server)

@@ -16,12 +16,13 @@ export const svg = (name, attributes = {}, ...children) =>
 
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-/** Calls `draw` when the element's width or the colour scheme changes. */
-export function redrawn(target, draw) {
-  let width = 0;
-  new ResizeObserver(([entry]) => {
-    if (Math.round(entry.contentRect.width) === width) return;
-    width = Math.round(entry.contentRect.width);
+/** Calls `draw` when the element's size, or its width alone, or the colour scheme changes. */
+export function redrawn(target, draw, widthAlone = false) {
+  let before = "";
+  new ResizeObserver(([{ contentRect }]) => {
+    const size = `${Math.round(contentRect.width)} ${widthAlone ? "" : Math.round(contentRect.height)}`;
+    if (size === before) return;
+    before = size;
     draw();
   }).observe(target);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);

@@ -9,7 +9,6 @@ const readout = byId("heat-readout");
 const details = byId("heat-details");
 
 // In pixels.
-const WIDEST_CELL = 110;
 const HIGHEST_CELL = 46;
 const HIGHEST = 680;
 
@@ -50,7 +49,7 @@ function draw() {
   if (n === 0 || width === 0) return;
   const left = n > 60 ? 0 : width < 460 ? 26 : Math.min(250, Math.round(width * 0.34));
   const top = n > 60 ? 0 : 22;
-  const wide = Math.min((width - left) / n, WIDEST_CELL);
+  const wide = (width - left) / n;
   const high = Math.min(wide, HIGHEST_CELL, HIGHEST / n);
   const height = top + high * n;
   layout = { left, top, wide, high };
@@ -86,12 +85,15 @@ function draw() {
 
   if (left > 0) {
     context.font = `12px ${family}`;
-    const every = Math.ceil(14 / high);
-    for (let i = 0; i < n; i += every) {
-      const [across, down] = [left + (i + 0.5) * wide, top + (i + 0.5) * high];
-      context.fillStyle = colour("--muted");
-      context.textAlign = "center";
+    context.fillStyle = colour("--muted");
+    context.textAlign = "center";
+    for (const i of numbered(n, (context.measureText(String(n)).width + 8) / wide)) {
+      const across = Math.min(left + (i + 0.5) * wide, width - context.measureText(String(i + 1)).width / 2);
       context.fillText(String(i + 1), across, top / 2 - 1);
+    }
+    for (const i of numbered(n, 14 / high)) {
+      const down = top + (i + 0.5) * high;
+      context.fillStyle = colour("--muted");
       context.textAlign = "right";
       context.fillText(String(i + 1), left > 26 ? 20 : left - 6, down);
       if (left > 26) {
@@ -112,6 +114,12 @@ function draw() {
   );
 }
 
+/** Those of `n` that have their numbers, where each takes the place of so many: all, or 1, 5, 10 and so on. */
+function numbered(n, places) {
+  const every = [1, 2, 5, 10, 20, 50, 100].find((step) => step >= places) ?? n;
+  return [...Array(n).keys()].filter((i) => (i + 1) % every === 0 || (i === 0 && every > 2));
+}
+
 /** The text cut to a width in pixels. */
 function fitting(context, text, width) {
   let length = 60;
@@ -122,7 +130,7 @@ function fitting(context, text, width) {
 
 function choose(row, column) {
   cell = { row, column };
-  const line = (index) => element("span", {}, `${index + 1}  ${shorten(texts[index], 160)}`);
+  const line = (index) => element("span", {}, `${index + 1} of ${texts.length}: ${shorten(texts[index], 160)}`);
   const parts = row === column ? [line(row)] : [line(row), line(column)];
   readout.replaceChildren(element("b", {}, similarity(rows[row][column])), ...parts);
   draw();
@@ -193,4 +201,4 @@ plot.addEventListener("keydown", (event) => {
 details.addEventListener("toggle", () => {
   if (details.open && rows.length > 0 && !byId("heat-table").firstChild) table();
 });
-redrawn(plot, draw);
+redrawn(plot, draw, true);

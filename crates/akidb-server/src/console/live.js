@@ -11,7 +11,7 @@ const WIDTH = 300;
 const HEIGHT = 72;
 
 class Curve {
-  constructor(id, title, unit, names) {
+  constructor(id, title, unit, meaning, names) {
     Object.assign(this, { title, unit, names, series: names.map(() => []) });
     this.now = element("p", { class: "now" }, "–");
     this.picture = svg("svg", {
@@ -24,6 +24,7 @@ class Curve {
       this.now,
       this.picture,
       element("p", { class: "span", "aria-hidden": "true" }, element("span", {}, "2 min ago"), this.most, element("span", {}, "now")),
+      element("p", { class: "hint" }, meaning),
     );
     this.draw();
   }
@@ -65,9 +66,27 @@ class Curve {
   }
 }
 
-const throughput = new Curve("curve-throughput", "Throughput", "tokens/s", [""]);
-const queue = new Curve("curve-queue", "Queue", "tokens waiting", [""]);
-const latency = new Curve("curve-latency", "Latency", "ms", ["median", "95 %"]);
+const throughput = new Curve(
+  "curve-throughput",
+  "Throughput",
+  "tokens/s",
+  "Tokens that the model has computed, a second, over the last two seconds. 100 English words are some 130 tokens.",
+  [""],
+);
+const queue = new Curve(
+  "curve-queue",
+  "Queue",
+  "tokens waiting",
+  "Tokens of all requests that wait for the model.",
+  [""],
+);
+const latency = new Curve(
+  "curve-latency",
+  "Latency",
+  "ms",
+  "From a request's arrival to its answer: half of the last two seconds' requests took no longer than the first number, 95 of 100 no longer than the second.",
+  ["median", "95 %"],
+);
 
 let before = null;
 

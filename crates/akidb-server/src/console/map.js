@@ -14,9 +14,8 @@ let chosen = 0;
 let places = [];
 
 function draw() {
-  const width = plot.clientWidth;
+  const [width, height] = [plot.clientWidth, plot.clientHeight];
   if (texts.length === 0 || width === 0) return;
-  const height = Math.round(Math.min(width * 0.72, 420));
   const margin = 26;
   const spread = (axis) => {
     const values = points.map((point) => point[axis]);
@@ -62,22 +61,30 @@ function draw() {
   label(picture, width, height, radius);
 }
 
+// Of more texts, most labels are numbers.
+const MOST_WORDS = 12;
+
 /** Labels where they hit neither a point nor another label; the query's and the chosen one's first. */
 function label(picture, width, height, radius) {
-  const taken = places.map(([x, y]) => [x - radius, y - radius, x + radius, y + radius]);
+  const around = (index) => radius + (index === chosen ? 5 : 0);
+  const taken = places.map(([x, y], index) => {
+    const r = around(index);
+    return [x - r, y - r, x + r, y + r];
+  });
   const free = (box) =>
     box[0] >= 0 && box[1] >= 0 && box[2] <= width && box[3] <= height &&
     taken.every((other) => box[2] < other[0] || box[0] > other[2] || box[3] < other[1] || box[1] > other[3]);
   const order = [...texts.keys()].sort((a, b) => rank(b) - rank(a));
   for (const index of order) {
     const [x, y] = places[index];
-    for (const length of [30, 18, 0]) {
+    const worded = texts.length <= MOST_WORDS || rank(index) > 0;
+    for (const length of worded ? [30, 18, 0] : [0]) {
       const number = index === queryIndex ? "query" : String(index + 1);
       const words = length > 0 && index !== queryIndex ? `${number} ${shorten(texts[index], length)}` : number;
       const text = svg("text", index === queryIndex ? { class: "query" } : {}, words);
       picture.append(text);
       const wide = text.getComputedTextLength();
-      const gap = radius + 7;
+      const gap = around(index) + 4;
       const spots = [
         [x + gap, y + 4],
         [x - gap - wide, y + 4],
@@ -101,7 +108,8 @@ const rank = (index) => (index === queryIndex ? 2 : index === chosen ? 1 : 0);
 
 function choose(index) {
   chosen = index;
-  const name = index === queryIndex ? "query" : String(index + 1);
+  const all = texts.length - (queryIndex < 0 ? 0 : 1);
+  const name = index === queryIndex ? "query" : `${index + 1} of ${all}`;
   const lines = [element("b", {}, name), element("span", {}, shorten(texts[index], 160))];
   const nearest = rows[index].reduce(
     (best, value, other) => (other !== index && (best < 0 || value > rows[index][best]) ? other : best),

@@ -28,8 +28,10 @@ function state(kind, text) {
   byId("state-text").textContent = text;
 }
 
+/** While an error stands, what is shown is of other texts. */
 function fail(message) {
   byId("texts-error").textContent = message;
+  byId("main").classList.toggle("stale", message !== "");
   summary.textContent = "";
 }
 
@@ -63,7 +65,7 @@ async function compare() {
     return;
   }
   runButton.disabled = true;
-  byId("results").classList.add("stale");
+  byId("main").classList.add("stale");
   summary.textContent = "Computing…";
   try {
     const started = performance.now();
@@ -72,6 +74,7 @@ async function compare() {
       query ? api.embed([query], { model, query: true }) : null,
     ]);
     const elapsed = performance.now() - started;
+    fail("");
     show(texts, query, documents, asked);
     const total = documents.tokens + (asked?.tokens ?? 0);
     summary.textContent = `${count(texts.length, "text")}, ${count(total, "token")}, ${short(elapsed)} ms`;
@@ -80,7 +83,6 @@ async function compare() {
     if (error.status === 401) askForKey();
     fail(error.message);
   } finally {
-    byId("results").classList.remove("stale");
     runButton.disabled = false;
   }
 }
@@ -148,6 +150,7 @@ byId("key-form").addEventListener("submit", async (event) => {
   byId("key-form").hidden = true;
   await introduce();
   readMetrics();
+  sample();
   (byId("key-form").hidden ? runButton : byId("key")).focus();
 });
 byId("forget").addEventListener("click", () => {
@@ -155,8 +158,13 @@ byId("forget").addEventListener("click", () => {
   introduce();
 });
 
+/** Shows at once what the page does, by the texts that stand there; without a key it can't. */
+function sample() {
+  if (byId("key-form").hidden && !byId("empty").hidden && !runButton.disabled && lines().length > 0) compare();
+}
+
 counted();
-introduce();
+introduce().then(sample);
 let reachable = true;
 const readMetrics = start(
   (samples) => {

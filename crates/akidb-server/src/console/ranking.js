@@ -3,6 +3,23 @@
 import { byId, element, svg } from "./dom.js";
 import { similarity } from "./words.js";
 
+const scroll = byId("rank-scroll");
+
+/** Which of them can be seen, where not all can. */
+function seen() {
+  const entries = [...byId("rank").children];
+  const box = scroll.getBoundingClientRect();
+  const inside = (entry) => {
+    const { top, bottom } = entry.getBoundingClientRect();
+    return bottom > box.top + 8 && top < box.bottom - 8;
+  };
+  const first = entries.findIndex(inside);
+  const last = entries.findLastIndex(inside);
+  const all = first <= 0 && last === entries.length - 1;
+  const range = first === last ? `${first + 1}` : `${first + 1}–${last + 1}`;
+  byId("rank-seen").textContent = all || first < 0 ? "" : `${range} of ${entries.length}`;
+}
+
 function bar(value) {
   const share = Math.min(Math.max(value, 0), 1) * 100;
   return svg(
@@ -17,8 +34,8 @@ export function showRanking(texts, query, values) {
   const order = texts.map((_, index) => index).sort((a, b) => values[b] - values[a] || a - b);
   byId("rank-card").hidden = false;
   byId("rank-query").textContent = query ? `for “${query}”` : "Write a query to rank the texts.";
-  byId("rank-scroll").hidden = !query;
-  byId("rank-scroll").scrollTop = 0;
+  scroll.hidden = !query;
+  scroll.scrollTop = 0;
   byId("rank").replaceChildren(
     ...(query ? order : []).map((index) =>
       element(
@@ -30,4 +47,8 @@ export function showRanking(texts, query, values) {
       ),
     ),
   );
+  seen();
 }
+
+scroll.addEventListener("scroll", seen, { passive: true });
+new ResizeObserver(seen).observe(scroll);
