@@ -4,10 +4,10 @@ use axum::http::Method;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::{Tag, TagBuilder};
-use utoipa::openapi::{Components, Content, OpenApi as Contents, Ref, RefOr, Response, Schema};
-use utoipa::openapi::{Object, schema::Type};
+use utoipa::openapi::{Components, Content, OpenApi as Contents, Ref, Response};
 
 use crate::ask::ClassName;
+use crate::interface::PlainError;
 use crate::interfaces::{INTERFACES, is_open, of_path};
 
 /// The head of the document; the routes bring the rest.
@@ -63,16 +63,12 @@ pub(crate) fn complete(document: &mut Contents) {
                 SecurityRequirement::default(),
                 SecurityRequirement::new(KEY, [""; 0]),
             ]);
-            let (kind, schema) = match of_path(&method, path).error_schema() {
-                Some(name) => ("application/json", RefOr::Ref(Ref::from_schema_name(name))),
-                None => {
-                    let text = Schema::Object(Object::with_type(Type::String));
-                    ("text/plain", RefOr::T(text))
-                }
-            };
+            let schema = Ref::from_schema_name(of_path(&method, path).error_schema());
             let mut response = Response::new("The server has API keys, and none of them came");
             let content = Content::new(Some(schema));
-            response.content.insert(kind.to_owned(), content.into());
+            response
+                .content
+                .insert("application/json".to_owned(), content.into());
             let responses = &mut operation.responses.responses;
             responses.insert("401".to_owned(), response.into());
         }

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::lifecycle::Lifecycle;
@@ -33,13 +36,13 @@ pub(crate) trait Interface: Send + Sync {
 
     /// A problem as its clients expect it.
     fn words(&self, problem: &Problem) -> Response {
-        let message = problem.message.clone().into_owned();
-        (problem.cause.status(), message).into_response()
+        let error = problem.message.clone().into_owned();
+        (problem.cause.status(), Json(PlainError { error })).into_response()
     }
 
-    /// The schema of its errors in the document; without one they are plain text.
-    fn error_schema(&self) -> Option<&'static str> {
-        None
+    /// The schema of its errors in the document.
+    fn error_schema(&self) -> &'static str {
+        "PlainError"
     }
 
     /// What leaves the server: problems get their words.
@@ -85,6 +88,13 @@ pub(crate) trait Interface: Send + Sync {
     fn transfer(&self, _request: &Request) -> Transfer {
         Transfer::default()
     }
+}
+
+/// The error of routes that are in nobody's words.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PlainError {
+    /// What is wrong.
+    error: String,
 }
 
 /// The head of a request, or of one that could come.

@@ -64,8 +64,8 @@ impl Interface for OpenAi {
         (problem.cause.status(), Json(OpenAiError { error })).into_response()
     }
 
-    fn error_schema(&self) -> Option<&'static str> {
-        Some("OpenAiError")
+    fn error_schema(&self) -> &'static str {
+        "OpenAiError"
     }
 }
 

@@ -134,7 +134,7 @@ fn requests_that_make_no_sense_get_their_status() {
         (
             "/embed",
             &json!({"inputs": long, "truncate": false}).to_string(),
-            413,
+            422,
         ),
     ];
     for (path, body, expected) in tei {

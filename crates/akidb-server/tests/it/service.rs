@@ -177,7 +177,7 @@ async fn a_queue_that_is_too_long_or_too_large_refuses_at_once() {
         ..request(&["x".repeat(64 << 20)])
     };
     let error = service.embed(large).await.unwrap_err();
-    assert!(matches!(error, ServiceError::Overloaded { .. }), "{error}");
+    assert!(matches!(error, ServiceError::NoRoom { .. }), "{error}");
     assert!(!long.is_finished(), "refused after {refused:?}");
     assert_eq!(long.await.unwrap().unwrap().embeddings.len(), 2_000);
     assert_eq!(

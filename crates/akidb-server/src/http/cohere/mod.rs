@@ -57,8 +57,8 @@ impl Interface for Cohere {
         (problem.cause.status(), Json(error)).into_response()
     }
 
-    fn error_schema(&self) -> Option<&'static str> {
-        Some("CohereError")
+    fn error_schema(&self) -> &'static str {
+        "CohereError"
     }
 }
 

@@ -52,8 +52,8 @@ impl Interface for Ollama {
         (problem.cause.status(), Json(OllamaError { error })).into_response()
     }
 
-    fn error_schema(&self) -> Option<&'static str> {
-        Some("OllamaError")
+    fn error_schema(&self) -> &'static str {
+        "OllamaError"
     }
 }
 

@@ -57,8 +57,8 @@ impl Interface for Tei {
         error::words(problem)
     }
 
-    fn error_schema(&self) -> Option<&'static str> {
-        Some("TeiError")
+    fn error_schema(&self) -> &'static str {
+        "TeiError"
     }
 
     fn exposes(&self) -> &'static [HeaderName] {
