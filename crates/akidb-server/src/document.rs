@@ -7,7 +7,6 @@ use utoipa::openapi::tag::{Tag, TagBuilder};
 use utoipa::openapi::{Components, Content, OpenApi as Contents, Ref, Response};
 
 use crate::ask::ClassName;
-use crate::interface::PlainError;
 use crate::interfaces::{INTERFACES, is_open, of_path};
 
 /// The head of the document; the routes bring the rest.
