@@ -7,6 +7,7 @@ use utoipa::openapi::tag::{Tag, TagBuilder};
 use utoipa::openapi::{Components, Content, OpenApi as Contents, Ref, Response};
 
 use crate::ask::ClassName;
+use crate::interface::PlainError;
 use crate::interfaces::{INTERFACES, is_open, of_path};
 
 /// The head of the document; the routes bring the rest.
@@ -18,7 +19,7 @@ use crate::interfaces::{INTERFACES, is_open, of_path};
         license(name = "MIT OR Apache-2.0"),
     ),
     paths(own::document, own::page),
-    components(schemas(ClassName))
+    components(schemas(ClassName, PlainError))
 )]
 struct Head;
 
