@@ -174,7 +174,7 @@ fn from_the_hub_to_vectors_and_off_the_disk() {
     assert_eq!(row["vectors_right"], true);
     let list = setup.ok(&["models", "list"]).stdout;
     assert!(
-        list.contains("qwen3-embedding-0.6b ") && list.contains("akidb-mini (built in)"),
+        list.contains("qwen3-embedding-0.6b ") && list.contains("akidb-mini (built in, default)"),
         "{list}"
     );
     assert!(list.contains("hash + numeric, now"), "{list}");

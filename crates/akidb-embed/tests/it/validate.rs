@@ -106,7 +106,7 @@ fn missing_and_broken_files_are_named() {
         out.stdout
     );
     assert!(
-        out.stdout.contains("config.json: error: is not valid JSON"),
+        out.stdout.contains("config.json: error: is cut off"),
         "{}",
         out.stdout
     );

@@ -1,7 +1,7 @@
 //! Cosine similarity.
 
 /// Cosine of the angle between two vectors, summed in f64; 0 where one is all zeros, NaN where their
-/// lengths differ.
+/// lengths differ or one has a value that is not a number.
 ///
 /// ```
 /// assert_eq!(akidb_embedding::similarity(&[1.0, 0.0], &[2.0, 0.0]), 1.0);
@@ -20,10 +20,10 @@ pub fn similarity(a: &[f32], b: &[f32]) -> f32 {
         bb += y * y;
     }
     let scale = f64::sqrt(aa * bb);
-    if scale > 0.0 {
-        (dot / scale) as f32
-    } else {
+    if scale == 0.0 {
         0.0
+    } else {
+        (dot / scale) as f32
     }
 }
 
@@ -37,7 +37,7 @@ pub struct Match {
 }
 
 /// The `k` of `vectors` that are nearest to `query`, best first; of equal ones the earlier is first.
-/// Vectors of another length are left out.
+/// What can't be compared is left out: vectors of another length, and with values that are no numbers.
 ///
 /// ```
 /// let vectors = [[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]];

@@ -104,7 +104,7 @@ fn wrong_values_are_told_with_their_place() {
         ("port = \"x\"", "port"),
         ("port = 65536", "65535"),
         ("port = [1]", "array"),
-        ("host = \"example.org\"", "0.0.0.0"),
+        ("host = \"0.0.0\"", "0.0.0.0"),
         ("keep_alive = \"long\"", "30s"),
         ("max_connections = -1", "whole number"),
         ("log_format = \"xml\"", "json"),
