@@ -53,7 +53,7 @@ impl Interface for OpenAi {
             message: match problem.cause {
                 // OpenAI's words, which programs look for.
                 Cause::TooLong => {
-                    format!("the model's maximum context length is exceeded: {message}")
+                    format!("this model's maximum context length is exceeded: {message}")
                 }
                 _ => message.clone().into_owned(),
             },
