@@ -22,7 +22,7 @@ const INTERACTIVE_TEXTS: usize = 32;
 /// A health check that takes longer says that something is wrong.
 const HEALTH_DEADLINE: Duration = Duration::from_secs(10);
 
-/// [`EmbeddingProvider`] over an [`Embedder`].
+/// [`EmbeddingProvider`] over an [`Embedder`](crate::Embedder).
 ///
 /// Calls that come at the same time share passes of the model, whose work is done on a thread of its
 /// own, so no async runtime is blocked and none is needed. A call whose future is dropped leaves the
