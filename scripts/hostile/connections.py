@@ -37,7 +37,7 @@ def trickle(server, head, seconds):
 
 @row("200 slow heads and 200 slow bodies, a byte at a time", "cut in time, others are answered")
 def slow_bodies(setup):
-    head = b"POST /v1/embeddings HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n"
+    head = b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     body = head + b"content-length: 1000\r\n\r\n{"
     with setup.serve(*IMPATIENT) as server:
         server.warm()
@@ -50,7 +50,7 @@ def slow_bodies(setup):
 @row("1 000 half-open sockets: silent, half closed, or gone after half a request", "let go in time")
 def half_open(setup):
     part = (
-        b"POST /v1/embeddings HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"
+        b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"
     )
     with setup.serve(*IMPATIENT) as server:
         server.warm()

@@ -43,7 +43,7 @@ def literal(name, value, indexed=False):
 
 
 def headers(path, method="POST", **others):
-    fields = {":method": method, ":scheme": "http", ":authority": "test", ":path": path, **others}
+    fields = {":method": method, ":scheme": "http", ":authority": "localhost", ":path": path, **others}
     return b"".join(literal(name.replace("_", "-"), value) for name, value in fields.items())
 
 

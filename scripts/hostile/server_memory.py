@@ -164,7 +164,7 @@ def silent_client(server, head, body):
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.settimeout(20)
     client.connect((host, int(port)))
-    lines = f"{head} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    lines = f"{head} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     try:
         client.sendall(lines.encode() + body)
     except OSError:

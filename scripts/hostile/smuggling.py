@@ -5,11 +5,11 @@ import socket
 
 from .harness import row
 
-SMUGGLED = "GET /health/live HTTP/1.1\r\nhost: test\r\n\r\n"
+SMUGGLED = "GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n"
 LENGTH = "content-length: {0}\r\n"
 
 
-def request(fields, body, line="POST /health HTTP/1.1", host="host: test\r\n"):
+def request(fields, body, line="POST /health HTTP/1.1", host="host: localhost\r\n"):
     return f"{line}\r\n{host}{fields}\r\n{body}"
 
 
@@ -35,7 +35,7 @@ def variants():
         "TE with a vertical tab": request("transfer-encoding: \x0bchunked\r\n", inner),
         "TE folded over lines": request("transfer-encoding:\r\n chunked\r\n", inner),
         "a folded line": request(f"x: a\r\n b\r\ncontent-length: {len(inner)}\r\n", inner),
-        "bare LF ends a line": f"POST /health HTTP/1.1\nhost: test\n{length.strip()}\n\n{inner}",
+        "bare LF ends a line": f"POST /health HTTP/1.1\nhost: localhost\n{length.strip()}\n\n{inner}",
         "bare CR in a value": request(f"x: a\rcontent-length: 0\r\n{length}", inner),
         "NUL in a value": request(f"x: a\0b\r\n{length}", inner),
         "a chunk's size with a sign": request(te, f"+0\r\n\r\n{SMUGGLED}"),

@@ -12,21 +12,22 @@ use crate::exporter;
 use crate::interface::Parts;
 use crate::interfaces::INTERFACES;
 use crate::lifecycle::Lifecycle;
-use crate::middleware::{Keys, around};
+use crate::middleware::{Keys, Sites, around};
 use crate::operation::{DOCUMENT, DOCUMENT_PAGE};
 use crate::problem::{Cause, Problem};
 use crate::service::EmbeddingService;
 
-/// All routes and what stands around them, for a server of one's own: without API keys, and always
-/// ready. [`Server`](crate::Server) has both, and listens.
+/// All routes and what stands around them, for a server of one's own: without API keys, for pages of any
+/// site, and always ready. [`Server`](crate::Server) sees to all of that, and listens.
 pub fn router(service: Arc<EmbeddingService>) -> Router {
-    app(service, Lifecycle::always_ready(), None)
+    app(service, Lifecycle::always_ready(), None, None)
 }
 
 pub(crate) fn app(
     service: Arc<EmbeddingService>,
     lifecycle: Lifecycle,
     keys: Option<Keys>,
+    sites: Option<Sites>,
 ) -> Router {
     exporter::start();
     let server = Parts { service, lifecycle };
@@ -46,7 +47,7 @@ pub(crate) fn app(
         // What stands around all routes has its own.
         .layer(DefaultBodyLimit::disable())
         .with_state(Arc::clone(&server.service));
-    around(routes, &server.service, keys)
+    around(routes, &server.service, keys, sites)
 }
 
 /// From here on, two paths are alike.

@@ -52,6 +52,8 @@ pub(crate) enum Cause {
     Stopping,
     /// The API key is missing or wrong.
     Unauthorized,
+    /// Pages of that site, or by that name, may not ask.
+    Forbidden,
     /// The body didn't come in time.
     SlowBody,
 }
@@ -79,6 +81,7 @@ impl Cause {
             Self::Deadline => "deadline",
             Self::Stopping => "stopping",
             Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
             Self::SlowBody => "slow_body",
         }
     }
@@ -103,6 +106,7 @@ impl Cause {
             Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
             Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
         }
     }

@@ -54,6 +54,9 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// File of the keys that clients must have; without it, everybody is answered.
     pub api_keys: Option<PathBuf>,
+    /// Hosts by which a server on loopback without keys may be asked, beside `localhost` and addresses; `*`
+    /// for all.
+    pub allowed_hosts: Vec<String>,
     /// Origins whose pages may ask from within a browser, `*` for all.
     pub cors_origins: Vec<String>,
     /// Refuse requests with fields that their interface hasn't, instead of naming them in a header.
@@ -122,6 +125,7 @@ impl Default for Settings {
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
             api_keys: None,
+            allowed_hosts: Vec::new(),
             cors_origins: Vec::new(),
             strict: false,
             log_format: LogFormat::Human,

@@ -77,7 +77,7 @@ impl Serving {
 
 fn embed(body: &str) -> String {
     format!(
-        "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+        "POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )

@@ -70,7 +70,7 @@ fn exchange(address: SocketAddr, line: &str, body: &str) -> Option<(Instant, Str
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     let connected = Instant::now();
     let request = format!(
-        "{line} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: application/json\r\n\
+        "{line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
          content-length: {}\r\n\r\n{body}",
         body.len()
     );
@@ -181,7 +181,7 @@ fn killed_under_load_it_starts_again_at_the_same_place_with_the_same_bits() {
 /// The status of an answer to who has this key.
 fn status(stream: &mut TcpStream, key: &str) -> Option<String> {
     let request =
-        format!("GET /info HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {key}\r\n\r\n");
+        format!("GET /info HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n\r\n");
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = [0; 16_384];
     let n = stream.read(&mut answer).ok()?;

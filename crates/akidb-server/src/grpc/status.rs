@@ -28,6 +28,7 @@ fn code(cause: Cause) -> Code {
         | Cause::MediaType => Code::InvalidArgument,
         Cause::BodyTooLarge | Cause::Overloaded => Code::ResourceExhausted,
         Cause::Unauthorized => Code::Unauthenticated,
+        Cause::Forbidden => Code::PermissionDenied,
         Cause::NotFound | Cause::Method | Cause::Unsupported => Code::Unimplemented,
         Cause::ModelNotFound => Code::NotFound,
         Cause::Tokenizer | Cause::Model => Code::Internal,

@@ -7,6 +7,7 @@ mod leftover;
 mod limits;
 mod observe;
 mod path;
+mod site;
 
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
@@ -19,6 +20,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 pub use access::AccessError;
 pub(crate) use access::Keys;
+pub(crate) use site::Sites;
 
 use crate::interfaces::{self, INTERFACES};
 use crate::problem::{Cause, Problem};
@@ -27,7 +29,12 @@ use crate::unknown::{self, UNKNOWN_FIELDS};
 use limits::Limits;
 
 /// Puts everything around the routes; without keys, everybody is answered.
-pub(crate) fn around(routes: Router, service: &EmbeddingService, keys: Option<Keys>) -> Router {
+pub(crate) fn around(
+    routes: Router,
+    service: &EmbeddingService,
+    keys: Option<Keys>,
+    sites: Option<Sites>,
+) -> Router {
     let settings = service.settings();
     let limits = Limits::new(settings, service.room().clone());
     let mut routes = routes
@@ -38,6 +45,9 @@ pub(crate) fn around(routes: Router, service: &EmbeddingService, keys: Option<Ke
         .layer(from_fn_with_state(limits, limits::limit));
     if let Some(keys) = keys {
         routes = routes.layer(from_fn_with_state(keys, access::authorize));
+    }
+    if let Some(sites) = sites {
+        routes = routes.layer(from_fn_with_state(sites, site::check));
     }
     routes = routes.layer(from_fn(in_the_callers_words));
     if !settings.cors_origins.is_empty() {

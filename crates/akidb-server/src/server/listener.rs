@@ -106,6 +106,19 @@ impl Listener {
         }
     }
 
+    /// Whether only this machine's programs reach it, by TCP.
+    pub(crate) fn is_loopback(&self) -> bool {
+        match self {
+            Self::Tcp { listeners, .. } => {
+                let address = |listener: &TcpListener| listener.local_addr();
+                let mut addresses = listeners.iter().map(address);
+                addresses.all(|address| address.is_ok_and(|address| address.ip().is_loopback()))
+            }
+            #[cfg(unix)]
+            Self::Unix { .. } => false,
+        }
+    }
+
     pub(crate) async fn accept(&self) -> io::Result<Stream> {
         match self {
             Self::Tcp { listeners, tls, .. } => {

@@ -24,8 +24,9 @@ pub use tls::TlsError;
 use crate::app::app;
 use crate::exporter;
 use crate::lifecycle::{Lifecycle, Phase};
-use crate::middleware::Keys;
+use crate::middleware::{Keys, Sites};
 use crate::service::EmbeddingService;
+use crate::settings::{Host, Settings};
 use connection::Connection;
 use listener::Listener;
 
@@ -61,6 +62,7 @@ impl Server {
             Arc::clone(&service),
             Lifecycle::following(lifecycle.subscribe()),
             keys.clone(),
+            Some(sites(service.settings(), &listener)),
         );
         Ok(Self {
             service,
@@ -214,6 +216,21 @@ impl Server {
             self.lifecycle.subscribe(),
             self.service.settings(),
         )
+    }
+}
+
+/// Who may ask without keys; keys are what other sites' pages don't have.
+fn sites(settings: &Settings, listener: &Listener) -> Sites {
+    let open = settings.api_keys.is_none();
+    let own = match &settings.host {
+        Host::Name(name) => Some(name.clone()),
+        Host::Address(_) => None,
+    };
+    let hosts = || settings.allowed_hosts.iter().cloned().chain(own).collect();
+    Sites {
+        // On the network, anybody is answered anyway.
+        hosts: (open && listener.is_loopback()).then(hosts),
+        origins: open.then(|| settings.cors_origins.as_slice().into()),
     }
 }
 

@@ -117,6 +117,15 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         list: true,
         ..setting!(
+            allowed_hosts,
+            List,
+            ACCESS,
+            "Hosts by which a server on loopback without keys may be asked, beside localhost and addresses; * for all"
+        )
+    },
+    Setting {
+        list: true,
+        ..setting!(
             cors_origins,
             List,
             ACCESS,

@@ -143,7 +143,7 @@ pub(crate) fn rest(stream: &mut impl Read) -> String {
 /// A request that closes its connection.
 pub(crate) fn request(line: &str, headers: &str, body: &str) -> String {
     format!(
-        "{line} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: application/json\r\n\
+        "{line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
          content-length: {}\r\n{headers}\r\n{body}",
         body.len()
     )
@@ -184,7 +184,7 @@ pub(crate) mod http2 {
         let mut headers = vec![0x83, 0x86];
         for (name, value) in [
             (&[0x04][..], path),
-            (&[0x01], "test"),
+            (&[0x01], "localhost"),
             (&[0x0f, 0x10], content_type),
         ] {
             headers.extend(name);

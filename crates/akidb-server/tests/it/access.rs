@@ -233,3 +233,26 @@ fn a_request_that_takes_too_long_is_given_up() {
     assert_eq!(status(&answer), 504, "{answer:.300}");
     assert!(answer.contains("deadline"), "{answer}");
 }
+
+#[test]
+fn without_keys_pages_of_other_sites_are_refused() {
+    let allowed = Settings {
+        allowed_hosts: vec!["embed.example".to_owned()],
+        cors_origins: vec!["https://app.example".to_owned()],
+        ..settings()
+    };
+    let server = Running::start(allowed).ready();
+    let asked = |head: &str| {
+        let kind = "content-type: text/plain\r\nconnection: close\r\ncontent-length: 14\r\n";
+        let request = format!("POST /api/embed HTTP/1.1\r\n{head}{kind}\r\n{{\"input\":\"a\"}} ");
+        status(&raw(server.address(), &request))
+    };
+    assert_eq!(asked("host: localhost:1\r\n"), 200);
+    assert_eq!(asked("host: embed.example\r\n"), 200);
+    assert_eq!(asked("host: evil.example\r\n"), 403);
+    assert_eq!(asked(""), 400);
+    assert_eq!(asked("host: localhost\r\nhost: localhost\r\n"), 400);
+    assert_eq!(asked("host: localhost\r\norigin: https://evil.example\r\n"), 403);
+    assert_eq!(asked("host: localhost\r\norigin: https://app.example\r\n"), 200);
+    assert_eq!(asked("host: localhost\r\nsec-fetch-site: cross-site\r\n"), 403);
+}

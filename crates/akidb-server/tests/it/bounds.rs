@@ -191,7 +191,7 @@ fn who_asks_whether_to_send_is_not_made_to() {
         max_body_bytes: 1000,
         ..settings()
     });
-    let head = "POST /v1/embeddings HTTP/1.1\r\nhost: test\r\nexpect: 100-continue\r\nconnection: close\r\n\
+    let head = "POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\nconnection: close\r\n\
                 content-type: application/json\r\ncontent-length: 5000\r\n\r\n";
     let answer = raw(server.address(), head);
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
@@ -278,7 +278,7 @@ fn the_tokens_of_a_long_text_are_made_as_they_are_taken() {
 #[test]
 fn many_small_pieces_of_a_body_become_one() {
     let server = Running::start(settings()).ready();
-    let mut chunked = "POST /v1/embeddings HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\
+    let mut chunked = "POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
                        content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
         .to_owned();
     for byte in EMBED.chars() {

@@ -59,7 +59,7 @@ fn a_connection_is_kept_for_the_next_request_and_closed_when_none_comes() {
     let mut stream = connect(server.address());
     for _ in 0..3 {
         stream
-            .write_all(b"GET /health HTTP/1.1\r\nhost: test\r\n\r\n")
+            .write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
             .unwrap();
         let mut answer = [0; 15];
         stream.read_exact(&mut answer).unwrap();
@@ -167,7 +167,7 @@ fn the_end_waits_no_longer_than_it_may() {
 fn a_second_word_ends_it_at_once() {
     let mut server = Running::start(settings()).ready();
     let mut half = connect(server.address());
-    half.write_all(b"POST /v1/embeddings HTTP/1.1\r\nhost: test\r\ncontent-length: 9\r\n\r\n{")
+    half.write_all(b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{")
         .unwrap();
     std::thread::sleep(Duration::from_millis(100));
     server.drain();

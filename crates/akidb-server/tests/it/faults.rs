@@ -168,12 +168,12 @@ fn a_body_beyond_the_limit_is_refused_before_it_is_read() {
     let bystander = Bystander::of(at);
 
     // 100 MB are announced; the answer comes although none of them is sent.
-    let head = "POST /v1/embeddings HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\
+    let head = "POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
                 content-type: application/json\r\ncontent-length: 104857600\r\n\r\n";
     assert_eq!(parse(&raw(at, head)).0, 413);
 
     // The same without an announcement: the limit is met on the way.
-    let head = "POST /v1/embeddings HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\
+    let head = "POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
                 content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
     let mut stream = connect(at);
     stream.write_all(head.as_bytes()).unwrap();
