@@ -167,8 +167,10 @@ fn the_end_waits_no_longer_than_it_may() {
 fn a_second_word_ends_it_at_once() {
     let mut server = Running::start(settings()).ready();
     let mut half = connect(server.address());
-    half.write_all(b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{")
-        .unwrap();
+    half.write_all(
+        b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{",
+    )
+    .unwrap();
     std::thread::sleep(Duration::from_millis(100));
     server.drain();
     std::thread::sleep(Duration::from_millis(100));
