@@ -154,7 +154,6 @@ fn what_a_killed_import_leaves_is_seen_and_goes() {
         if home.letter().is_none() && !home.files().is_empty() {
             let unfinished = home.store.unfinished().unwrap();
             assert_eq!(unfinished.len(), 1, "{:?}", home.files());
-            assert!(unfinished[0].bytes > 0);
             match kill % 3 {
                 0 => home.import(&b, None),
                 1 => drop(home.store.remove(ID, &Removal::Unfinished).unwrap()),
