@@ -12,7 +12,7 @@ use akidb_models::external_files;
 use akidb_native::{Engine, EngineOptions, PackedCache, SourceFile};
 use akidb_onnx::ErrorKind;
 use akidb_onnx::model::OnnxModel;
-use akidb_transformer::{Transformer, decoder_from_safetensors, recognise};
+use akidb_transformer::{Head, Transformer, from_onnx, from_safetensors};
 use bytes::Bytes;
 
 use crate::env;
@@ -217,7 +217,7 @@ fn native(
     options: &BackendOptions,
     isa: Option<Isa>,
 ) -> Result<Result<Box<dyn Backend>, String>, EmbedError> {
-    let (decoder, sources) = match decoder(files, weights) {
+    let (mut model, sources) = match model(files, weights) {
         Ok(found) => found,
         Err(EmbedError::Model(e))
             if matches!(
@@ -232,6 +232,11 @@ fn native(
     if let Some(reason) = other_head(settings, options) {
         return Ok(Err(reason));
     }
+    model.head = match settings.pooling {
+        Pooling::LastToken => Head::LastToken,
+        Pooling::Cls => Head::FirstToken,
+        Pooling::Mean => Head::Mean,
+    };
     let directory = options.packed_cache.clone();
     let directory = directory.unwrap_or_else(env::packed_weights_directory);
     let options = EngineOptions {
@@ -243,7 +248,7 @@ fn native(
             .zip(sources)
             .map(|(directory, sources)| PackedCache::new(directory, sources)),
     };
-    match Engine::new(&decoder, options) {
+    match Engine::new(&model, options) {
         Ok(engine) => Ok(Ok(Box::new(engine))),
         Err(e) if e.kind() == BackendErrorKind::UnsupportedModel => Ok(Err(e.to_string())),
         Err(source) => Err(EmbedError::Backend {
@@ -264,43 +269,33 @@ fn other_head(settings: &Settings, options: &BackendOptions) -> Option<String> {
             "it has no module {module}, which follows the model's pooling"
         ));
     }
-    other_pooling(settings)
+    None
 }
 
-/// Why the native engine can't pool as the model wants.
-pub(crate) fn other_pooling(settings: &Settings) -> Option<String> {
-    (settings.pooling != Pooling::LastToken).then(|| {
-        format!(
-            "it takes the last token's state, the model wants {} pooling",
-            settings.pooling
-        )
-    })
-}
-
-/// A decoder, and the files that it comes from, unless a change of these couldn't be seen.
-fn decoder(
+/// A model, and the files that it comes from, unless a change of these couldn't be seen.
+fn model(
     files: &ModelFiles,
     weights: &Weights,
 ) -> Result<(Transformer, Option<Vec<SourceFile>>), EmbedError> {
-    let config = files.decoder_config()?;
+    let config = files.model_config()?;
     // Each file is looked at before it is opened, so that it isn't newer than what is read.
     match &weights.source {
         Source::Onnx(path) => {
             let file = SourceFile::new(path);
             let model = OnnxModel::open(path)?;
             let sources = source_files(file, &external_files(path, &model));
-            Ok((recognise(&model, config.as_ref())?, sources))
+            Ok((from_onnx(&model, config.as_ref())?, sources))
         }
         Source::OnnxBytes(bytes) => {
             let model = OnnxModel::from_bytes(Bytes::from_static(bytes))?;
-            Ok((recognise(&model, config.as_ref())?, None))
+            Ok((from_onnx(&model, config.as_ref())?, None))
         }
         Source::Safetensors(path) => {
             let config = config.ok_or_else(|| files.missing("config.json"))?;
             let file = SourceFile::new(path);
             let shards = weights.files.split_last().map(|(_, shards)| shards);
             let sources = source_files(file, shards.unwrap_or_default());
-            Ok((decoder_from_safetensors(path, &config)?, sources))
+            Ok((from_safetensors(path, &config)?, sources))
         }
         Source::CoreMl(_) => Err(EmbedError::Backend {
             backend: "native",

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use akidb_kernels::Isa;
 
-use crate::backend::{self, forced_isa};
+use crate::backend::forced_isa;
 use crate::env;
 use crate::error::EmbedError;
-use crate::model::{ModelFiles, Settings, all};
+use crate::model::all;
 
 /// CPU tiers that this machine can run, slower before faster.
 pub fn cpu_tiers() -> Vec<&'static str> {
@@ -55,13 +55,6 @@ pub fn models() -> Result<Vec<KnownModel>, EmbedError> {
         id: files.id,
     });
     Ok(models.collect())
-}
-
-/// Why the native engine can't run a model whose graph it knows: it would pool otherwise. `None`,
-/// too, where the model's settings can't be read.
-pub fn other_pooling(files: &ModelFiles) -> Option<String> {
-    let settings = Settings::read(files).ok()?;
-    backend::other_pooling(&settings)
 }
 
 /// Where packed weights are kept; `None` when they are not.

@@ -17,7 +17,8 @@ use std::sync::Barrier;
 use std::time::Instant;
 
 use akidb_kernels::{
-    Attention, AttentionScratch, Isa, KEY_TILE, KeyValueTile, KeyValueType, ShapeError, attention,
+    Attention, AttentionScratch, Isa, KEY_TILE, KeyValueTile, KeyValueType, Mask, ShapeError,
+    attention,
 };
 
 const SHAPE: Attention = Attention {
@@ -89,7 +90,16 @@ fn report(
                 for (task, (queries, out)) in tasks.enumerate() {
                     let mut out: Vec<&mut [f32]> = out.chunks_mut(WIDTH).collect();
                     let queries = black_box(queries);
-                    attention(&SHAPE, &tiles, task * rows, queries, &mut out, &mut scratch)?;
+                    let first = task * rows;
+                    attention(
+                        &SHAPE,
+                        Mask::Causal,
+                        &tiles,
+                        first,
+                        queries,
+                        &mut out,
+                        &mut scratch,
+                    )?;
                 }
             }
             *seconds = start.elapsed().as_secs_f64();

@@ -1,5 +1,4 @@
-//! SIMD arithmetic on slices: what a Qwen3 decoder needs, in f32, with bf16,
-//! int8 and 4-bit weights.
+//! SIMD arithmetic on slices: what a transformer needs, in f32, with bf16, int8 and 4-bit weights.
 //!
 //! Every operation is written once in safe Rust over 16-lane arrays, which the compiler turns
 //! into vector instructions, and compiled once per instruction-set tier ([`Isa`]). The inner loop of the
@@ -20,8 +19,10 @@ mod attention;
 mod bf16;
 mod error;
 mod exp;
+mod gelu;
 mod isa;
 mod lanes;
+mod layer_norm;
 mod norm;
 mod precision;
 mod prefetch;
@@ -32,9 +33,13 @@ mod rotary;
 mod testing;
 
 pub use activation::swiglu;
-pub use attention::{Attention, AttentionScratch, KEY_TILE, KeyValueTile, KeyValueType, attention};
+pub use attention::{
+    Attention, AttentionScratch, KEY_TILE, KeyValueTile, KeyValueType, Mask, attention,
+};
 pub use error::ShapeError;
+pub use gelu::{gelu_erf, gelu_tanh};
 pub use isa::{Isa, IsaError, Tier};
+pub use layer_norm::layer_norm;
 pub use norm::rms_norm;
 pub use precision::{Precision, PrecisionError};
 pub use prefetch::prefetch;

@@ -1,7 +1,7 @@
-//! The sizes of a decoder, checked once.
+//! The sizes of a model, checked once.
 
-use akidb_kernels::{Attention, NR};
-use akidb_transformer::DecoderConfig;
+use akidb_kernels::NR;
+use akidb_transformer::Transformer;
 
 use crate::error::EngineError;
 use crate::qkv_layout::QkvLayout;
@@ -12,7 +12,7 @@ const MAX_WIDTH: usize = 1 << 20;
 /// Widest head that attention takes.
 const MAX_HEAD_DIM: usize = 1 << 16;
 
-/// Sizes of a decoder, and where the parts of its fused products lie.
+/// Sizes of a model, and where the parts of its fused products lie.
 #[derive(Debug, Clone)]
 pub(crate) struct Dims {
     pub(crate) hidden_size: usize,
@@ -25,14 +25,15 @@ pub(crate) struct Dims {
     pub(crate) intermediate_size: usize,
     pub(crate) vocab_size: usize,
     pub(crate) max_position_embeddings: usize,
-    pub(crate) rms_norm_eps: f32,
-    pub(crate) attention: Attention,
+    /// Whether the MLP has a gate.
+    pub(crate) is_gated: bool,
     /// Columns of q/k/v.
     pub(crate) qkv: QkvLayout,
 }
 
 impl Dims {
-    pub(crate) fn new(config: &DecoderConfig) -> Result<Self, EngineError> {
+    pub(crate) fn new(model: &Transformer) -> Result<Self, EngineError> {
+        let config = model.decoder_config();
         let refuse = |key, value, why| EngineError::Config { key, value, why };
         for (key, value, max) in [
             ("hidden_size", config.hidden_size, MAX_WIDTH),
@@ -79,34 +80,32 @@ impl Dims {
             intermediate_size: config.intermediate_size,
             vocab_size: config.vocab_size,
             max_position_embeddings: config.max_position_embeddings,
-            rms_norm_eps: config.rms_norm_eps,
-            attention: Attention {
-                head_dim,
-                query_heads: heads / kv_heads,
-                scale: 1.0 / (head_dim as f32).sqrt(),
-            },
+            is_gated: model.blocks.iter().any(|block| block.mlp.gate.is_some()),
             qkv: QkvLayout::new(kv_heads, head_dim, q_width / kv_heads),
         })
     }
 
-    /// Width of gate/up, whose panels alternate.
-    pub(crate) fn gate_up_width(&self) -> usize {
-        2 * self.intermediate_size.next_multiple_of(NR)
+    /// Width of what goes into the MLP: of gate and up, whose panels alternate, or of up alone.
+    fn inner_width(&self) -> usize {
+        match self.is_gated {
+            true => 2 * self.intermediate_size.next_multiple_of(NR),
+            false => self.intermediate_size,
+        }
     }
 
-    /// K and N of a layer's products: q/k/v, o, gate/up and down.
+    /// K and N of a layer's products: q/k/v, o, gate/up (or up) and down.
     pub(crate) fn product_shapes(&self) -> Vec<[usize; 2]> {
         vec![
             [self.hidden_size, self.qkv.width()],
             [self.q_width, self.hidden_size],
-            [self.hidden_size, self.gate_up_width()],
+            [self.hidden_size, self.inner_width()],
             [self.intermediate_size, self.hidden_size],
         ]
     }
 
     /// Width of the query heads that share a key/value head.
     pub(crate) fn query_group(&self) -> usize {
-        self.attention.query_heads * self.head_dim
+        self.q_width / self.num_key_value_heads
     }
 
     /// Multiplications of a query with one key and one value, to those of a row in all linear
@@ -114,7 +113,8 @@ impl Dims {
     pub(crate) fn attention_share(&self) -> f64 {
         let qkv = self.hidden_size * self.qkv.width();
         let o = self.hidden_size * self.q_width;
-        let mlp = 3 * self.hidden_size * self.intermediate_size;
+        let products = if self.is_gated { 3 } else { 2 };
+        let mlp = products * self.hidden_size * self.intermediate_size;
         (2 * self.q_width) as f64 / (qkv + o + mlp) as f64
     }
 }

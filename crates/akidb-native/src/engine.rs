@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use akidb_backend::{Backend, BackendError, BackendInfo, GraphInterface, Pooling, TokenBatch};
 use akidb_kernels::{Isa, KEY_TILE, KeyValueType, Precision};
 use akidb_onnx::MappedFiles;
-use akidb_transformer::Transformer;
+use akidb_transformer::{Head, Mask, Transformer};
 
 use crate::dims::Dims;
 use crate::error::EngineError;
 use crate::pass::{Model, Prefix, Prefixes, RotaryTable, Wanted, Workspace};
 use crate::pool::Pool;
+use crate::runnable;
 use crate::weights::{PackedCache, Weights};
 
 /// Tokens of a forward pass, unless one text has more.
@@ -36,7 +37,7 @@ pub struct EngineOptions {
     pub packed_cache: Option<PackedCache>,
 }
 
-/// A decoder in memory, ready to run.
+/// A model in memory, ready to run.
 ///
 /// The linear weights are held as their precision needs them, and are known to be finite; the
 /// embedding table stays in its file, and is not checked. A call works in passes of at most 2048
@@ -50,6 +51,7 @@ pub struct Engine {
     /// Looked at before each pass.
     files: MappedFiles,
     info: BackendInfo,
+    head: Head,
     /// Passes of several calls take turns.
     workspace: Mutex<Workspace>,
     /// `None` when none are kept.
@@ -57,14 +59,14 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Packs the weights of `decoder`, or takes them from the cache.
+    /// Packs the weights of `model`, or takes them from the cache.
     ///
     /// # Errors
     /// `InvalidModel` when the configuration has unusable sizes, tensors contradict it, can't be
     /// read or hold NaN or infinity; `UnsupportedModel` when a weight is stored in an unknown
     /// way; `Failed` when threads can't be started or memory runs out.
-    pub fn new(decoder: &Transformer, options: EngineOptions) -> Result<Self, BackendError> {
-        Ok(Self::pack(decoder, options)?)
+    pub fn new(model: &Transformer, options: EngineOptions) -> Result<Self, BackendError> {
+        Ok(Self::pack(model, options)?)
     }
 
     /// Whether the packed weights came from the cache.
@@ -72,18 +74,18 @@ impl Engine {
         self.model.weights.from_cache
     }
 
-    fn pack(decoder: &Transformer, options: EngineOptions) -> Result<Self, EngineError> {
+    fn pack(model: &Transformer, options: EngineOptions) -> Result<Self, EngineError> {
+        let dims = Dims::new(model)?;
+        runnable::check(model)?;
         let threads = options
             .threads
             .or_else(|| std::thread::available_parallelism().ok())
             .unwrap_or(NonZeroUsize::MIN);
         let isa = options.isa.unwrap_or_else(Isa::detect);
-        let config = decoder.decoder_config();
-        let dims = Dims::new(&config)?;
         let pool = Pool::new(threads)?;
         let max_tokens = dims.max_position_embeddings;
         let cache = options.packed_cache.as_ref();
-        let weights = Weights::pack(decoder, &dims, options.precision, isa, &pool, cache)?;
+        let weights = Weights::pack(model, &dims, options.precision, isa, &pool, cache)?;
         if !weights.from_cache {
             // The weights were copied out of their files.
             akidb_onnx::release_pages();
@@ -96,11 +98,12 @@ impl Engine {
                 hidden_size: dims.hidden_size,
                 vocab_size: Some(dims.vocab_size),
                 max_tokens: Some(max_tokens),
-                pooling: Pooling::LastToken,
+                pooling: pooling(model.head),
                 graph: GraphInterface::default(),
             },
+            head: model.head,
             workspace: Mutex::new(Workspace::new(isa, pool.threads())),
-            prefixes: (!options.no_prefix_cache).then(Mutex::default),
+            prefixes: (!options.no_prefix_cache && has_prefixes(model)).then(Mutex::default),
             files: weights.files(),
             model: Model {
                 key_value_type: if isa.has_bf16() && weights.precision() != Precision::F32 {
@@ -109,7 +112,10 @@ impl Engine {
                     KeyValueType::F32
                 },
                 weights,
-                rotary: RotaryTable::new(config.rope_theta, dims.head_dim, max_tokens),
+                rotary: model.blocks.first().and_then(|block| {
+                    let rotary = block.attention.rotary?;
+                    Some(RotaryTable::new(rotary.base, dims.head_dim, max_tokens))
+                }),
                 dims,
                 pool,
                 isa,
@@ -157,7 +163,27 @@ impl Engine {
         let width = self.model.dims.hidden_size;
         for pass in passes(&texts) {
             let out = &mut out[pass.start * width..pass.end * width];
-            self.pass(&texts[pass], Wanted::Last, prefix, out)?;
+            let texts = &texts[pass];
+            match self.head {
+                Head::LastToken => self.pass(texts, Wanted::Last, prefix, out)?,
+                Head::FirstToken => self.pass(texts, Wanted::First, None, out)?,
+                Head::Mean => self.mean(texts, out)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The mean of each text's states.
+    fn mean(&self, texts: &[&[u32]], out: &mut [f32]) -> Result<(), EngineError> {
+        let width = self.model.dims.hidden_size;
+        let tokens: usize = texts.iter().map(|text| text.len()).sum();
+        let mut states = vec![0.0; tokens * width];
+        self.pass(texts, Wanted::All, None, &mut states)?;
+        let mut states = &states[..];
+        for (text, out) in texts.iter().zip(out.chunks_exact_mut(width)) {
+            let (own, rest) = states.split_at(text.len() * width);
+            mean_of_rows(own, out);
+            states = rest;
         }
         Ok(())
     }
@@ -237,6 +263,36 @@ impl Backend for Engine {
     }
 }
 
+/// The mean of rows as wide as `out`. Sums run in f64, row after row.
+fn mean_of_rows(rows: &[f32], out: &mut [f32]) {
+    let mut sums = vec![0.0; out.len()];
+    for row in rows.chunks_exact(out.len()) {
+        for (sum, x) in sums.iter_mut().zip(row) {
+            *sum += f64::from(*x);
+        }
+    }
+    let count = (rows.len() / out.len().max(1)) as f64;
+    for (out, sum) in out.iter_mut().zip(sums) {
+        *out = (sum / count) as f32;
+    }
+}
+
+/// What the head is called outside.
+fn pooling(head: Head) -> Pooling {
+    match head {
+        Head::LastToken => Pooling::LastToken,
+        Head::FirstToken => Pooling::Cls,
+        Head::Mean => Pooling::Mean,
+    }
+}
+
+/// Whether what texts start with can be kept: nothing behind it may change it, and its states may
+/// not be pooled.
+fn has_prefixes(model: &Transformer) -> bool {
+    let mut blocks = model.blocks.iter();
+    model.head == Head::LastToken && blocks.all(|block| block.attention.mask == Mask::Causal)
+}
+
 /// Cuts texts into runs that fit into one pass each.
 fn passes(texts: &[&[u32]]) -> Vec<Range<usize>> {
     let mut passes: Vec<Range<usize>> = Vec::new();
@@ -269,5 +325,14 @@ mod tests {
         assert_eq!(cut(&[]), []);
         assert_eq!(cut(&[9000, 1, 2047, 1]), [0..1, 1..3, 3..4]);
         assert_eq!(cut(&[1; 300]), [0..128, 128..256, 256..300]);
+    }
+
+    #[test]
+    fn means_are_of_columns() {
+        let mut out = [9.0; 2];
+        mean_of_rows(&[1.0, 2.0, 3.0, 6.0, 5.0, 1.0], &mut out);
+        assert_eq!(out, [3.0, 3.0]);
+        mean_of_rows(&[1.5, -2.0], &mut out);
+        assert_eq!(out, [1.5, -2.0]);
     }
 }

@@ -2,7 +2,8 @@
 
 use akidb_backend::{BackendError, BackendErrorKind};
 use akidb_kernels::ShapeError;
-use akidb_transformer::NotADecoder;
+
+use crate::runnable::NotRunnable;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EngineError {
@@ -13,7 +14,7 @@ pub(crate) enum EngineError {
         why: &'static str,
     },
     #[error("the native engine can't run this model: {0}")]
-    Unsupported(#[from] NotADecoder),
+    Unsupported(#[from] NotRunnable),
     #[error("tensor \"{name}\" has shape {actual:?}, expected {expected:?}")]
     TensorShape {
         name: String,

@@ -1,4 +1,4 @@
-//! The native engine: runs decoders of the Qwen3 family on the CPU, in f32 or int8.
+//! The native engine: runs transformers on the CPU, in f32, bf16, int8 or 4 bits.
 //!
 //! Weights are packed once into panels, texts run end to end without padding, and one layer is
 //! worked on at a time in chunks of rows: memory grows with the number of tokens, not with its
@@ -11,6 +11,7 @@ mod error;
 mod pass;
 mod pool;
 mod qkv_layout;
+mod runnable;
 mod weights;
 
 pub use akidb_kernels::Precision;

@@ -9,7 +9,7 @@ use akidb_onnx::{Disagreement, Error, ErrorKind, shorten};
 use akidb_onnx::{parse_json, read_small};
 
 /// Longest `config.json` that is read, in bytes.
-const MAX_CONFIG_BYTES: usize = 1 << 20;
+pub(crate) const MAX_CONFIG_BYTES: usize = 1 << 20;
 
 /// Sizes and constants of a decoder, named as in Hugging Face's `config.json`.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]

@@ -126,7 +126,7 @@ impl Transformer {
 
 fn decoder_block(block: &Block, epsilon: f32) -> Result<DecoderBlock<'_>, NotADecoder> {
     let (attention, mlp) = (&block.attention, &block.mlp);
-    if attention.mask != Mask::Causal {
+    if attention.mask != Mask::Causal || attention.relative_bias.is_some() {
         return Err(NotADecoder::Mask);
     }
     if attention

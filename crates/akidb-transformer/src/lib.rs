@@ -26,11 +26,11 @@ mod weights;
 
 pub use config::DecoderConfig;
 pub use decoder::{DecoderBlock, NotADecoder};
-pub use families::decoder_from_safetensors;
-pub use graph::recognise;
+pub use families::{EncoderConfig, ModelConfig, decoder_from_safetensors, from_safetensors};
+pub use graph::{from_onnx, recognise};
 pub use transformer::{
     Activation, Attention, Block, BranchNorms, Embeddings, Head, Mask, Mlp, Norm, NormKind,
-    PositionTable, Rotary, Transformer,
+    PositionTable, RelativeBias, Rotary, Transformer,
 };
 pub use weights::{
     Bnb4QuantType, DequantizeLinear, DequantizeLinearAttributes, EmbeddingTable, Linear,

@@ -42,6 +42,22 @@ pub struct PositionTable {
     pub table: EmbeddingTable,
     /// Row of a text's first token.
     pub first_row: usize,
+    /// A token that isn't counted, and has the row of its own id.
+    pub padding: Option<u32>,
+}
+
+impl PositionTable {
+    /// The row of each token of a text.
+    pub fn rows_of(&self, ids: &[u32]) -> impl Iterator<Item = usize> {
+        let mut next = self.first_row;
+        ids.iter().map(move |id| {
+            if self.padding == Some(*id) {
+                return *id as usize;
+            }
+            next += 1;
+            next - 1
+        })
+    }
 }
 
 /// Attention and an MLP, each added to the residual stream.
@@ -119,6 +135,8 @@ pub struct Attention {
     pub rotary: Option<Rotary>,
     /// Where tokens look.
     pub mask: Mask,
+    /// What is added to scores by how far a key is from the query.
+    pub relative_bias: Option<RelativeBias>,
 }
 
 /// Turns pairs of a head's elements, each pair half a width apart, by angles that grow with the
@@ -129,6 +147,35 @@ pub struct Rotary {
     pub base: f64,
     /// Elements of a head that are turned, from the first on.
     pub width: usize,
+}
+
+/// Added to scores, by buckets of distances: half of them for keys behind the query, and of each half
+/// one for each small distance, the rest for ranges that grow up to the largest.
+#[derive(Debug, Clone)]
+pub struct RelativeBias {
+    /// `[buckets, heads]`.
+    pub table: EmbeddingTable,
+    /// From here on, distances share the last bucket.
+    pub max_distance: usize,
+}
+
+impl RelativeBias {
+    /// The bucket of a key so far behind the query, or before it.
+    pub fn bucket(&self, behind: isize) -> usize {
+        let half = self.table.vocab_size() / 2;
+        let exact = half / 2;
+        let distance = behind.unsigned_abs();
+        let bucket = if distance < exact || exact == 0 {
+            distance
+        } else {
+            // In f32, as the model was trained.
+            let range = (self.max_distance as f64 / exact as f64).ln() as f32;
+            let place = (distance as f32 / exact as f32).ln() / range * (half - exact) as f32;
+            exact + place as usize
+        };
+        let first = if behind > 0 { half } else { 0 };
+        first + bucket.min(half.saturating_sub(1))
+    }
 }
 
 /// Where a token looks.
@@ -214,5 +261,62 @@ impl Transformer {
             rope_theta: rotary.map_or(0.0, |rotary| rotary.base),
             max_position_embeddings: self.max_tokens,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use akidb_onnx::tensor::{DataType, Tensor};
+
+    use super::*;
+
+    fn table(rows: usize) -> EmbeddingTable {
+        let data = vec![0; 4 * rows].into();
+        let tensor = Tensor::new("table", DataType::F32, vec![rows, 1], data);
+        EmbeddingTable::new(tensor.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn distances_fall_into_the_buckets_of_t5() {
+        let bias = RelativeBias {
+            table: table(32),
+            max_distance: 128,
+        };
+        for (behind, bucket) in [
+            (0, 0),
+            (-1, 1),
+            (1, 17),
+            (-7, 7),
+            (7, 23),
+            (-8, 8),
+            (8, 24),
+            (-11, 8),
+            (-12, 9),
+            (15, 25),
+            (16, 26),
+            (-64, 14),
+            (90, 30),
+            (-91, 15),
+            (127, 31),
+            (5000, 31),
+        ] {
+            assert_eq!(bias.bucket(behind), bucket, "{behind}");
+        }
+    }
+
+    #[test]
+    fn positions_are_counted_from_the_first_row_on() {
+        let mut positions = PositionTable {
+            table: table(9),
+            first_row: 2,
+            padding: Some(1),
+        };
+        let rows = |positions: &PositionTable| {
+            let rows = positions.rows_of(&[0, 5, 1, 1, 6]);
+            rows.collect::<Vec<_>>()
+        };
+        assert_eq!(rows(&positions), [2, 3, 1, 1, 4]);
+        positions.padding = None;
+        assert_eq!(rows(&positions), [2, 3, 4, 5, 6]);
     }
 }

@@ -64,11 +64,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
             inspect(named.filter(|named| named.exists()).unwrap_or(root))?
         }
     };
-    let runs_on: Vec<_> = inspection
-        .files
-        .iter()
-        .filter_map(|file| runs_on(file, &files))
-        .collect();
+    let runs_on: Vec<_> = inspection.files.iter().filter_map(runs_on).collect();
     let cpu_tier = diagnostics::cpu_tier()?;
     if args.json {
         return print_json(&Report {
@@ -87,7 +83,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
 
 /// The files that are part of the program.
 fn built_in(files: &ModelFiles) -> Result<Inspection, CliError> {
-    let config = files.decoder_config()?;
+    let config = files.model_config()?;
     let mut found = Vec::new();
     for weights in files.variants()? {
         for graph in weights.source.graphs()? {
@@ -113,15 +109,15 @@ fn built_in(files: &ModelFiles) -> Result<Inspection, CliError> {
 }
 
 /// `None` for a file that is broken, which is told with it.
-fn runs_on(file: &ModelFile, model: &ModelFiles) -> Option<RunsOn> {
+fn runs_on(file: &ModelFile) -> Option<RunsOn> {
     let (tensors, others): (&TensorFile, &[_]) = match &file.content {
         Content::Onnx(onnx) => (&onnx.tensors, &["onnxruntime", "rten"]),
         Content::Safetensors(tensors) => (tensors, &[]),
         Content::Error(_) => return None,
     };
     let not_native = match &tensors.architecture {
-        Architecture::Decoder(_) if !tensors.disagreements.is_empty() => return None,
-        Architecture::Decoder(_) => diagnostics::other_pooling(model),
+        _ if !tensors.disagreements.is_empty() => return None,
+        Architecture::Decoder(_) | Architecture::Encoder(_) => None,
         Architecture::NotRecognised(why) => Some(why.clone()),
         Architecture::Broken(_) => return None,
     };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use akidb_models::{ModelLayout, RepoPath};
 use akidb_onnx::{parse_json, read_regular_file};
-use akidb_transformer::DecoderConfig;
+use akidb_transformer::{DecoderConfig, ModelConfig};
 use serde::de::DeserializeOwned;
 
 use super::builtin;
@@ -113,6 +113,20 @@ impl ModelFiles {
             Place::BuiltIn => format!("{}/{name}", self.id),
             Place::Directory { root, .. } => root.join(name).display().to_string(),
         }
+    }
+
+    /// The model's configuration, `None` when there is no config.json.
+    ///
+    /// # Errors
+    /// When it can't be read, or is that of no known family.
+    pub fn model_config(&self) -> Result<Option<ModelConfig>, akidb_onnx::Error> {
+        match &self.place {
+            Place::BuiltIn => builtin::file(CONFIG).map(ModelConfig::from_json),
+            Place::Directory { root, .. } => Some(root.join(CONFIG))
+                .filter(|path| path.is_file())
+                .map(|path| ModelConfig::open(&path)),
+        }
+        .transpose()
     }
 
     /// The decoder's configuration, `None` when there is no config.json.

@@ -1,4 +1,4 @@
-//! Causal grouped-query attention with an online softmax (Milakov & Gimelshein, 2018;
+//! Grouped-query attention with an online softmax (Milakov & Gimelshein, 2018;
 //! Rabe & Staats, 2021): memory grows with the number of queries, never with queries × keys.
 
 use crate::arch::{Kernel, Operands, Target};
@@ -17,7 +17,7 @@ mod tests;
 use key_values::{Pairs, Row};
 use operand::{Bf16, CHUNK, Chunk, F32, Operand};
 use product::{Values, score, tallest, weigh};
-use softmax::{mask, weigh_keys};
+use softmax::{add_bias, mask, weigh_keys};
 
 pub use key_values::{KEY_TILE, KeyValueTile, KeyValueType};
 
@@ -36,6 +36,36 @@ pub struct Attention {
     pub query_heads: usize,
     /// Factor of the scores, 1/√head_dim as a rule.
     pub scale: f32,
+}
+
+/// Which keys a query sees.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Mask<'a> {
+    /// Those of its own and all earlier positions.
+    Causal,
+    /// Those of the whole text.
+    Full {
+        /// Positions of the text.
+        tokens: usize,
+    },
+    /// The same, and something is added to its scores.
+    Biased {
+        /// Positions of the text.
+        tokens: usize,
+        /// What is added, `[query_heads, 2 * n + 1]`: for keys from `n` positions before the query
+        /// to `n` behind it.
+        bias: &'a [f32],
+    },
+}
+
+impl Mask<'_> {
+    /// Positions up to the last that one of the queries up to `end` sees.
+    fn end(self, end: usize) -> usize {
+        match self {
+            Self::Causal => end,
+            Self::Full { tokens } | Self::Biased { tokens, .. } => tokens,
+        }
+    }
 }
 
 /// Memory that [`attention`] keeps from one call to the next.
@@ -92,11 +122,11 @@ impl AttentionScratch {
 }
 
 /// softmax(scale · Q·Kᵀ)·V for queries at the positions from `first_position` on, each seeing the
-/// keys of its own and all earlier positions.
+/// keys that `mask` shows it.
 ///
 /// `queries` is `[rows, query_heads, head_dim]`, a row a position; `out` holds a slice
 /// `[query_heads, head_dim]` per row. Tile `t` of `tiles` holds the positions from `t` ·
-/// [`KEY_TILE`] on, at least up to the last query's, and may hold anything behind.
+/// [`KEY_TILE`] on, at least up to the last that is seen, and may hold anything behind.
 ///
 /// A query's result is the same bits whatever other queries are in the call, as long as all values
 /// are finite: keys are taken in steps at fixed positions, and keys that a query doesn't see have
@@ -104,10 +134,11 @@ impl AttentionScratch {
 /// the cache, and the queries fit beside them.
 ///
 /// # Errors
-/// When lengths contradict each other, `tiles` ends before the last query's position, or a tile is
-/// of another width or type than the others.
+/// When lengths contradict each other, `tiles` ends before the last position that is seen, or a
+/// tile is of another width or type than the others.
 pub fn attention(
     shape: &Attention,
+    mask: Mask<'_>,
     tiles: &[&KeyValueTile],
     first_position: usize,
     queries: &[f32],
@@ -130,6 +161,15 @@ pub fn attention(
         return ShapeError::range(op, "positions", out.len(), 0);
     };
     let end = first_position.saturating_add(out.len());
+    if let Mask::Biased { bias, tokens } = mask {
+        let row = bias.len() / shape.query_heads;
+        ShapeError::length(op, "bias", row * shape.query_heads, bias.len())?;
+        ShapeError::range(op, "tokens", tokens.max(end), row.div_ceil(2))?;
+    }
+    let end = mask.end(end);
+    if end == 0 {
+        return ShapeError::range(op, "queries", out.len(), 0);
+    }
     ShapeError::range(op, "positions", end, tiles.len().saturating_mul(KEY_TILE))?;
     let key_value_type = first_tile.key_value_type();
     for tile in tiles {
@@ -147,6 +187,7 @@ pub fn attention(
     } = scratch;
     let call = Call {
         shape,
+        mask,
         tiles,
         first_position,
         queries,
@@ -166,6 +207,7 @@ pub fn attention(
 /// What [`attention`] was called with.
 struct Call<'a, 'o> {
     shape: &'a Attention,
+    mask: Mask<'a>,
     tiles: &'a [&'a KeyValueTile],
     first_position: usize,
     queries: &'a [f32],
@@ -299,10 +341,11 @@ impl Call<'_, '_> {
         block: Block,
     ) {
         let (first_position, heads) = (self.first_position, self.shape.query_heads);
+        let mask_of = self.mask;
         // Keys of the step that a query sees.
         let seen_by = |query: usize| {
-            let seen = (first_position + query / heads + 1).saturating_sub(start);
-            seen.min(STEP_KEYS)
+            let end = mask_of.end(first_position + query / heads + 1);
+            end.saturating_sub(start).min(STEP_KEYS)
         };
         let queries = block.start..block.start + block.queries;
         let seen = seen_by(queries.end - 1);
@@ -315,6 +358,15 @@ impl Call<'_, '_> {
         let width = seen.div_ceil(LANES);
         let scores = &mut self.state.scores[..height * width];
         score::<T, O>(target, height, packed, tiles, seen, scores);
+        if let Mask::Biased { bias, .. } = mask_of {
+            let row_len = bias.len() / heads;
+            for (row, query) in queries.clone().enumerate() {
+                let of_head = &bias[query % heads * row_len..][..row_len];
+                let first = row_len / 2 + start - (first_position + query / heads);
+                let scores = &mut scores[row * width..][..width];
+                add_bias(scores, of_head.get(first..).unwrap_or_default());
+            }
+        }
 
         let mut shrink = [0.0; LANES];
         let largest = &mut self.state.largest[queries.clone()];

@@ -3,7 +3,7 @@
 use super::operand::{CHUNK, Chunk, Operand};
 use crate::arch::Target;
 use crate::exp::exp2_nonpositive;
-use crate::lanes::{Aligned, LANES, Lanes, larger, max};
+use crate::lanes::{Aligned, LANES, Lanes, larger, load_partial, max};
 
 /// The largest of the first `seen` scores, -∞ without any. Up to the end of the last vector, the
 /// scores behind become -∞.
@@ -25,6 +25,20 @@ pub(super) fn mask(scores: &mut [Aligned<Lanes>], seen: usize) -> f32 {
         }
     }
     max(&top)
+}
+
+/// Adds `bias` to the scores, which are those of powers of two. Where it ends, no key is seen.
+#[inline(always)]
+pub(super) fn add_bias(scores: &mut [Aligned<Lanes>], bias: &[f32]) {
+    for (Aligned(scores), bias) in scores.iter_mut().zip(bias.chunks(LANES)) {
+        let bias = match bias.first_chunk() {
+            Some(bias) => *bias,
+            None => load_partial(bias, 0.0),
+        };
+        for l in 0..LANES {
+            scores[l] += bias[l] * std::f32::consts::LOG2_E;
+        }
+    }
 }
 
 /// Makes weights 2^(score - `largest`) of the first `seen` scores and adds them to `total`; the

@@ -6,6 +6,9 @@ const TYPES: [KeyValueType; 2] = [KeyValueType::F32, KeyValueType::Bf16];
 /// One text's keys and values, and queries at all its positions.
 struct Case {
     shape: Attention,
+    is_full: bool,
+    /// Added to scores, where the whole text is seen.
+    bias: Vec<f32>,
     tokens: usize,
     queries: Vec<f32>,
     keys: Vec<f32>,
@@ -21,10 +24,39 @@ impl Case {
                 query_heads,
                 scale,
             },
+            is_full: false,
+            bias: Vec::new(),
             tokens,
             queries: random(seed, tokens * query_heads * head_dim),
             keys: random(seed + 1, tokens * head_dim),
             values: random(seed + 2, tokens * head_dim),
+        }
+    }
+
+    /// The same, where every query sees the whole text.
+    fn full(self) -> Self {
+        Self {
+            is_full: true,
+            ..self
+        }
+    }
+
+    /// The same, with something added to the scores.
+    fn biased(self) -> Self {
+        let len = self.shape.query_heads * (2 * self.tokens + 7);
+        let bias = random(self.tokens as u64, len);
+        Self {
+            bias: bias.iter().map(|x| 3.0 * x).collect(),
+            ..self.full()
+        }
+    }
+
+    fn mask(&self) -> Mask<'_> {
+        let (tokens, bias) = (self.tokens, &self.bias[..]);
+        match (self.is_full, bias) {
+            (false, _) => Mask::Causal,
+            (true, []) => Mask::Full { tokens },
+            (true, bias) => Mask::Biased { tokens, bias },
         }
     }
 
@@ -60,7 +92,8 @@ impl Case {
         let tiles: Vec<&KeyValueTile> = tiles.iter().collect();
         let queries = &self.queries[first * width..end * width];
         let mut scratch = AttentionScratch::new(isa);
-        attention(&self.shape, &tiles, first, queries, &mut rows, &mut scratch).unwrap();
+        let (shape, mask) = (&self.shape, self.mask());
+        attention(shape, mask, &tiles, first, queries, &mut rows, &mut scratch).unwrap();
         out
     }
 
@@ -73,13 +106,20 @@ impl Case {
     fn reference(&self, vector: usize) -> Vec<f64> {
         let head_dim = self.shape.head_dim;
         let query = &self.queries[vector * head_dim..][..head_dim];
-        let seen = vector / self.shape.query_heads + 1;
+        let heads = self.shape.query_heads;
+        let seen = self.mask().end(vector / heads + 1);
+        let bias = |key: usize| {
+            let row = self.bias.len() / heads;
+            let place = (row / 2 + key).checked_sub(vector / heads);
+            let bias = place.and_then(|place| self.bias.get(vector % heads * row + place));
+            bias.map_or(0.0, |bias| f64::from(*bias))
+        };
         let scores: Vec<f64> = (0..seen)
-            .map(|key| {
-                let key = &self.keys[key * head_dim..][..head_dim];
+            .map(|place| {
+                let key = &self.keys[place * head_dim..][..head_dim];
                 let terms = query.iter().zip(key);
                 let dot: f64 = terms.map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
-                dot * f64::from(self.shape.scale)
+                dot * f64::from(self.shape.scale) + bias(place)
             })
             .collect();
         let top = scores.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
@@ -122,8 +162,12 @@ fn agrees_with_f64_at_every_edge() {
         .chain((1..=5).map(|heads| (66, 8, heads, 0.3)))
         // Scores up to ± 60, so that earlier keys shrink to nothing.
         .chain([(600, 10, 3, 20.0)]);
-    for (tokens, head_dim, heads, scale) in cases {
-        let case = Case::new(tokens, head_dim, heads, scale);
+    let cases = cases.flat_map(|(tokens, head_dim, heads, scale)| {
+        let case = || Case::new(tokens, head_dim, heads, scale);
+        [case(), case().full(), case().biased()]
+    });
+    for case in cases {
+        let (tokens, head_dim, heads) = (case.tokens, case.shape.head_dim, case.shape.query_heads);
         let exact: Vec<f64> = (0..tokens * heads)
             .flat_map(|v| case.reference(v))
             .collect();
@@ -189,6 +233,25 @@ fn bits_do_not_depend_on_other_queries_or_later_keys() {
 }
 
 #[test]
+fn bits_of_the_whole_text_do_not_depend_on_other_queries() {
+    for (tokens, key_value_type) in [7, 64, 300].into_iter().flat_map(|n| TYPES.map(|t| (n, t))) {
+        let case = Case::new(tokens, 24, 2, 0.2).biased();
+        let tiles = case.tiles(key_value_type, tokens);
+        for_each_isa(|isa| {
+            let all = case.run(isa, &tiles, 0, tokens);
+            for step in [1, 7, 64, 100] {
+                for first in (0..tokens).step_by(step) {
+                    let end = (first + step).min(tokens);
+                    let part = case.run(isa, &tiles, first, end);
+                    let whole = &all[first * 48..end * 48];
+                    assert_eq!(bits(&part), bits(whole), "{isa} {first}..{end}");
+                }
+            }
+        });
+    }
+}
+
+#[test]
 fn scratch_and_tiles_carry_nothing_over() {
     let (wide, narrow) = (Case::new(80, 40, 2, 0.2), Case::new(9, 40, 1, 0.2));
     for_each_isa(|isa| {
@@ -203,6 +266,7 @@ fn scratch_and_tiles_carry_nothing_over() {
                 let tiles: Vec<&KeyValueTile> = tiles.iter().collect();
                 attention(
                     &case.shape,
+                    Mask::Causal,
                     &tiles,
                     0,
                     &case.queries,
@@ -277,10 +341,11 @@ fn what_does_not_fit_is_refused() {
     let tiles: Vec<&KeyValueTile> = tiles.iter().collect();
     let wide = KeyValueTile::new(5, KeyValueType::F32).unwrap();
     let mut scratch = AttentionScratch::new(Isa::detect());
+    let mask = Mask::Causal;
     let mut run = |shape: &Attention, tiles: &[&KeyValueTile], first, queries, width| {
         let (mut row, queries) = ([0.0; 8], &[0.0; 8][..queries]);
         let out = &mut [&mut row[..width]];
-        attention(shape, tiles, first, queries, out, &mut scratch)
+        attention(shape, mask, tiles, first, queries, out, &mut scratch)
     };
     let shape = case.shape;
     assert!(run(&shape, &tiles, 64, 8, 8).is_ok());
@@ -300,6 +365,36 @@ fn what_does_not_fit_is_refused() {
         };
         assert!(run(&shape, &tiles, 0, 8, 8).is_err());
     }
-    let none = attention(&shape, &tiles, 0, &[], &mut [], &mut scratch);
+    let none = attention(&shape, Mask::Causal, &tiles, 0, &[], &mut [], &mut scratch);
     assert!(none.is_ok());
+    for (len, fits) in [
+        (258, true),
+        (260, true),
+        (259, false),
+        (256, false),
+        (0, false),
+    ] {
+        let (mut row, bias) = ([0.0; 8], vec![0.0; len]);
+        let (out, mask) = (
+            &mut [&mut row[..]],
+            Mask::Biased {
+                tokens: 65,
+                bias: &bias,
+            },
+        );
+        let done = attention(&shape, mask, &tiles, 0, &[0.0; 8], out, &mut scratch);
+        assert_eq!(done.is_ok(), fits, "{len}");
+    }
+    for (tokens, fits) in [
+        (65, true),
+        (128, true),
+        (129, false),
+        (0, false),
+        (usize::MAX, false),
+    ] {
+        let (mut row, mask) = ([0.0; 8], Mask::Full { tokens });
+        let out = &mut [&mut row[..]];
+        let done = attention(&shape, mask, &tiles, 0, &[0.0; 8], out, &mut scratch);
+        assert_eq!(done.is_ok(), fits, "{tokens}");
+    }
 }

@@ -54,7 +54,7 @@ pub(crate) trait PackedWeight: Sized {
         a: &RowsOf<Self::Encoding>,
         panels: Range<usize>,
         c: &mut [&mut [f32]],
-        epilogue: Epilogue,
+        epilogue: Epilogue<'_>,
     ) -> Result<(), ShapeError> {
         run(Self::NAME, &self.product(a)?, panels, c, epilogue)
     }
@@ -234,7 +234,7 @@ macro_rules! formats {
                 weight: &Weight,
                 panels: Range<usize>,
                 c: &mut [&mut [f32]],
-                epilogue: Epilogue,
+                epilogue: Epilogue<'_>,
             ) -> Result<(), ShapeError> {
                 match weight {
                     $(Weight::$Format(weight) => {

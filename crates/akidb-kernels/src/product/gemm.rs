@@ -4,30 +4,53 @@ use std::ops::Range;
 
 use crate::activation::gated;
 use crate::arch::{Kernel, Target};
-use crate::lanes::{Aligned, LANES, Lanes};
+use crate::lanes::{Aligned, LANES, Lanes, load_partial};
 use crate::product::row_blocks::RowBlocks;
 use crate::product::tile::{MAX_MR, Tile};
 use crate::{NR, ShapeError};
 
 /// What a product does with C.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Epilogue {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Epilogue<'a> {
     /// Overwrites it.
     Store,
+    /// Overwrites it, with a bias added: a value for each column of the weight.
+    StoreBiased(&'a [f32]),
     /// Is added to it (a residual connection).
     Add,
+    /// Is added to it after a bias, as in [`Self::StoreBiased`].
+    AddBiased(&'a [f32]),
     /// Overwrites it with `SiLU(gate) · up`: panels are gate, up, gate, up, … and each such pair
     /// gives [`NR`] columns of C. The bits are those of [`swiglu`](crate::swiglu()) applied to the
     /// two products.
     SwiGlu,
 }
 
-impl Epilogue {
+impl<'a> Epilogue<'a> {
+    /// Overwrites C, with a bias added where there is one.
+    pub fn store(bias: Option<&'a [f32]>) -> Self {
+        bias.map_or(Self::Store, Self::StoreBiased)
+    }
+
+    /// Is added to C, after a bias where there is one.
+    pub fn add(bias: Option<&'a [f32]>) -> Self {
+        bias.map_or(Self::Add, Self::AddBiased)
+    }
+
     /// Panels that give the same columns of C.
     fn panels(self) -> usize {
         match self {
-            Self::Store | Self::Add => 1,
             Self::SwiGlu => 2,
+            _ => 1,
+        }
+    }
+
+    /// What is added to the elements of a column and those behind it.
+    #[inline(always)]
+    fn bias(self, column: usize) -> Option<&'a [f32]> {
+        match self {
+            Self::StoreBiased(bias) | Self::AddBiased(bias) => bias.get(column..),
+            _ => None,
         }
     }
 }
@@ -83,7 +106,7 @@ pub(crate) fn run(
     product: &impl Product,
     panels: Range<usize>,
     c: &mut [&mut [f32]],
-    epilogue: Epilogue,
+    epilogue: Epilogue<'_>,
 ) -> Result<(), ShapeError> {
     check(op, product, &panels, c, epilogue)?;
     product.rows().isa().run(Gemm {
@@ -101,7 +124,7 @@ fn check(
     product: &impl Product,
     panels: &Range<usize>,
     c: &[&mut [f32]],
-    epilogue: Epilogue,
+    epilogue: Epilogue<'_>,
 ) -> Result<(), ShapeError> {
     let Range { start, end } = *panels;
     let (rows, [k, n]) = (product.rows(), product.weight_shape());
@@ -111,6 +134,9 @@ fn check(
     ShapeError::length(op, "panels before", start.next_multiple_of(group), start)?;
     ShapeError::length(op, "panels", end.next_multiple_of(group), end)?;
     ShapeError::length(op, "c", rows.rows(), c.len())?;
+    if let Some(bias) = epilogue.bias(0) {
+        ShapeError::length(op, "bias", n, bias.len())?;
+    }
     if rows.rows() == 0 {
         return Ok(());
     }
@@ -118,24 +144,24 @@ fn check(
     let widest = (end - start) / group * NR;
     for row in c {
         let width = match epilogue {
-            Epilogue::Store | Epilogue::Add => (end * NR).min(n).saturating_sub(start * NR),
             // Padding of gate and up is no part of C.
             Epilogue::SwiGlu if row.len() + NR > widest => row.len().min(widest),
             Epilogue::SwiGlu => widest,
+            _ => (end * NR).min(n).saturating_sub(start * NR),
         };
         ShapeError::length(op, "rows of c", width, row.len())?;
     }
     Ok(())
 }
 
-struct Gemm<'a, 'c, 'r, P> {
+struct Gemm<'a, 'c, 'r, 'b, P> {
     product: &'a P,
     panels: Range<usize>,
     c: &'c mut [&'r mut [f32]],
-    epilogue: Epilogue,
+    epilogue: Epilogue<'b>,
 }
 
-impl<P: Product> Kernel for Gemm<'_, '_, '_, P> {
+impl<P: Product> Kernel for Gemm<'_, '_, '_, '_, P> {
     const INT8: bool = P::INT8;
     const BF16: bool = P::BF16;
 
@@ -156,6 +182,7 @@ impl<P: Product> Kernel for Gemm<'_, '_, '_, P> {
         let mut first = start;
         while first < end {
             let column = (first - start) / group * NR;
+            let bias = epilogue.bias(first * NR);
             // All blocks take turns with the panels of one group, which stay in the cache. Each
             // asks for its share of the next group.
             for (index, rows) in blocks.iter().enumerate() {
@@ -178,7 +205,8 @@ impl<P: Product> Kernel for Gemm<'_, '_, '_, P> {
                         let c = c.get_mut(rows.clone()).unwrap_or_default();
                         product.elements(&rows, panel, &sums.0, |row, elements| {
                             let c = c.get_mut(row).and_then(|c| c.get_mut(column..));
-                            finish::<T>(epilogue, c.unwrap_or_default(), elements, &gates.0[row]);
+                            let c = c.unwrap_or_default();
+                            finish::<T>(epilogue, bias, c, elements, &gates.0[row]);
                         });
                     }
                 }
@@ -205,34 +233,54 @@ fn next_share<P: Product>(
     shares.nth(index).unwrap_or_default()
 }
 
-/// Puts elements to the first columns of `c`, as far as there are any.
+/// Puts elements to the first columns of `c`, as far as there are any; `bias` begins with theirs.
 #[inline(always)]
-fn finish<T: Target>(epilogue: Epilogue, c: &mut [f32], elements: &[Lanes; 2], gate: &[Lanes; 2]) {
+fn finish<T: Target>(
+    epilogue: Epilogue<'_>,
+    bias: Option<&[f32]>,
+    c: &mut [f32],
+    elements: &[Lanes; 2],
+    gate: &[Lanes; 2],
+) {
     for v in 0..2 {
         let Some(c) = c.get_mut(v * LANES..) else {
             return;
         };
         let elements = match epilogue {
             Epilogue::Store | Epilogue::Add => elements[v],
+            Epilogue::StoreBiased(_) | Epilogue::AddBiased(_) => biased(&elements[v], bias, v),
             Epilogue::SwiGlu => gated::<T>(&gate[v], &elements[v]),
         };
-        match (c.first_chunk_mut::<LANES>(), epilogue) {
-            (Some(c), Epilogue::Store | Epilogue::SwiGlu) => *c = elements,
-            (Some(c), Epilogue::Add) => {
+        let adds = matches!(epilogue, Epilogue::Add | Epilogue::AddBiased(_));
+        match (c.first_chunk_mut::<LANES>(), adds) {
+            (Some(c), false) => *c = elements,
+            (Some(c), true) => {
                 for l in 0..LANES {
                     c[l] += elements[l];
                 }
             }
-            (None, Epilogue::Store | Epilogue::SwiGlu) => {
+            (None, false) => {
                 for (c, element) in c.iter_mut().zip(elements) {
                     *c = element;
                 }
             }
-            (None, Epilogue::Add) => {
+            (None, true) => {
                 for (c, element) in c.iter_mut().zip(elements) {
                     *c += element;
                 }
             }
         }
     }
+}
+
+/// Vector `v` of elements, with those of `bias` added, as far as there are any.
+#[inline(always)]
+fn biased(elements: &Lanes, bias: Option<&[f32]>, v: usize) -> Lanes {
+    let bias = bias.and_then(|bias| bias.get(v * LANES..));
+    let bias = bias.unwrap_or_default();
+    let bias = match bias.first_chunk::<LANES>() {
+        Some(bias) => *bias,
+        None => load_partial(bias, 0.0),
+    };
+    std::array::from_fn(|l| elements[l] + bias[l])
 }

@@ -10,8 +10,6 @@ use crate::{
     PackedNBits, Rows, ShapeError, Tier, Weight, WeightFormat, swiglu,
 };
 
-const EPILOGUES: [Epilogue; 3] = [Epilogue::Store, Epilogue::Add, Epilogue::SwiGlu];
-
 const NBITS: NBitsFormat = NBitsFormat {
     codes: NBitsCodes::Int4,
     block_size: 32,
@@ -65,7 +63,7 @@ impl Weight {
         (a, k): (&[f32], usize),
         panels: Range<usize>,
         c: &mut [&mut [f32]],
-        epilogue: Epilogue,
+        epilogue: Epilogue<'_>,
     ) -> Result<(), ShapeError> {
         let mut rows = Rows::new(isa);
         rows.pack_from(self, a.len() / k, row_of(a, k))?;
@@ -79,7 +77,7 @@ impl Weight {
         isa: Isa,
         (a, k): (&[f32], usize),
         (mut c, width): (Vec<f32>, usize),
-        epilogue: Epilogue,
+        epilogue: Epilogue<'_>,
     ) -> Vec<f32> {
         let mut rows: Vec<&mut [f32]> = c.chunks_mut(width).collect();
         let done = self.product(isa, (a, k), 0..self.panels(), &mut rows, epilogue);
@@ -133,7 +131,7 @@ fn agrees_with_f64_at_every_edge() {
         .chain([(14, 300, 70), (25, 65, 129)]);
     for (m, k, n) in shapes {
         let a = random(m as u64, m * k);
-        let c0 = random(7, m * n);
+        let (c0, bias) = (random(7, m * n), random(8, n));
         for (b, kn) in weights(k, n) {
             let rows: Vec<f64> = a.chunks(k).flat_map(|row| b.row(row)).collect();
             let exact: Vec<(f64, f64)> = (0..m * n)
@@ -147,11 +145,22 @@ fn agrees_with_f64_at_every_edge() {
             for_each_isa(|isa| {
                 let set = b.whole(isa, (&a, k), (c0.clone(), n), Epilogue::Store);
                 let added = b.whole(isa, (&a, k), (c0.clone(), n), Epilogue::Add);
+                let to = Epilogue::StoreBiased(&bias);
+                let biased = b.whole(isa, (&a, k), (c0.clone(), n), to);
+                let to = Epilogue::AddBiased(&bias);
+                let added_biased = b.whole(isa, (&a, k), (c0.clone(), n), to);
                 for (i, (sum, size)) in exact.iter().enumerate() {
                     let error = (f64::from(set[i]) - sum).abs();
                     let tolerance = b.tolerance(k, *sum, *size);
                     assert!(error <= tolerance, "{isa} {m}x{k}x{n} {sum} {error}");
                     assert_eq!(added[i].to_bits(), (c0[i] + set[i]).to_bits(), "{isa}");
+                    let with_bias = set[i] + bias[i % n];
+                    assert_eq!(biased[i].to_bits(), with_bias.to_bits(), "{isa}");
+                    assert_eq!(
+                        added_biased[i].to_bits(),
+                        (c0[i] + with_bias).to_bits(),
+                        "{isa}"
+                    );
                 }
             });
         }
@@ -198,8 +207,15 @@ fn swiglu_has_the_bits_of_two_products() {
 fn bits_do_not_depend_on_rows_or_panels() {
     let (m, k) = (40, 77);
     let a = random(1, m * k);
+    let bias = random(2, 203);
+    let single = [
+        Epilogue::Store,
+        Epilogue::Add,
+        Epilogue::StoreBiased(&bias),
+        Epilogue::AddBiased(&bias),
+    ];
     // The last panel is not full, save in pairs.
-    for (n, epilogues) in [(203, &EPILOGUES[..2]), (256, &EPILOGUES[2..])] {
+    for (n, epilogues) in [(203, &single[..]), (256, &[Epilogue::SwiGlu])] {
         for ((b, _), epilogue) in weights(k, n)
             .iter()
             .flat_map(|b| epilogues.iter().map(move |epilogue| (b, *epilogue)))
@@ -348,6 +364,7 @@ fn what_does_not_fit_is_refused() {
     let isa = Isa::detect();
     let a = [1.0; 8];
     for (b, _) in weights(4, 100) {
+        let (bias, others) = ([0.0; 100], [vec![0.0; 99], vec![0.0; 101]]);
         let run = |k, panels: Range<usize>, widths: &[usize], epilogue| {
             let mut c = vec![vec![0.0; 128]; widths.len()];
             let rows = c.iter_mut().zip(widths);
@@ -358,7 +375,15 @@ fn what_does_not_fit_is_refused() {
             }
             done.is_ok()
         };
-        for epilogue in [Epilogue::Store, Epilogue::Add] {
+        for bias in &others {
+            assert!(!run(4, 0..4, &[100, 100], Epilogue::StoreBiased(bias)));
+            assert!(!run(4, 1..3, &[64, 64], Epilogue::AddBiased(bias)));
+        }
+        let biased = [Epilogue::store(Some(&bias)), Epilogue::add(Some(&bias))];
+        for epilogue in [Epilogue::store(None), Epilogue::add(None)]
+            .into_iter()
+            .chain(biased)
+        {
             assert!(run(4, 0..4, &[100, 100], epilogue));
             assert!(run(4, 1..3, &[64, 64], epilogue));
             assert!(run(4, 2..2, &[0, 0], epilogue));

@@ -3,14 +3,14 @@
 
 use std::ops::Range;
 
-use akidb_kernels::{AttentionScratch, KEY_TILE, KeyValueTile, attention, norm_rotary};
+use akidb_kernels::{AttentionScratch, KEY_TILE, KeyValueTile, Mask, attention, norm_rotary};
 
 use super::buffer::{Buffer, grow};
 use super::key_values::KeyValues;
 use super::layout::Segment;
 use super::model::Model;
 use crate::error::EngineError;
-use crate::weights::Layer;
+use crate::weights::{Layer, Norm};
 
 /// Rows whose queries look at a head's keys together. More would reuse a tile of keys better, but
 /// not fit beside it.
@@ -101,7 +101,7 @@ impl LayerAttention<'_> {
             for i in 0..count {
                 let from = segment.first_row + row + i;
                 let heads = projected.get(from, columns.k(head), buffer);
-                self.norm_and_turn(heads, &self.layer.k_norm, position + i, key)?;
+                self.norm_and_turn(heads, self.layer.k_norm.as_ref(), position + i, key)?;
                 let value = projected.get(from, columns.v(head), buffer);
                 tile.write(self.model.isa, place + i, key, value)?;
             }
@@ -162,7 +162,18 @@ impl LayerAttention<'_> {
     ) -> Result<(), EngineError> {
         let dims = &self.model.dims;
         let group = dims.query_group();
-        let tiles = (segment.position + segment.rows).div_ceil(KEY_TILE);
+        let (mask, end) = match self.layer.mask {
+            akidb_transformer::Mask::Causal => (Mask::Causal, segment.position + segment.rows),
+            _ => {
+                let tokens = segment.tokens;
+                let mask = match self.layer.bias_of(head) {
+                    Some(bias) => Mask::Biased { tokens, bias },
+                    None => Mask::Full { tokens },
+                };
+                (mask, tokens)
+            }
+        };
+        let tiles = end.div_ceil(KEY_TILE);
         let tiles = self.key_values.read(segment.first_tile, tiles, head);
         let tiles: Vec<&KeyValueTile> = tiles.iter().map(|tile| &**tile).collect();
         for (part, out) in out.chunks_mut(QUERY_ROWS).enumerate() {
@@ -173,25 +184,39 @@ impl LayerAttention<'_> {
             for (i, queries) in queries.chunks_exact_mut(group).enumerate() {
                 let from = segment.first_row + row + i;
                 let heads = projected.get(from, dims.qkv.q(head), buffer);
-                self.norm_and_turn(heads, &self.layer.q_norm, position + i, queries)?;
+                self.norm_and_turn(heads, self.layer.q_norm.as_ref(), position + i, queries)?;
             }
-            let (shape, scratch) = (&dims.attention, &mut scratch.attention);
-            let seen = (position + out.len()).div_ceil(KEY_TILE);
-            attention(shape, &tiles[..seen], position, queries, out, scratch)?;
+            let (shape, scratch) = (&self.layer.attention, &mut scratch.attention);
+            let seen = match mask {
+                Mask::Causal => (position + out.len()).div_ceil(KEY_TILE),
+                Mask::Full { .. } | Mask::Biased { .. } => tiles.len(),
+            };
+            attention(shape, mask, &tiles[..seen], position, queries, out, scratch)?;
         }
         Ok(())
     }
 
-    /// Normalises each head of one position and turns it by the position's angles.
+    /// Normalises each head of one position and turns it by the position's angles, where the model
+    /// does.
     fn norm_and_turn(
         &self,
         heads: &[f32],
-        norm: &[f32],
+        norm: Option<&Norm>,
         position: usize,
         out: &mut [f32],
     ) -> Result<(), EngineError> {
-        let model = self.model;
-        let (eps, angles) = (model.dims.rms_norm_eps, model.rotary.cos_sin(position));
-        Ok(norm_rotary(model.isa, heads, norm, eps, angles, out)?)
+        let (Some(norm), Some(rotary)) = (norm, &self.model.rotary) else {
+            out.copy_from_slice(heads);
+            return Ok(());
+        };
+        let (weight, angles) = (&norm.weight, rotary.cos_sin(position));
+        Ok(norm_rotary(
+            self.model.isa,
+            heads,
+            weight,
+            norm.epsilon,
+            angles,
+            out,
+        )?)
     }
 }

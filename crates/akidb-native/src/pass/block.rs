@@ -1,10 +1,11 @@
 //! One block of the model, walked through once for every way in which threads share it.
 
-use akidb_kernels::{Epilogue, Weight};
+use akidb_kernels::{Epilogue, Isa, gelu_erf, gelu_tanh};
+use akidb_transformer::Activation;
 
 use crate::dims::Dims;
 use crate::error::EngineError;
-use crate::weights::Layer;
+use crate::weights::{Layer, Norm, Product};
 
 /// Activations of the rows at work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,33 @@ impl Activations {
     }
 }
 
+/// What becomes of a row before it is multiplied.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Before<'a> {
+    Nothing,
+    Norm(&'a Norm),
+    Activation(Activation),
+}
+
+impl<'a> Before<'a> {
+    pub(super) fn norm(norm: Option<&'a Norm>) -> Self {
+        norm.map_or(Self::Nothing, Self::Norm)
+    }
+
+    /// Does it.
+    pub(super) fn apply(self, isa: Isa, row: &mut [f32]) -> Result<(), EngineError> {
+        match self {
+            Self::Nothing => {}
+            Self::Norm(norm) => norm.apply(isa, row)?,
+            Self::Activation(Activation::GeluErf) => gelu_erf(isa, row),
+            Self::Activation(Activation::GeluTanh) => gelu_tanh(isa, row),
+            // Only behind a gate, where the product has it as its epilogue.
+            Self::Activation(Activation::Silu) => {}
+        }
+        Ok(())
+    }
+}
+
 /// What of a block is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
@@ -40,15 +68,18 @@ pub(super) enum Part {
 
 /// A way in which threads share the arithmetic of a block.
 pub(super) trait Split {
-    /// Multiplies the rows of `from`, after their norm if there is one, with all of `weight`.
+    /// Multiplies the rows of `from`, after what comes `before`, with all of a weight.
     fn product(
         &mut self,
         from: Activations,
-        norm: Option<&[f32]>,
-        weight: &Weight,
-        epilogue: Epilogue,
+        before: Before<'_>,
+        product: &Product,
+        epilogue: Epilogue<'_>,
         to: Activations,
     ) -> Result<(), EngineError>;
+
+    /// Normalises the residual stream, which all threads have added to.
+    fn normalise(&mut self, norm: &Norm) -> Result<(), EngineError>;
 
     /// From [`Activations::Hidden`] to [`Activations::Attended`]: q, k and v, each head's keys and
     /// values put away, and what its queries gather; or only a part of it.
@@ -61,16 +92,32 @@ pub(super) trait Split {
 /// Takes the rows of `split` through a part of a block.
 pub(super) fn block(split: &mut impl Split, layer: &Layer, part: Part) -> Result<(), EngineError> {
     use Activations::{Attended, Hidden, Inner};
+    let nothing = Before::Nothing;
     split.attend(part)?;
     if part == Part::KeysAndValues {
         return Ok(());
     }
     split.wait()?;
-    split.product(Attended, None, &layer.o, Epilogue::Add, Hidden)?;
+    let (o, inner, down) = (&layer.o, &layer.inner, &layer.down);
+    split.product(Attended, nothing, o, Epilogue::add(o.bias()), Hidden)?;
     split.wait()?;
-    let norm = Some(&layer.post_attention_layernorm[..]);
-    split.product(Hidden, norm, &layer.gate_up, Epilogue::SwiGlu, Inner)?;
+    if let Some(norm) = &layer.attention_norms.of_sum {
+        split.normalise(norm)?;
+    }
+    let norm = Before::norm(layer.mlp_norms.before.as_ref());
+    let (to_inner, activation) = match layer.activation {
+        Some(activation) => (
+            Epilogue::store(inner.bias()),
+            Before::Activation(activation),
+        ),
+        None => (Epilogue::SwiGlu, nothing),
+    };
+    split.product(Hidden, norm, inner, to_inner, Inner)?;
     split.wait()?;
-    split.product(Inner, None, &layer.down, Epilogue::Add, Hidden)?;
-    split.wait()
+    split.product(Inner, activation, down, Epilogue::add(down.bias()), Hidden)?;
+    split.wait()?;
+    match &layer.mlp_norms.of_sum {
+        Some(norm) => split.normalise(norm),
+        None => Ok(()),
+    }
 }

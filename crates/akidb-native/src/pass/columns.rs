@@ -5,11 +5,11 @@
 use std::ops::Range;
 use std::sync::PoisonError;
 
-use akidb_kernels::{Epilogue, NR, Rows, Weight, rms_norm};
+use akidb_kernels::{Epilogue, NR, Rows, Weight};
 
 use super::attention::{LayerAttention, Projected};
-use super::block::{Activations, Part, Split, block};
-use super::buffer::grow;
+use super::block::{Activations, Before, Part, Split, block};
+use super::buffer::{Buffer, grow};
 use super::layout::Segment;
 use super::model::Model;
 use super::shared_columns::{Columns, ColumnsView};
@@ -18,6 +18,7 @@ use super::workspace::{Memory, Scratch, SharedColumns};
 use crate::dims::Dims;
 use crate::error::EngineError;
 use crate::pool::Member;
+use crate::weights::{Norm, Product};
 
 impl SharedColumns {
     fn of(&self, activations: Activations) -> &Columns {
@@ -79,8 +80,9 @@ pub(crate) fn forward(
     let own = columns.hidden.range(member.index);
     if let Some(mut hidden) = columns.hidden.write(member.index) {
         let whole = grow(&mut memory.hidden, dims.hidden_size);
+        let scratch = grow(&mut memory.wanted_rows, dims.hidden_size);
         for row in 0..rows {
-            model.embed(pass.id(row), whole)?;
+            pass.embed(model, row, whole, scratch)?;
             hidden[row * own.len()..][..own.len()].copy_from_slice(&whole[own.clone()]);
         }
     }
@@ -96,6 +98,7 @@ pub(crate) fn forward(
             attention,
             member,
             columns,
+            whole: &mut memory.hidden,
             scratch: &mut memory.scratch,
             rows: &all,
             segments: &segments,
@@ -115,7 +118,7 @@ pub(crate) fn forward(
         for (row, out) in wanted.iter().zip(out.chunks_exact_mut(width)) {
             hidden.copy(*row, 0, out);
         }
-        rms_norm(model.isa, out, &model.weights.norm, dims.rms_norm_eps)?;
+        model.final_norm(out)?;
     }
     Ok(())
 }
@@ -125,6 +128,8 @@ struct ColumnShare<'a> {
     attention: LayerAttention<'a>,
     member: Member<'a>,
     columns: &'a SharedColumns,
+    /// Room for whole rows of the residual stream.
+    whole: &'a mut Buffer,
     scratch: &'a mut Scratch,
     /// The rows at work, which are `segments`.
     rows: &'a [usize],
@@ -135,13 +140,35 @@ impl Split for ColumnShare<'_> {
     fn product(
         &mut self,
         from: Activations,
-        norm: Option<&[f32]>,
-        weight: &Weight,
-        epilogue: Epilogue,
+        before: Before<'_>,
+        product: &Product,
+        epilogue: Epilogue<'_>,
         to: Activations,
     ) -> Result<(), EngineError> {
-        self.pack(weight, self.columns.of(from), norm)?;
-        self.multiply(weight, self.columns.of(to), epilogue)
+        self.pack(&product.weight, self.columns.of(from), before)?;
+        self.multiply(&product.weight, self.columns.of(to), epilogue)
+    }
+
+    /// Each thread normalises all rows, and keeps its own columns once all have read theirs.
+    fn normalise(&mut self, norm: &Norm) -> Result<(), EngineError> {
+        let model = self.attention.model;
+        let width = model.dims.hidden_size;
+        let whole = grow(self.whole, self.rows.len() * width);
+        {
+            let hidden = self.columns.hidden.read();
+            for (row, whole) in self.rows.iter().zip(whole.chunks_exact_mut(width)) {
+                hidden.copy(*row, 0, whole);
+                norm.apply(model.isa, whole)?;
+            }
+        }
+        self.member.wait()?;
+        let own = self.columns.hidden.range(self.member.index);
+        if let Some(mut hidden) = self.columns.hidden.write(self.member.index) {
+            for (row, whole) in self.rows.iter().zip(whole.chunks_exact(width)) {
+                hidden[row * own.len()..][..own.len()].copy_from_slice(&whole[own.clone()]);
+            }
+        }
+        self.member.wait()
     }
 
     /// Queries are projected along with keys and values.
@@ -169,8 +196,9 @@ impl ColumnShare<'_> {
     fn project(&mut self) -> Result<(), EngineError> {
         let layer = self.attention.layer;
         let (hidden, qkv) = (&self.columns.hidden, &self.columns.qkv);
-        self.pack(&layer.qkv, hidden, Some(&layer.input_layernorm))?;
-        self.multiply(&layer.qkv, qkv, Epilogue::Store)
+        let norm = Before::norm(layer.attention_norms.before.as_ref());
+        self.pack(&layer.qkv.weight, hidden, norm)?;
+        self.multiply(&layer.qkv.weight, qkv, Epilogue::store(layer.qkv.bias()))
     }
 
     /// Keys and values of the thread's heads.
@@ -194,22 +222,20 @@ impl ColumnShare<'_> {
             .attend(self.segments, heads, &qkv, &mut attended, width, scratch)
     }
 
-    /// Packs the rows of a matrix for `weight`, normalised if there is a `norm`. Each thread packs some
-    /// for all.
+    /// Packs the rows of a matrix for `weight`, after what comes `before`. Each thread packs some for
+    /// all.
     fn pack(
         &mut self,
         weight: &Weight,
         from: &Columns,
-        norm: Option<&[f32]>,
+        before: Before<'_>,
     ) -> Result<(), EngineError> {
         let (model, rows) = (self.attention.model, self.rows);
         let pack = |packed: &mut Rows, rows: &[usize]| {
             let from = from.read();
-            packed.pack_from(weight, rows.len(), |i, row| {
+            packed.pack_from::<EngineError>(weight, rows.len(), |i, row| {
                 from.copy(rows[i], 0, row);
-                if let Some(norm) = norm {
-                    rms_norm(model.isa, row, norm, model.dims.rms_norm_eps)?;
-                }
+                before.apply(model.isa, row)?;
                 Ok(None)
             })
         };
@@ -234,7 +260,7 @@ impl ColumnShare<'_> {
         &self,
         weight: &Weight,
         out: &Columns,
-        epilogue: Epilogue,
+        epilogue: Epilogue<'_>,
     ) -> Result<(), EngineError> {
         let columns = out.range(self.member.index);
         let Some(mut out) = out.write(self.member.index).filter(|_| !columns.is_empty()) else {

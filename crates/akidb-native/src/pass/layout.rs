@@ -13,6 +13,8 @@ pub(crate) struct Segment {
     pub(crate) position: usize,
     /// Of the text.
     pub(crate) first_tile: usize,
+    /// Of the whole text.
+    pub(crate) tokens: usize,
 }
 
 /// Tokens whose states leave the model.
@@ -21,6 +23,8 @@ pub(crate) enum Wanted {
     /// The last of each text.
     #[default]
     Last,
+    /// The first of each text.
+    First,
     /// All of those that are computed.
     All,
 }
@@ -34,6 +38,8 @@ pub(crate) struct Layout {
     /// Tiles of keys and values, of each head.
     tiles: usize,
     wanted: Wanted,
+    /// Whether tokens see what is behind them.
+    sees_all: bool,
 }
 
 impl Layout {
@@ -47,6 +53,7 @@ impl Layout {
                 rows,
                 position,
                 first_tile: layout.tiles,
+                tokens,
             });
             layout.rows += rows;
             layout.tiles += tokens.div_ceil(KEY_TILE);
@@ -57,6 +64,12 @@ impl Layout {
     /// The same texts, with other states wanted than each one's last.
     pub(crate) fn wanting(self, wanted: Wanted) -> Self {
         Self { wanted, ..self }
+    }
+
+    /// The same texts, whose tokens see what is behind them unless `is_causal`.
+    pub(crate) fn causal(self, is_causal: bool) -> Self {
+        let sees_all = !is_causal;
+        Self { sees_all, ..self }
     }
 
     #[cfg(test)]
@@ -88,7 +101,7 @@ impl Layout {
                 first_row: start - rows.start,
                 rows: end - start,
                 position: text.position + start - text.first_row,
-                first_tile: text.first_tile,
+                ..*text
             });
         }
         segments
@@ -108,14 +121,18 @@ impl Layout {
             };
             return self.segments(rows).into_iter().flat_map(one).collect();
         }
-        let ends = self.texts.iter().map(|text| text.first_row + text.rows - 1);
-        let ends = self.texts.iter().zip(ends);
-        ends.filter(|(_, end)| rows.contains(end))
-            .map(|(text, end)| Segment {
-                first_row: end - rows.start,
+        let row_of = |text: &Segment| match self.wanted {
+            Wanted::First => 0,
+            _ => text.rows.saturating_sub(1),
+        };
+        let wanted = self.texts.iter().map(|text| (text, row_of(text)));
+        wanted
+            .filter(|(text, row)| rows.contains(&(text.first_row + row)))
+            .map(|(text, row)| Segment {
+                first_row: text.first_row + row - rows.start,
                 rows: 1,
-                position: text.position + text.rows - 1,
-                first_tile: text.first_tile,
+                position: text.position + row,
+                ..*text
             })
             .collect()
     }
@@ -129,11 +146,14 @@ impl Layout {
                 .is_ok()
     }
 
-    /// Cuts the rows into `parts` of about equal cost. A row at position `p` costs
+    /// Cuts the rows into `parts` of about equal cost. A row that sees `p` positions costs
     /// 1 + `per_position` · p.
     pub(crate) fn shares(&self, parts: usize, per_position: f64) -> Vec<Range<usize>> {
         let cost_of = |text: &Segment, rows: usize| {
             let (rows, position) = (rows as f64, text.position as f64);
+            if self.sees_all {
+                return rows + per_position * rows * text.tokens as f64;
+            }
             rows + per_position * rows * (position + (rows - 1.0) / 2.0)
         };
         let total: f64 = self.texts.iter().map(|text| cost_of(text, text.rows)).sum();
@@ -205,6 +225,10 @@ mod tests {
                 }
             );
         }
+        let first = Layout::new([(3, 0), (65, 10), (1, 0)]).wanting(Wanted::First);
+        let firsts = first.wanted_rows(2..59);
+        let firsts: Vec<_> = firsts.iter().map(|s| (s.first_row, s.position)).collect();
+        assert_eq!(firsts, [(1, 10), (56, 0)]);
         let all = Layout::new([(3, 0), (65, 10), (1, 0)]).wanting(Wanted::All);
         let place = |s: &Segment| (s.first_row, s.rows, s.position, s.first_tile);
         let places: Vec<_> = all.wanted_rows(2..5).iter().map(place).collect();
@@ -241,6 +265,9 @@ mod tests {
         assert_eq!(shares(&[101, 99], 2, 0.0), [0..101, 101..200]);
         assert_eq!(shares(&[7], 1, 0.0).first(), Some(&(0..7)));
         assert_eq!(Layout::new([(90, 20)]).shares(2, 0.0), [0..44, 44..70]);
+        // Where every token sees all of its text, its first half costs as much as its second.
+        let full = Layout::new([(1000, 0)]).causal(false);
+        assert_eq!(full.shares(2, 1.0), [0..500, 500..1000]);
         assert_eq!(
             shares(&[1], 3, 0.0).iter().map(Range::len).sum::<usize>(),
             1

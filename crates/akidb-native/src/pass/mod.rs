@@ -3,6 +3,7 @@
 mod attention;
 mod block;
 mod buffer;
+mod chunks;
 mod columns;
 mod key_values;
 mod layout;
@@ -51,7 +52,9 @@ impl Model {
         out: &mut [f32],
     ) -> Result<(), EngineError> {
         let cached = prefix.map_or(0, |prefix| prefix.ids().len());
-        let layout = Layout::new(texts.iter().map(|text| (text.len(), cached))).wanting(wanted);
+        let layout = Layout::new(texts.iter().map(|text| (text.len(), cached)))
+            .wanting(wanted)
+            .causal(self.is_causal());
         self.reserve(workspace, &layout)?;
         let threads = self.pool.threads();
         let rows = layout.rows();
@@ -62,6 +65,7 @@ impl Model {
                 .flat_map(|text| &text[cached..])
                 .copied()
                 .collect(),
+            positions: self.positions(texts, cached),
             shares: if by_rows {
                 layout.shares(threads, ATTENTION_COST * self.dims.attention_share())
             } else {
@@ -112,6 +116,7 @@ impl Model {
         self.reserve(workspace, &layout)?;
         let pass = Pass {
             ids: ids.to_vec(),
+            positions: self.positions(&[ids], 0),
             shares: layout.shares(1, 0.0),
             layout,
             key_values: &workspace.key_values,
@@ -126,6 +131,15 @@ impl Model {
         let kept = pass.kept.map(Mutex::into_inner);
         let layers = kept.map(|kept| kept.unwrap_or_else(PoisonError::into_inner));
         Ok(Prefix::new(ids.to_vec(), layers.unwrap_or_default()))
+    }
+
+    /// Rows of the table of positions, of all tokens but the first `cached` of each text.
+    fn positions(&self, texts: &[&[u32]], cached: usize) -> Vec<usize> {
+        let Some(table) = &self.weights.embeddings.positions else {
+            return Vec::new();
+        };
+        let of_text = |text: &&[u32]| table.rows_of(text).skip(cached).collect::<Vec<_>>();
+        texts.iter().flat_map(of_text).collect()
     }
 
     fn reserve(&self, workspace: &mut Workspace, layout: &Layout) -> Result<(), ShapeError> {

@@ -1,6 +1,7 @@
 //! What a pass finds: sizes, weights, angles and threads.
 
 use akidb_kernels::{Isa, KeyValueType};
+use akidb_transformer::Mask;
 
 use super::rotary::RotaryTable;
 use crate::dims::Dims;
@@ -13,15 +14,25 @@ use crate::weights::Weights;
 pub(crate) struct Model {
     pub(crate) dims: Dims,
     pub(crate) weights: Weights,
-    pub(crate) rotary: RotaryTable,
+    /// Where heads are turned.
+    pub(crate) rotary: Option<RotaryTable>,
     pub(crate) pool: Pool,
     pub(crate) isa: Isa,
     pub(crate) key_value_type: KeyValueType,
 }
 
 impl Model {
-    /// Writes a token's row of the embedding table.
-    pub(crate) fn embed(&self, id: u32, row: &mut [f32]) -> Result<(), EngineError> {
-        Ok(self.weights.embed_tokens.read_row(id as usize, row)?)
+    /// Whether tokens see nothing behind them.
+    pub(crate) fn is_causal(&self) -> bool {
+        let mut layers = self.weights.layers.iter();
+        layers.all(|layer| layer.mask == Mask::Causal)
+    }
+
+    /// Applies the norm behind the last layer to whole rows.
+    pub(crate) fn final_norm(&self, rows: &mut [f32]) -> Result<(), EngineError> {
+        match &self.weights.norm {
+            Some(norm) => norm.apply(self.isa, rows),
+            None => Ok(()),
+        }
     }
 }

@@ -3,21 +3,19 @@
 
 use std::ops::Range;
 
-use akidb_kernels::{Epilogue, NR, Weight, prefetch, rms_norm};
+use akidb_kernels::{Epilogue, NR, Weight, prefetch};
 
 use super::attention::{LayerAttention, Projected};
-use super::block::{Activations, Part, Split, block};
+use super::block::{Activations, Before, Part, Split, block};
 use super::buffer::{CACHE_LINE, grow};
+use super::chunks::{CHUNK_ROWS, chunks};
 use super::layout::Segment;
 use super::model::Model;
 use super::texts::Pass;
 use super::workspace::{Chunk, Memory, Scratch};
 use crate::error::EngineError;
 use crate::pool::Member;
-
-/// Rows that go through a layer together: enough that reading the weights costs little beside
-/// multiplying, few enough that activations stay near the core.
-const CHUNK_ROWS: usize = 128;
+use crate::weights::{Norm, Product};
 
 /// Takes the pass's rows `own` through the model. The results of the texts that end there are left
 /// in `memory.out`.
@@ -31,17 +29,21 @@ pub(crate) fn forward(
     let width = model.dims.hidden_size;
     let stride = stride(width);
     let hidden = grow(&mut memory.hidden, own.len() * stride);
+    let scratch = grow(&mut memory.wanted_rows, width);
     for (row, hidden) in own.clone().zip(hidden.chunks_exact_mut(stride)) {
-        model.embed(pass.id(row), &mut hidden[..width])?;
+        pass.embed(model, row, &mut hidden[..width], scratch)?;
     }
     let wanted_rows = pass.layout.wanted_rows(own.clone());
     let wanted_hidden = grow(&mut memory.wanted_rows, wanted_rows.len() * stride);
-    let chunks: Vec<_> = (0..own.len())
-        .step_by(CHUNK_ROWS)
-        .map(|start| {
-            let end = own.len().min(start + CHUNK_ROWS);
-            let segments = pass.layout.segments(own.start + start..own.start + end);
-            (start * stride..end * stride, segments)
+    let groups: Vec<Vec<_>> = chunks(&pass.layout, own.clone(), model.is_causal())
+        .into_iter()
+        .map(|group| {
+            let chunk = |rows: Range<usize>| {
+                let segments = pass.layout.segments(rows.clone());
+                let (start, end) = (rows.start - own.start, rows.end - own.start);
+                (start * stride..end * stride, segments)
+            };
+            group.into_iter().map(chunk).collect()
         })
         .collect();
     let is_cut = pass.is_cut();
@@ -59,18 +61,26 @@ pub(crate) fn forward(
             block(&mut chunk, attention.layer, part)
         };
         if !is_cut && index < last {
-            for (values, segments) in &chunks {
-                walk(&mut hidden[values.clone()], segments, Part::All)?;
+            for group in &groups {
+                if let [(values, segments)] = &group[..] {
+                    walk(&mut hidden[values.clone()], segments, Part::All)?;
+                    continue;
+                }
+                for part in [Part::KeysAndValues, Part::Rest] {
+                    for (values, segments) in group {
+                        walk(&mut hidden[values.clone()], segments, part)?;
+                    }
+                }
             }
         } else {
-            for (values, segments) in &chunks {
+            for (values, segments) in groups.iter().flatten() {
                 walk(&mut hidden[values.clone()], segments, Part::KeysAndValues)?;
             }
             if is_cut {
                 member.wait()?;
             }
             if index < last {
-                for (values, segments) in &chunks {
+                for (values, segments) in groups.iter().flatten() {
                     walk(&mut hidden[values.clone()], segments, Part::Rest)?;
                 }
             } else {
@@ -92,13 +102,12 @@ pub(crate) fn forward(
         }
         pass.keep(model, index);
     }
-    let (norm, eps) = (&model.weights.norm, model.dims.rms_norm_eps);
     let out = grow(&mut memory.out, wanted_rows.len() * width);
     let wanted_hidden = wanted_hidden.chunks_exact(stride);
     for (out, row) in out.chunks_exact_mut(width).zip(wanted_hidden) {
         out.copy_from_slice(&row[..width]);
     }
-    Ok(rms_norm(model.isa, out, norm, eps)?)
+    model.final_norm(out)
 }
 
 /// From one row of `width` values to the next, in values. Rows a power of two apart would all fall
@@ -121,12 +130,13 @@ impl Split for RowChunk<'_> {
     fn product(
         &mut self,
         from: Activations,
-        norm: Option<&[f32]>,
-        weight: &Weight,
-        epilogue: Epilogue,
+        before: Before<'_>,
+        product: &Product,
+        epilogue: Epilogue<'_>,
         to: Activations,
     ) -> Result<(), EngineError> {
-        self.pack(from, norm, weight)?;
+        let weight = &product.weight;
+        self.pack(from, before, weight)?;
         let width = to.width(&self.attention.model.dims);
         let len = self.rows() * stride(width);
         let out = match to {
@@ -139,12 +149,19 @@ impl Split for RowChunk<'_> {
         Ok(rows.multiply(weight, 0..weight.panels(), &mut out, epilogue)?)
     }
 
+    fn normalise(&mut self, norm: &Norm) -> Result<(), EngineError> {
+        let model = self.attention.model;
+        let width = model.dims.hidden_size;
+        let mut rows = self.hidden.chunks_exact_mut(stride(width));
+        rows.try_for_each(|row| norm.apply(model.isa, &mut row[..width]))
+    }
+
     /// One set of heads after the other, each while its projections are in the cache.
     fn attend(&mut self, part: Part) -> Result<(), EngineError> {
         let LayerAttention { model, layer, .. } = self.attention;
         let layout = model.dims.qkv;
-        let norm = Some(&layer.input_layernorm[..]);
-        self.pack(Activations::Hidden, norm, &layer.qkv)?;
+        let norm = Before::norm(layer.attention_norms.before.as_ref());
+        self.pack(Activations::Hidden, norm, &layer.qkv.weight)?;
         for set in 0..layout.sets {
             let heads = layout.heads(set..set + 1);
             let columns = match part {
@@ -174,11 +191,11 @@ impl RowChunk<'_> {
         self.hidden.len() / stride(self.attention.model.dims.hidden_size)
     }
 
-    /// Packs all rows of `from` for `weight`, normalised if there is a `norm`.
+    /// Packs all rows of `from` for `weight`, after what comes `before`.
     fn pack(
         &mut self,
         from: Activations,
-        norm: Option<&[f32]>,
+        before: Before<'_>,
         weight: &Weight,
     ) -> Result<(), EngineError> {
         let model = self.attention.model;
@@ -195,11 +212,11 @@ impl RowChunk<'_> {
             let (values, next) = data[i * stride..].split_at(stride);
             prefetch(model.isa, &next[..stride.min(next.len())]);
             let values = &values[..width];
-            let Some(norm) = norm else {
+            if let Before::Nothing = before {
                 return Ok(Some(values));
-            };
+            }
             row.copy_from_slice(values);
-            rms_norm(model.isa, row, norm, model.dims.rms_norm_eps)?;
+            before.apply(model.isa, row)?;
             Ok(None)
         })
     }
@@ -210,10 +227,11 @@ impl RowChunk<'_> {
         let len = self.rows() * stride(width);
         let out = grow(&mut self.chunk.qkv, len);
         let panels = columns.start / NR..columns.end.div_ceil(NR);
-        let weight = &self.attention.layer.qkv;
+        let qkv = &self.attention.layer.qkv;
         let mut out = rows_of(out, width);
         let rows = &self.scratch.rows;
-        Ok(rows.multiply(weight, panels, &mut out, Epilogue::Store)?)
+        let epilogue = Epilogue::store(qkv.bias());
+        Ok(rows.multiply(&qkv.weight, panels, &mut out, epilogue)?)
     }
 
     /// Stores the keys and values of `heads`, which are among `columns`, the last projected ones.

@@ -10,11 +10,14 @@ use super::key_values::KeyValues;
 use super::layout::Layout;
 use super::model::Model;
 use super::prefix::Prefix;
+use crate::error::EngineError;
 
 /// Texts that go through the model together.
 pub(crate) struct Pass<'a> {
     /// Token id of each row.
     pub(super) ids: Vec<u32>,
+    /// Row of the table of positions of each row, where there is such a table.
+    pub(super) positions: Vec<usize>,
     pub(crate) layout: Layout,
     /// Of the layers with an even index, and of the others.
     pub(super) key_values: &'a [KeyValues; 2],
@@ -26,9 +29,17 @@ pub(crate) struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Token id of a row.
-    pub(crate) fn id(&self, row: usize) -> u32 {
-        self.ids[row]
+    /// Writes a row of the residual stream. `scratch` is as long.
+    pub(crate) fn embed(
+        &self,
+        model: &Model,
+        row: usize,
+        out: &mut [f32],
+        scratch: &mut [f32],
+    ) -> Result<(), EngineError> {
+        let position = self.positions.get(row).copied().unwrap_or_default();
+        let embeddings = &model.weights.embeddings;
+        embeddings.embed(model.isa, self.ids[row], position, out, scratch)
     }
 
     /// True when a thread needs keys that another one computes.

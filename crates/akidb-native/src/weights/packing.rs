@@ -98,6 +98,28 @@ impl<'a> Part<'a> {
     }
 }
 
+/// What is added to the columns of parts that lie side by side, `n` in all.
+pub(super) fn bias(parts: &[Part<'_>], n: usize) -> Result<Option<Vec<f32>>, EngineError> {
+    if parts.iter().all(|part| part.linear.bias().is_none()) {
+        return Ok(None);
+    }
+    let mut all = vec![0.0; n];
+    for part in parts {
+        let Some(bias) = part.linear.bias() else {
+            continue;
+        };
+        for (output, value) in super::vector(bias, part.linear.out_features())?
+            .into_iter()
+            .enumerate()
+        {
+            if let Some(column) = all.get_mut(part.column(output)) {
+                *column = value;
+            }
+        }
+    }
+    Ok(Some(all))
+}
+
 /// Packs parts side by side, `k` by `n` in all.
 pub(super) fn pack(
     parts: &[Part<'_>],

@@ -1,11 +1,14 @@
 //! Against what PyTorch answered.
 
-use crate::common::{engine, run};
-use akidb_native::Engine;
+use crate::common::{engine, engine_of, run};
+use akidb_native::{Engine, Precision};
 use akidb_onnx::model::OnnxModel;
 use akidb_testing::max_abs_diff;
 use akidb_testing::{akidb_mini_goldens, builtin_model_dir, cosine, fixture, hidden_goldens};
-use akidb_transformer::{DecoderConfig, decoder_from_safetensors, recognise};
+use akidb_transformer::{
+    DecoderConfig, Head, ModelConfig, Transformer, decoder_from_safetensors, from_safetensors,
+    recognise,
+};
 
 /// The engine with an ONNX file of a model directory.
 fn from_onnx(dir: &std::path::Path, file: &str) -> Engine {
@@ -69,6 +72,43 @@ fn quantized_onnx() {
     ] {
         let engine = from_onnx(&fixture("tiny-quantized"), &format!("onnx/{name}.onnx"));
         check_tiny(&engine, &format!("tiny-quantized/{name}"), 2e-5);
+    }
+}
+
+/// As [`check_tiny`], where the largest difference is that of a value to the largest of its row.
+fn check_bert(engine: &Engine, what: &str, limit: f32) {
+    let goldens = hidden_goldens("tiny-bert");
+    let texts: Vec<Vec<u32>> = goldens.iter().map(|golden| golden.ids.clone()).collect();
+    let mut worst = 0.0_f32;
+    for (golden, row) in goldens.iter().zip(run(engine, &texts)) {
+        let largest = golden.hidden.iter().fold(0.0_f32, |a, x| a.max(x.abs()));
+        worst = worst.max(max_abs_diff(&golden.hidden, &row) / largest);
+    }
+    eprintln!("tiny-bert {what}: largest difference {worst:e}");
+    assert!(worst <= limit, "{what}: {worst}");
+}
+
+/// A wrong epsilon or GELU is 3e-5 of the largest value or more.
+#[test]
+fn tiny_bert() {
+    let dir = fixture("tiny-bert");
+    let config = ModelConfig::open(&dir.join("config.json")).unwrap();
+    let encoder = |mut model: Transformer, precision| {
+        model.head = Head::FirstToken;
+        engine_of(&model, 2, None, precision)
+    };
+    let safetensors = from_safetensors(&dir, &config).unwrap();
+    check_bert(&encoder(safetensors.clone(), Precision::F32), "f32", 1e-5);
+    check_bert(&encoder(safetensors.clone(), Precision::Bf16), "bf16", 3e-2);
+    check_bert(&encoder(safetensors, Precision::Int8), "int8", 5e-2);
+    for (file, limit) in [
+        ("model.onnx", 1e-5),
+        ("model_o2.onnx", 1e-5),
+        ("model_int8.onnx", 5e-2),
+    ] {
+        let graph = OnnxModel::open(&dir.join("onnx").join(file)).unwrap();
+        let model = akidb_transformer::from_onnx(&graph, Some(&config)).unwrap();
+        check_bert(&encoder(model, Precision::Auto), file, limit);
     }
 }
 

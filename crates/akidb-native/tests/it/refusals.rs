@@ -4,7 +4,7 @@ use crate::common::{config, decoder, engine, tensor};
 use akidb_backend::{Backend, BackendError, BackendErrorKind, TokenBatch};
 use akidb_native::{Engine, EngineOptions};
 use akidb_transformer::{
-    Activation, EmbeddingTable, Head, Linear, LinearWeight, Mask, NormKind, Transformer,
+    Activation, EmbeddingTable, Linear, LinearWeight, Mask, NormKind, Transformer,
 };
 
 fn refused(decoder: &Transformer) -> BackendError {
@@ -97,43 +97,40 @@ fn models() {
 #[test]
 fn models_of_another_kind_are_named() {
     type Case = (&'static str, fn(&mut Transformer));
-    let cases: [Case; 13] = [
-        ("more than a table of words", |d| {
-            d.embeddings.scale = Some(2.0)
-        }),
-        ("not all stand before", |d| {
-            d.blocks[1].mlp_norms.before = None
-        }),
-        ("not all stand before", |d| {
+    let cases: [Case; 10] = [
+        ("before they are added", |d| {
             d.blocks[0].attention_norms.after = d.final_norm.clone();
         }),
-        ("no plain RMSNorm", |d| {
-            d.final_norm.as_mut().unwrap().kind = NormKind::Layer;
+        ("not normed alike", |d| {
+            d.blocks[0].attention.key_norm.as_mut().unwrap().kind = NormKind::Layer;
         }),
-        ("different epsilons", |d| {
-            d.blocks[0].attention.key_norm.as_mut().unwrap().epsilon = 1e-3;
-        }),
-        ("are not normed", |d| {
+        ("not normed alike", |d| {
             d.blocks[0].attention.query_norm = None
         }),
-        ("with a bias", |d| {
-            let bias = tensor("bias", &[52], &[0.0; 52]);
-            d.blocks[1].mlp.down = d.blocks[1].mlp.down.clone().with_bias(bias).unwrap();
+        ("not both normed and turned", |d| {
+            let attention = &mut d.blocks[1].attention;
+            (attention.query_norm, attention.key_norm) = (None, None);
         }),
-        ("not turned", |d| {
+        ("bias or another activation", |d| {
+            let bias = tensor("bias", &[75], &[0.0; 75]);
+            d.blocks[1].mlp.up = d.blocks[1].mlp.up.clone().with_bias(bias).unwrap();
+        }),
+        ("not both normed and turned", |d| {
             for block in &mut d.blocks {
                 block.attention.rotary = None;
             }
         }),
-        ("another scale", |d| d.blocks[0].attention.scale = 1.0),
-        ("not causal", |d| {
+        ("sees a window", |d| {
             d.blocks[1].attention.mask = Mask::Window(8)
         }),
-        ("not gated by SiLU", |d| {
+        ("bias or another activation", |d| {
             d.blocks[0].mlp.activation = Activation::GeluErf
         }),
-        ("differ in more", |d| d.blocks[1].attention.rotary = None),
-        ("not pooled by the last token", |d| d.head = Head::Mean),
+        ("SiLU without a gate", |d| d.blocks[1].mlp.gate = None),
+        ("differ in more", |d| {
+            let rotary = d.blocks[1].attention.rotary.as_mut().unwrap();
+            rotary.base = 5.0;
+        }),
     ];
     for (part, change) in cases {
         let mut decoder = decoder(&config(2, 4, 2, 16), 1);

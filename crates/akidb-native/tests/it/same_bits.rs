@@ -1,10 +1,10 @@
 //! A text's row is the same bits whatever runs beside it.
 
-use crate::common::{Random, bits, config, decoder, engine, engine_of, run};
+use crate::common::{Random, bits, config, decoder, encoder, engine, engine_of, run};
 use akidb_backend::{Backend, TokenBatch};
 use akidb_kernels::Isa;
 use akidb_native::{Engine, Precision};
-use akidb_transformer::EmbeddingTable;
+use akidb_transformer::{EmbeddingTable, Head, Transformer};
 
 /// 64 texts of 1 to 700 tokens, most of them short.
 fn texts() -> Vec<Vec<u32>> {
@@ -24,19 +24,34 @@ fn texts() -> Vec<Vec<u32>> {
 }
 
 fn engines() -> Vec<(Isa, Vec<Engine>)> {
-    let decoder = decoder(&config(3, 6, 2, 10), 1);
+    engines_of(&decoder(&config(3, 6, 2, 10), 1))
+}
+
+fn engines_of(model: &Transformer) -> Vec<(Isa, Vec<Engine>)> {
     Isa::available()
         .map(|isa| {
             let threads = [1, 2, 5];
-            (isa, threads.map(|n| engine(&decoder, n, Some(isa))).into())
+            (isa, threads.map(|n| engine(model, n, Some(isa))).into())
         })
         .collect()
 }
 
 #[test]
 fn in_any_batch_order_and_number_of_threads() {
+    check_batches(engines());
+}
+
+/// Every token sees all of its text.
+#[test]
+fn of_encoders_in_any_batch_order_and_number_of_threads() {
+    for head in [Head::Mean, Head::FirstToken] {
+        check_batches(engines_of(&encoder(&config(3, 6, 2, 10), 1, head)));
+    }
+}
+
+fn check_batches(engines: Vec<(Isa, Vec<Engine>)>) {
     let texts = texts();
-    for (isa, engines) in engines() {
+    for (isa, engines) in engines {
         let alone: Vec<Vec<f32>> = texts
             .iter()
             .map(|text| run(&engines[0], std::slice::from_ref(text)).remove(0))
@@ -62,7 +77,11 @@ fn in_any_batch_order_and_number_of_threads() {
 /// Few rows: threads share out columns, and the packing of rows.
 #[test]
 fn few_rows_in_every_precision() {
-    let decoder = decoder(&config(3, 6, 2, 10), 1);
+    check_few_rows(&decoder(&config(3, 6, 2, 10), 1));
+    check_few_rows(&encoder(&config(3, 6, 2, 10), 1, Head::Mean));
+}
+
+fn check_few_rows(model: &Transformer) {
     let mut random = Random(7);
     // 37 rows are few for 5 threads, many for 2; rows of a batch up to there are few for both.
     let texts: Vec<Vec<u32>> = [1, 2, 3, 5, 11, 15].map(|len| random.text(len, 97)).into();
@@ -73,7 +92,7 @@ fn few_rows_in_every_precision() {
         Precision::Int4,
     ] {
         for isa in Isa::available() {
-            let engine = |threads| engine_of(&decoder, threads, Some(isa), precision);
+            let engine = |threads| engine_of(model, threads, Some(isa), precision);
             let one = engine(1);
             let one_by_one = texts
                 .iter()
@@ -114,19 +133,28 @@ fn when_the_batch_takes_several_passes() {
         .iter()
         .map(|len| random.text(*len, 97))
         .collect();
-    let engine = engine(&decoder(&config(1, 2, 1, 4), 3), 2, None);
-    let alone: Vec<Vec<f32>> = texts
-        .iter()
-        .map(|text| run(&engine, std::slice::from_ref(text)).remove(0))
-        .collect();
-    assert_eq!(bits(&run(&engine, &texts)), bits(&alone));
+    for model in [
+        decoder(&config(1, 2, 1, 4), 3),
+        encoder(&config(1, 2, 1, 4), 3, Head::Mean),
+    ] {
+        let engine = engine(&model, 2, None);
+        let alone: Vec<Vec<f32>> = texts
+            .iter()
+            .map(|text| run(&engine, std::slice::from_ref(text)).remove(0))
+            .collect();
+        assert_eq!(bits(&run(&engine, &texts)), bits(&alone));
+    }
 }
 
 #[test]
 fn after_a_text_that_overflowed() {
+    check_overflow(decoder(&config(2, 4, 2, 16), 4));
+    check_overflow(encoder(&config(2, 4, 2, 16), 4, Head::Mean));
+}
+
+fn check_overflow(mut decoder: Transformer) {
     // One token's embedding holds NaN, as an overflow would leave it; the memory that its text leaves
     // behind must not reach the next text.
-    let mut decoder = decoder(&config(2, 4, 2, 16), 4);
     let mut embedding = decoder.embeddings.words.tensor().to_f32_vec().unwrap();
     embedding[0] = f32::NAN;
     let embedding = crate::common::tensor("embed_tokens", &[97, 52], &embedding);

@@ -71,6 +71,7 @@ fn decoder(tensors: &SafetensorsModel, config: &DecoderConfig) -> Result<Transfo
                     width: config.head_dim,
                 }),
                 mask: Mask::Causal,
+                relative_bias: None,
             },
             mlp_norms: norm_before("post_attention_layernorm")?,
             mlp: Mlp {

@@ -13,6 +13,7 @@ mod reader;
 mod recogniser;
 mod rotary;
 mod rules;
+mod trace;
 mod walk;
 
 use reader::Found;
@@ -21,6 +22,7 @@ use rotary::RotaryCache;
 use walk::unknown;
 
 use crate::config::DecoderConfig;
+use crate::families::ModelConfig;
 use crate::shapes;
 use crate::transformer::{Block, Embeddings, Head, Rotary, Transformer};
 use akidb_onnx::model::OnnxModel;
@@ -52,6 +54,35 @@ pub fn recognise(model: &OnnxModel, config: Option<&DecoderConfig>) -> Result<Tr
     turn(&mut transformer, config.rope_theta);
     transformer.max_tokens = config.max_position_embeddings;
     Ok(transformer)
+}
+
+/// The model that `model` computes: a decoder as in [`recognise`], or an encoder, however it is spelled.
+/// What heads it has follows from other files.
+///
+/// # Errors
+/// As [`recognise`].
+pub fn from_onnx(model: &OnnxModel, config: Option<&ModelConfig>) -> Result<Transformer, Error> {
+    match config {
+        Some(ModelConfig::Decoder(config)) => recognise(model, Some(config)),
+        Some(ModelConfig::Encoder(config)) => {
+            let found = encoder_from_onnx(model)?;
+            match config.disagreements(&found).into_iter().next() {
+                Some(first) => Err(model.locate(ErrorKind::Disagreement(first).into())),
+                None => Ok(found),
+            }
+        }
+        None => match recognise(model, None) {
+            Err(e) if e.is_not_recognised() => encoder_from_onnx(model).map_err(|_| e),
+            found => found,
+        },
+    }
+}
+
+/// The encoder that `model` computes, however it is spelled.
+pub(crate) fn encoder_from_onnx(model: &OnnxModel) -> Result<Transformer, Error> {
+    let output = Recogniser::new(model).hidden_state();
+    let found = output.and_then(|output| trace::trace(model, output));
+    found.map_err(|e| model.locate(e))
 }
 
 /// A transformer as the graph tells it.

@@ -134,6 +134,7 @@ impl<'m> Recogniser<'m> {
             rotary: None,
             // So are other masks.
             mask: transformer::Mask::Causal,
+            relative_bias: None,
         }
     }
 
@@ -155,10 +156,12 @@ impl<'m> Recogniser<'m> {
     }
 
     /// The output that is the last hidden state.
-    fn hidden_state(&self) -> Result<&'m str, Error> {
+    pub(super) fn hidden_state(&self) -> Result<&'m str, Error> {
         let outputs = self.walk.model.outputs();
         let named = |name: &str| outputs.iter().find(|o| o.name() == name);
-        if let Some(output) = named("last_hidden_state").or_else(|| named("hidden_states")) {
+        // The last is what sentence-transformers' exporters call it.
+        let names = ["last_hidden_state", "hidden_states", "token_embeddings"];
+        if let Some(output) = names.into_iter().find_map(named) {
             return Ok(output.name());
         }
         let mut floats = outputs

@@ -14,6 +14,8 @@ pub use onnx::inspect_onnx;
 pub use safetensors::inspect_safetensors;
 
 use crate::config::DecoderConfig;
+use crate::families::ModelConfig;
+use crate::transformer::Transformer;
 use akidb_onnx::model::OnnxModel;
 use akidb_onnx::safetensors::{INDEX_FILE, SINGLE_FILE};
 use akidb_onnx::{Disagreement, Error, ErrorKind};
@@ -32,8 +34,8 @@ pub struct Inspection {
 pub struct ConfigFile {
     /// Where it is.
     pub path: PathBuf,
-    /// What it says of the decoder.
-    pub config: Option<DecoderConfig>,
+    /// What it says of the model.
+    pub config: Option<ModelConfig>,
     /// Why it says nothing.
     pub error: Option<String>,
 }
@@ -140,6 +142,8 @@ pub struct ExternalFile {
 pub enum Architecture {
     /// A decoder of the Qwen3 family.
     Decoder(DecoderConfig),
+    /// An encoder of BERT's kind.
+    Encoder(EncoderSizes),
     /// Something else; why it is not a decoder.
     NotRecognised(String),
     /// It can't be told, because files are missing or broken.
@@ -186,7 +190,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, Error> {
     Ok(Inspection { config, files })
 }
 
-fn content(path: &Path, config: Option<&DecoderConfig>) -> Result<Content, Error> {
+fn content(path: &Path, config: Option<&ModelConfig>) -> Result<Content, Error> {
     let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
     if name.ends_with(".safetensors") || name == INDEX_FILE {
         inspect_safetensors(path, config).map(|file| Content::Safetensors(Box::new(file)))
@@ -235,7 +239,7 @@ fn config_file(dir: &Path) -> Option<ConfigFile> {
     } else {
         return None;
     };
-    let (config, error) = match DecoderConfig::open(&path) {
+    let (config, error) = match ModelConfig::open(&path) {
         Ok(config) => (Some(config), None),
         Err(error) => (None, Some(chain(&error))),
     };
@@ -244,6 +248,37 @@ fn config_file(dir: &Path) -> Option<ConfigFile> {
         config,
         error,
     })
+}
+
+/// Sizes of an encoder, named as in `config.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EncoderSizes {
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Number of layers.
+    pub num_hidden_layers: usize,
+    /// Heads.
+    pub num_attention_heads: usize,
+    /// Width inside the MLP.
+    pub intermediate_size: usize,
+    /// Rows of the embedding table.
+    pub vocab_size: usize,
+    /// Longest text in tokens.
+    pub max_tokens: usize,
+}
+
+impl EncoderSizes {
+    fn of(model: &Transformer) -> Self {
+        let config = model.decoder_config();
+        Self {
+            hidden_size: config.hidden_size,
+            num_hidden_layers: config.num_hidden_layers,
+            num_attention_heads: config.num_attention_heads,
+            intermediate_size: config.intermediate_size,
+            vocab_size: config.vocab_size,
+            max_tokens: model.max_tokens,
+        }
+    }
 }
 
 impl Architecture {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::{Architecture, Dim, ExternalFile, OnnxFile, TensorFile, Value, most};
-use crate::config::DecoderConfig;
-use crate::graph::Recognised;
+use super::{Architecture, Dim, EncoderSizes, ExternalFile, OnnxFile, TensorFile, Value, most};
+use crate::families::{EncoderConfig, ModelConfig};
+use crate::graph::{Recognised, encoder_from_onnx};
 use akidb_onnx::Location;
 use akidb_onnx::is_external;
 use akidb_onnx::model::{OnnxModel, is_op};
@@ -16,7 +16,7 @@ use akidb_onnx::{Disagreement, shorten};
 
 /// What is in `model`, and where `config` says otherwise. No file but the external ones that the
 /// graph names is looked at.
-pub fn inspect_onnx(model: &OnnxModel, config: Option<&DecoderConfig>) -> OnnxFile {
+pub fn inspect_onnx(model: &OnnxModel, config: Option<&ModelConfig>) -> OnnxFile {
     let (architecture, disagreements) = recognise(model, config);
     let linear_bytes = linear_bytes(model);
     let mut constant_bytes = BTreeMap::new();
@@ -53,12 +53,14 @@ pub fn inspect_onnx(model: &OnnxModel, config: Option<&DecoderConfig>) -> OnnxFi
     }
 }
 
-fn recognise(
-    model: &OnnxModel,
-    config: Option<&DecoderConfig>,
-) -> (Architecture, Vec<Disagreement>) {
+fn recognise(model: &OnnxModel, config: Option<&ModelConfig>) -> (Architecture, Vec<Disagreement>) {
+    let decoder_config = match config {
+        Some(ModelConfig::Encoder(config)) => return encoder(model, config),
+        Some(ModelConfig::Decoder(config)) => Some(config),
+        None => None,
+    };
     let found = Recognised::new(model).and_then(|recognised| {
-        let disagreements = match config {
+        let disagreements = match decoder_config {
             Some(config) => recognised.disagreements(config)?,
             None => Vec::new(),
         };
@@ -67,7 +69,20 @@ fn recognise(
             disagreements,
         ))
     });
-    found.unwrap_or_else(|error| (Architecture::of_error(&error), Vec::new()))
+    found.unwrap_or_else(|error| match encoder_from_onnx(model) {
+        Ok(found) => (Architecture::Encoder(EncoderSizes::of(&found)), Vec::new()),
+        Err(_) => (Architecture::of_error(&error), Vec::new()),
+    })
+}
+
+fn encoder(model: &OnnxModel, config: &EncoderConfig) -> (Architecture, Vec<Disagreement>) {
+    match encoder_from_onnx(model) {
+        Ok(found) => {
+            let sizes = EncoderSizes::of(&found);
+            (Architecture::Encoder(sizes), config.disagreements(&found))
+        }
+        Err(error) => (Architecture::of_error(&error), Vec::new()),
+    }
 }
 
 fn linear_bytes(model: &OnnxModel) -> BTreeMap<String, u64> {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
-use super::{Architecture, Content, Dim, Inspection, OnnxFile, TensorFile, Value};
+use super::{Architecture, Content, Dim, EncoderSizes, Inspection, OnnxFile, TensorFile, Value};
 use crate::config::DecoderConfig;
+use crate::families::{EncoderConfig, ModelConfig};
 
 impl Display for Inspection {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -66,6 +67,7 @@ fn tensors(f: &mut Formatter<'_>, file: &TensorFile) -> fmt::Result {
     }
     match &file.architecture {
         Architecture::Decoder(config) => writeln!(f, "  architecture: {config}")?,
+        Architecture::Encoder(sizes) => writeln!(f, "  architecture: {sizes}")?,
         Architecture::NotRecognised(why) => writeln!(f, "  architecture: not recognised: {why}")?,
         Architecture::Broken(why) => writeln!(f, "  architecture: error: {why}")?,
     }
@@ -134,6 +136,37 @@ impl Display for DecoderConfig {
             self.rope_theta,
             self.rms_norm_eps,
             self.max_position_embeddings
+        )
+    }
+}
+
+impl Display for ModelConfig {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Decoder(config) => config.fmt(f),
+            Self::Encoder(config) => config.fmt(f),
+        }
+    }
+}
+
+impl Display for EncoderConfig {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.sizes().fmt(f)
+    }
+}
+
+impl Display for EncoderSizes {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "encoder, {} layers, hidden_size {}, {} heads, intermediate_size {}, vocab_size {}, \
+             {} tokens",
+            self.num_hidden_layers,
+            self.hidden_size,
+            self.num_attention_heads,
+            self.intermediate_size,
+            self.vocab_size,
+            self.max_tokens
         )
     }
 }

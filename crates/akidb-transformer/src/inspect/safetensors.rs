@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Architecture, ExternalFile, TensorFile, most, parent};
-use crate::config::DecoderConfig;
-use crate::families::decoder_from_safetensors;
+use super::{Architecture, EncoderSizes, ExternalFile, TensorFile, most, parent};
+use crate::families::{ModelConfig, from_safetensors};
 use akidb_onnx::Error;
 use akidb_onnx::safetensors::{INDEX_FILE, SafetensorsFile, shards};
 
@@ -15,10 +14,7 @@ use akidb_onnx::safetensors::{INDEX_FILE, SafetensorsFile, shards};
 ///
 /// # Errors
 /// When a file can't be read or isn't safetensors.
-pub fn inspect_safetensors(
-    path: &Path,
-    config: Option<&DecoderConfig>,
-) -> Result<TensorFile, Error> {
+pub fn inspect_safetensors(path: &Path, config: Option<&ModelConfig>) -> Result<TensorFile, Error> {
     let (model, paths, external_files) = if path.ends_with(INDEX_FILE) {
         let paths = shards(path)?;
         let files = paths.iter().map(|path| shard(path)).collect();
@@ -27,7 +23,10 @@ pub fn inspect_safetensors(
         (path, vec![path.to_owned()], Vec::new())
     };
     let (constant_bytes, linear_bytes) = bytes(&paths)?;
-    let architecture = match config.map(|config| decoder_from_safetensors(model, config)) {
+    let architecture = match config.map(|config| from_safetensors(model, config)) {
+        Some(Ok(found)) if matches!(config, Some(ModelConfig::Encoder(_))) => {
+            Architecture::Encoder(EncoderSizes::of(&found))
+        }
         Some(Ok(decoder)) => Architecture::Decoder(decoder.decoder_config()),
         Some(Err(error)) => Architecture::of_error(&error),
         None => Architecture::NotRecognised("there is no config.json of a known kind".into()),
@@ -52,7 +51,9 @@ fn bytes(paths: &[PathBuf]) -> Result<(Bytes, Bytes), Error> {
         for (name, info) in SafetensorsFile::open(path)?.infos() {
             let dtype = format!("{:?}", info.dtype).to_ascii_lowercase();
             let len = (info.data_offsets.1 - info.data_offsets.0) as u64;
-            if name.ends_with("_proj.weight") {
+            let is_linear =
+                info.shape.len() == 2 && !name.contains("embed") && name != "lm_head.weight";
+            if is_linear && name.ends_with(".weight") {
                 *linear.entry(dtype.clone()).or_default() += len;
             }
             *all.entry(dtype).or_default() += len;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 mod dequantize_linear;
+mod encoders;
 mod forms;
 mod fuzz_seeds;
 mod group_query_attention;

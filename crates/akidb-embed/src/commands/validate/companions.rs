@@ -15,12 +15,9 @@ use crate::error::chain;
 pub(super) fn check(model: &ModelFiles) -> Vec<FileFindings> {
     let mut config = Checked::open(model, "config.json");
     if config.json.is_some()
-        && let Err(error) = model.decoder_config()
+        && let Err(error) = model.model_config()
     {
-        config.warn(
-            &chain(&error),
-            "only a decoder of the Qwen3 family needs this",
-        );
+        config.warn(&chain(&error), "only the native engine needs this");
     }
     let mut tokenizer = Checked::open(model, "tokenizer.json");
     match tokenizer.json.take() {

@@ -1,10 +1,9 @@
 //! Graphs, weights, and what they make.
 
-use akidb_embedding::diagnostics;
 use akidb_embedding::files::{ModelFiles, Source, Weights};
 use akidb_onnx::ErrorKind;
 use akidb_onnx::validate::{Finding, Severity, validate};
-use akidb_transformer::DecoderConfig;
+use akidb_transformer::ModelConfig;
 use akidb_transformer::inspect::{Architecture, TensorFile, inspect_onnx, inspect_safetensors};
 
 use super::{FileFindings, broken};
@@ -31,8 +30,7 @@ enum Native {
 /// Findings in the weights of every variant; each file is opened once.
 pub(super) fn check(model: &ModelFiles) -> Result<Checked, CliError> {
     // What is wrong with config.json is told with it.
-    let config = model.decoder_config().ok().flatten();
-    let other_pooling = diagnostics::other_pooling(model).is_some();
+    let config = model.model_config().ok().flatten();
     let mut checked = Checked {
         files: Vec::new(),
         unknown: Vec::new(),
@@ -43,8 +41,8 @@ pub(super) fn check(model: &ModelFiles) -> Result<Checked, CliError> {
         let (findings, native) = variant(&path, &weights, config.as_ref());
         checked.files.extend(findings);
         match native {
-            Native::Knows if !other_pooling => checked.native = true,
-            Native::Knows | Native::DoesNot => checked.unknown.push((path, weights)),
+            Native::Knows => checked.native = true,
+            Native::DoesNot => checked.unknown.push((path, weights)),
             Native::Broken => {}
         }
     }
@@ -62,7 +60,7 @@ fn path(model: &ModelFiles, weights: &Weights) -> String {
 fn variant(
     path: &str,
     weights: &Weights,
-    config: Option<&DecoderConfig>,
+    config: Option<&ModelConfig>,
 ) -> (Vec<FileFindings>, Native) {
     let one = |findings| {
         let path = path.to_owned();
@@ -101,9 +99,11 @@ fn variant(
 
 fn native(tensors: &TensorFile) -> Native {
     match &tensors.architecture {
-        Architecture::Decoder(_) if tensors.disagreements.is_empty() => Native::Knows,
+        Architecture::Decoder(_) | Architecture::Encoder(_) if tensors.disagreements.is_empty() => {
+            Native::Knows
+        }
         Architecture::NotRecognised(_) => Native::DoesNot,
-        Architecture::Decoder(_) | Architecture::Broken(_) => Native::Broken,
+        _ => Native::Broken,
     }
 }
 
@@ -121,10 +121,10 @@ fn of_error(error: &akidb_onnx::Error) -> Finding {
 fn recognised(tensors: &TensorFile) -> Vec<Finding> {
     let mut findings = Vec::new();
     match &tensors.architecture {
-        Architecture::Decoder(_) => {}
+        Architecture::Decoder(_) | Architecture::Encoder(_) => {}
         Architecture::NotRecognised(why) => findings.push(Finding::new(
             Severity::Note,
-            format!("not a decoder that the native engine knows: {why}"),
+            format!("not a model that the native engine knows: {why}"),
             "it may run on another backend",
         )),
         Architecture::Broken(why) => findings.push(broken(why)),

@@ -218,7 +218,7 @@ mod tests {
         a: &RowsOf<RowScales>,
         b: &PackedInt8,
         mut c: Vec<f32>,
-        epilogue: Epilogue,
+        epilogue: Epilogue<'_>,
     ) -> Vec<f32> {
         let mut rows: Vec<&mut [f32]> = c.chunks_mut(b.shape()[1]).collect();
         b.multiply(a, 0..b.weights().count(), &mut rows, epilogue)

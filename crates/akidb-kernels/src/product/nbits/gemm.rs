@@ -288,7 +288,12 @@ mod tests {
     }
 
     /// C of a whole product, starting from `c`.
-    fn whole(a: &RowsOf<BlockScales>, b: &PackedNBits, mut c: Vec<f32>, to: Epilogue) -> Vec<f32> {
+    fn whole(
+        a: &RowsOf<BlockScales>,
+        b: &PackedNBits,
+        mut c: Vec<f32>,
+        to: Epilogue<'_>,
+    ) -> Vec<f32> {
         let mut rows: Vec<&mut [f32]> = c.chunks_mut(b.n).collect();
         b.multiply(a, 0..b.n.div_ceil(NR), &mut rows, to).unwrap();
         c

@@ -53,7 +53,7 @@ fn pack_for(
     precision: Precision,
     cache: Option<&PackedCache>,
 ) -> Weights {
-    let dims = Dims::new(&decoder.decoder_config()).unwrap();
+    let dims = Dims::new(decoder).unwrap();
     Weights::pack(decoder, &dims, precision, isa, &pool(), cache).unwrap()
 }
 
@@ -96,7 +96,7 @@ impl Cache {
 
     /// Why the pack in it can't be read.
     pub(super) fn error(&self, decoder: &Transformer, precision: Precision) -> CacheError {
-        let dims = Dims::new(&decoder.decoder_config()).unwrap();
+        let dims = Dims::new(decoder).unwrap();
         let pack = self
             .get()
             .pack(&dims, decoder.blocks.len(), precision, Isa::detect());
@@ -351,7 +351,7 @@ fn several_may_write_and_read_at_once() {
 
 impl PackedCache {
     fn pack_path(&self, decoder: &Transformer, precision: Precision) -> PathBuf {
-        let dims = Dims::new(&decoder.decoder_config()).unwrap();
+        let dims = Dims::new(decoder).unwrap();
         self.pack(&dims, decoder.blocks.len(), precision, Isa::detect())
             .path
     }

@@ -12,8 +12,8 @@ use akidb_kernels::Isa;
 use akidb_native::{Engine, EngineOptions, Precision};
 use akidb_onnx::tensor::{DataType, Tensor};
 use akidb_transformer::{
-    Activation, Attention, Block, BranchNorms, DecoderBlock, DecoderConfig, EmbeddingTable,
-    Embeddings, Head, Linear, LinearWeight, Mask, Mlp, Norm, NormKind, Rotary, Transformer,
+    Activation, Attention, Block, BranchNorms, DecoderConfig, EmbeddingTable, Embeddings, Head,
+    Linear, LinearWeight, Mask, Mlp, Norm, NormKind, PositionTable, Rotary, Transformer,
 };
 
 /// Repeatable numbers (an LCG by Knuth).
@@ -126,6 +126,7 @@ pub(crate) fn decoder(config: &DecoderConfig, seed: u64) -> Transformer {
                         width: c.head_dim,
                     }),
                     mask: Mask::Causal,
+                    relative_bias: None,
                 },
                 mlp_norms: norm_before(r, "post_attention_layernorm"),
                 mlp: Mlp {
@@ -152,6 +153,66 @@ pub(crate) fn decoder(config: &DecoderConfig, seed: u64) -> Transformer {
         head: Head::LastToken,
         max_tokens: c.max_position_embeddings,
     }
+}
+
+/// The same as an encoder of BERT's kind: full attention, biases, LayerNorm behind each sum, learned
+/// positions, token types, an MLP without a gate.
+pub(crate) fn encoder(config: &DecoderConfig, seed: u64, head: Head) -> Transformer {
+    let mut random = Random(seed + 1000);
+    let mut values = |len: usize, middle: f32| -> Vec<f32> {
+        (0..len).map(|_| middle + 0.3 * random.float()).collect()
+    };
+    let width = config.hidden_size;
+    let mut layer_norm = || Norm {
+        kind: NormKind::Layer,
+        weight: tensor("LayerNorm.weight", &[width], &values(width, 1.0)),
+        bias: Some(tensor("LayerNorm.bias", &[width], &values(width, 0.0))),
+        epsilon: 1e-12,
+    };
+    let mut model = decoder(config, seed);
+    model.head = head;
+    model.final_norm = None;
+    model.embeddings.norm = Some(layer_norm());
+    for block in &mut model.blocks {
+        let mut behind = || BranchNorms {
+            of_sum: Some(layer_norm()),
+            ..BranchNorms::default()
+        };
+        (block.attention_norms, block.mlp_norms) = (behind(), behind());
+        let attention = &mut block.attention;
+        (attention.query_norm, attention.key_norm) = (None, None);
+        (attention.rotary, attention.mask) = (None, Mask::Full);
+        block.mlp.gate = None;
+        block.mlp.activation = Activation::GeluErf;
+    }
+    let mut random = Random(seed + 2000);
+    let mut values = |len: usize| -> Vec<f32> { (0..len).map(|_| random.float()).collect() };
+    for block in &mut model.blocks {
+        let (attention, mlp) = (&mut block.attention, &mut block.mlp);
+        for linear in [
+            &mut attention.query,
+            &mut attention.key,
+            &mut attention.value,
+            &mut attention.output,
+            &mut mlp.up,
+            &mut mlp.down,
+        ] {
+            let n = linear.out_features();
+            let bias = tensor("bias", &[n], &values(n));
+            *linear = linear.clone().with_bias(bias).unwrap();
+        }
+    }
+    let mut table = |rows: usize| {
+        let values = values(rows * width);
+        EmbeddingTable::new(tensor("table", &[rows, width], &values)).unwrap()
+    };
+    model.embeddings.token_types = Some(table(2));
+    model.embeddings.positions = Some(PositionTable {
+        table: table(config.max_position_embeddings + 2),
+        first_row: 2,
+        padding: Some(1),
+    });
+    model
 }
 
 /// An engine in f32 with so many threads, on `isa` or the best tier.
@@ -189,43 +250,84 @@ pub(crate) fn bits(rows: &[Vec<f32>]) -> Vec<Vec<u32>> {
     rows.iter().map(bits).collect()
 }
 
-/// The last token's hidden state, computed in f64 straight from the definition.
-pub(crate) fn reference(decoder: &Transformer, ids: &[u32]) -> Vec<f64> {
-    let c = &decoder.decoder_config();
-    let (blocks, norm) = decoder.decoder_blocks().unwrap();
-    let table = f64s(decoder.embeddings.words.tensor());
-    let mut hidden: Vec<Vec<f64>> = ids
-        .iter()
-        .map(|id| table[*id as usize * c.hidden_size..][..c.hidden_size].to_vec())
-        .collect();
-    for block in &blocks {
-        reference_block(c, block, &mut hidden);
+/// The row of a text, computed in f64 straight from the definition.
+pub(crate) fn reference(model: &Transformer, ids: &[u32]) -> Vec<f64> {
+    let embeddings = &model.embeddings;
+    let width = model.hidden_size();
+    let row = |table: &EmbeddingTable, row: usize| table_row(table, row);
+    let mut hidden: Vec<Vec<f64>> = Vec::new();
+    for (place, id) in ids.iter().enumerate() {
+        let mut x = row(&embeddings.words, *id as usize);
+        if let Some(scale) = embeddings.scale {
+            x.iter_mut().for_each(|x| *x *= f64::from(scale));
+        }
+        if let Some(positions) = &embeddings.positions {
+            let place = positions.rows_of(ids).nth(place).unwrap();
+            add(&mut x, &row(&positions.table, place));
+        }
+        if let Some(types) = &embeddings.token_types {
+            add(&mut x, &row(types, 0));
+        }
+        hidden.push(normed(&x, embeddings.norm.as_ref()));
     }
-    rms_norm(hidden.last().unwrap(), norm, c)
+    for block in &model.blocks {
+        reference_block(block, &mut hidden);
+    }
+    for x in &mut hidden {
+        *x = normed(x, model.final_norm.as_ref());
+    }
+    match model.head {
+        Head::LastToken => hidden.pop().unwrap(),
+        Head::FirstToken => hidden.remove(0),
+        Head::Mean => {
+            let mut sum = vec![0.0; width];
+            hidden.iter().for_each(|x| add(&mut sum, x));
+            sum.iter().map(|x| x / hidden.len() as f64).collect()
+        }
+    }
 }
 
-fn reference_block(c: &DecoderConfig, block: &DecoderBlock<'_>, hidden: &mut [Vec<f64>]) {
-    let dim = c.head_dim;
-    let heads = |x: &[f64], norm: &Tensor, position: usize| -> Vec<Vec<f64>> {
+fn reference_block(block: &Block, hidden: &mut [Vec<f64>]) {
+    let (attention, mlp) = (&block.attention, &block.mlp);
+    let dim = attention.head_dim;
+    let heads = |x: &[f64], norm: Option<&Norm>, position: usize| -> Vec<Vec<f64>> {
+        let turned = |x: Vec<f64>| match attention.rotary {
+            Some(rotary) => rotate(rotary.base, &x, position),
+            None => x,
+        };
         x.chunks(dim)
-            .map(|head| rotate(c, &rms_norm(head, norm, c), position))
+            .map(|head| turned(normed(head, norm)))
             .collect()
     };
-    let mut queries = Vec::new();
-    let mut keys = Vec::new();
-    let mut values = Vec::new();
+    let (mut queries, mut keys, mut values) = (Vec::new(), Vec::new(), Vec::new());
     for (position, x) in hidden.iter().enumerate() {
-        let x = rms_norm(x, block.input_layernorm, c);
-        queries.push(heads(&product(&x, block.q_proj), block.q_norm, position));
-        keys.push(heads(&product(&x, block.k_proj), block.k_norm, position));
-        values.push(product(&x, block.v_proj));
+        let x = normed(x, block.attention_norms.before.as_ref());
+        let (query_norm, key_norm) = (&attention.query_norm, &attention.key_norm);
+        let query = product(&x, &attention.query);
+        queries.push(heads(&query, query_norm.as_ref(), position));
+        keys.push(heads(
+            &product(&x, &attention.key),
+            key_norm.as_ref(),
+            position,
+        ));
+        values.push(product(&x, &attention.value));
     }
-    let group = c.num_attention_heads / c.num_key_value_heads;
+    let group = attention.heads / attention.key_value_heads;
     for (position, x) in hidden.iter_mut().enumerate() {
+        let end = match attention.mask {
+            Mask::Causal => position + 1,
+            _ => keys.len(),
+        };
         let mut attended = Vec::new();
         for (head, query) in queries[position].iter().enumerate() {
             let kv = head / group;
-            let scores = (0..=position).map(|j| dot(query, &keys[j][kv]) / (dim as f64).sqrt());
+            let scores = keys[..end].iter().map(|key| dot(query, &key[kv]));
+            let scores = scores.enumerate().map(|(key, score)| {
+                let bias = attention.relative_bias.as_ref().map_or(0.0, |bias| {
+                    table_row(&bias.table, bias.bucket(key as isize - position as isize))[head]
+                });
+                score * f64::from(attention.scale) + bias
+            });
             let weights: Vec<f64> = scores.map(f64::exp).collect();
             let total: f64 = weights.iter().sum();
             for i in 0..dim {
@@ -234,17 +336,72 @@ fn reference_block(c: &DecoderConfig, block: &DecoderBlock<'_>, hidden: &mut [Ve
                 attended.push(sum / total);
             }
         }
-        add(x, &product(&attended, block.o_proj));
-        let y = rms_norm(x, block.post_attention_layernorm, c);
-        let gate = product(&y, block.gate_proj);
-        let up = product(&y, block.up_proj);
-        let inner: Vec<f64> = gate
-            .iter()
-            .zip(up)
-            .map(|(g, u)| g / (1.0 + (-g).exp()) * u)
-            .collect();
-        add(x, &product(&inner, block.down_proj));
+        add(x, &product(&attended, &attention.output));
+        *x = normed(x, block.attention_norms.of_sum.as_ref());
+        let y = normed(x, block.mlp_norms.before.as_ref());
+        let up = product(&y, &mlp.up);
+        let inner: Vec<f64> = match &mlp.gate {
+            Some(gate) => {
+                let gate = product(&y, gate).into_iter().zip(up);
+                gate.map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect()
+            }
+            None => up.into_iter().map(|x| gelu(mlp.activation, x)).collect(),
+        };
+        add(x, &product(&inner, &mlp.down));
+        *x = normed(x, block.mlp_norms.of_sum.as_ref());
     }
+}
+
+fn gelu(activation: Activation, x: f64) -> f64 {
+    let pi = std::f64::consts::PI;
+    match activation {
+        Activation::GeluTanh => {
+            x / 2.0 * (1.0 + ((2.0 / pi).sqrt() * (x + 0.044_715 * x.powi(3))).tanh())
+        }
+        // Φ by its series, which is exact enough for the small numbers here.
+        _ => {
+            let (mut term, mut sum) = (x, x);
+            for i in 1..200 {
+                term *= x * x / f64::from(2 * i + 1);
+                sum += term;
+                if term.abs() < 1e-18 {
+                    break;
+                }
+            }
+            x * (0.5 + (-x * x / 2.0).exp() / (2.0 * pi).sqrt() * sum)
+        }
+    }
+}
+
+fn normed(x: &[f64], norm: Option<&Norm>) -> Vec<f64> {
+    let Some(norm) = norm else {
+        return x.to_vec();
+    };
+    let n = x.len() as f64;
+    let mean = match norm.kind {
+        NormKind::Layer => x.iter().sum::<f64>() / n,
+        _ => 0.0,
+    };
+    let x: Vec<f64> = x.iter().map(|x| x - mean).collect();
+    let deviation = (dot(&x, &x) / n + f64::from(norm.epsilon)).sqrt();
+    let more = if norm.kind == NormKind::RmsPlusOne {
+        1.0
+    } else {
+        0.0
+    };
+    let weights = f64s(&norm.weight).into_iter();
+    let terms = x.iter().zip(weights);
+    let mut x: Vec<f64> = terms.map(|(x, w)| x / deviation * (w + more)).collect();
+    if let Some(bias) = &norm.bias {
+        add(&mut x, &f64s(bias));
+    }
+    x
+}
+
+fn table_row(table: &EmbeddingTable, row: usize) -> Vec<f64> {
+    let mut values = vec![0.0; table.hidden_size()];
+    table.read_row(row, &mut values).unwrap();
+    values.into_iter().map(f64::from).collect()
 }
 
 fn f64s(tensor: &Tensor) -> Vec<f64> {
@@ -268,21 +425,19 @@ fn product(x: &[f64], linear: &Linear) -> Vec<f64> {
         let terms = x.iter().zip(row);
         terms.map(|(x, &w)| x * f64::from(w)).sum()
     };
-    weight.chunks_exact(k).map(element).collect()
+    let mut outputs: Vec<f64> = weight.chunks_exact(k).map(element).collect();
+    if let Some(bias) = linear.bias() {
+        add(&mut outputs, &f64s(bias));
+    }
+    outputs
 }
 
-fn rms_norm(x: &[f64], weight: &Tensor, c: &DecoderConfig) -> Vec<f64> {
-    let rms = (dot(x, x) / x.len() as f64 + f64::from(c.rms_norm_eps)).sqrt();
-    let terms = x.iter().zip(f64s(weight));
-    terms.map(|(x, w)| x / rms * w).collect()
-}
-
-fn rotate(c: &DecoderConfig, x: &[f64], position: usize) -> Vec<f64> {
-    let half = c.head_dim / 2;
+fn rotate(base: f64, x: &[f64], position: usize) -> Vec<f64> {
+    let half = x.len() / 2;
     let turned = |i: usize| {
-        let angle = position as f64 / c.rope_theta.powf((i % half) as f64 / half as f64);
+        let angle = position as f64 / base.powf((i % half) as f64 / half as f64);
         let other = if i < half { -x[half + i] } else { x[i - half] };
         x[i] * angle.cos() + other * angle.sin()
     };
-    (0..c.head_dim).map(turned).collect()
+    (0..x.len()).map(turned).collect()
 }

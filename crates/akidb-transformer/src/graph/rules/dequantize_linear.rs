@@ -14,7 +14,10 @@ use akidb_onnx::tensor::DataType as TensorType;
 
 impl<'m> Recogniser<'m> {
     /// Input 1 of `matmul`.
-    pub(super) fn matmul_weight(&self, matmul: &'m NodeProto) -> Result<LinearWeight, Error> {
+    pub(in crate::graph) fn matmul_weight(
+        &self,
+        matmul: &'m NodeProto,
+    ) -> Result<LinearWeight, Error> {
         // Whose input the weight is, and which one.
         let mut holder = (matmul, 1);
         let mut order = WeightOrder::InOut;

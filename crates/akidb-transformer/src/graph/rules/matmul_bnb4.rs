@@ -8,7 +8,7 @@ use crate::graph::walk::{attribute, expect_attributes, expect_int, size_attribut
 use crate::weights::{Bnb4QuantType, LinearWeight, MatMulBnb4, MatMulBnb4Attributes};
 
 impl<'m> Recogniser<'m> {
-    pub(super) fn matmul_bnb4(&self, node: &'m NodeProto) -> Result<LinearWeight, Error> {
+    pub(in crate::graph) fn matmul_bnb4(&self, node: &'m NodeProto) -> Result<LinearWeight, Error> {
         const ATTRIBUTES: [&str; 6] = [
             "K",
             "N",

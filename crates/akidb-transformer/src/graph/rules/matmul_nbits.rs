@@ -11,7 +11,10 @@ use crate::weights::scales::ValueCheck;
 use crate::weights::{LinearWeight, MatMulNBits, MatMulNBitsAttributes};
 
 impl<'m> Recogniser<'m> {
-    pub(super) fn matmul_nbits(&self, node: &'m NodeProto) -> Result<LinearWeight, Error> {
+    pub(in crate::graph) fn matmul_nbits(
+        &self,
+        node: &'m NodeProto,
+    ) -> Result<LinearWeight, Error> {
         const ATTRIBUTES: [&str; 6] = [
             "K",
             "N",

@@ -1,0 +1,48 @@
+//! Finds an encoder in an ONNX graph, however it is spelled.
+//!
+//! The graph is run on a sample of texts. What follows from the texts' shape, their tokens, positions
+//! and padding, is computed; what depends on weights is kept as an expression of the parts that models
+//! have ([`expr`]), which the operators' rules bring to one form. So shape arithmetic needs no rules, and
+//! a mask is read off its values as a function of query, key and padding. Two samples of other sizes
+//! must give the same model.
+
+mod arithmetic;
+mod array;
+mod assemble;
+mod attention;
+mod expr;
+mod fused;
+
+mod known;
+mod linear;
+mod moves;
+mod norm;
+mod sample;
+mod tracer;
+mod view;
+
+use akidb_onnx::Error;
+use akidb_onnx::model::OnnxModel;
+
+use crate::transformer::Transformer;
+
+/// Tokens of a long text.
+const LONG: usize = 257;
+
+/// The encoder that `model` computes.
+///
+/// # Errors
+/// [`ErrorKind::NotRecognised`](akidb_onnx::ErrorKind::NotRecognised) when it is none of a known form.
+pub(super) fn trace(model: &OnnxModel, output: &str) -> Result<Transformer, Error> {
+    let first = tracer::trace(model, output, sample::Sample::new(2, 11))?;
+    let second = tracer::trace(model, output, sample::Sample::new(3, 13))?;
+    assemble::check_same(&first, &second)?;
+    let mut attention = first.blocks.iter().map(|block| &block.attention);
+    if attention.any(|attention| attention.relative_bias.is_some()) {
+        // Distances fall into other buckets once they are long.
+        let tokens = first.max_tokens.min(LONG);
+        let third = tracer::trace(model, output, sample::Sample::new(2, tokens))?;
+        assemble::check_same(&first, &third)?;
+    }
+    Ok(first)
+}
