@@ -46,7 +46,7 @@ def embed(args, form, texts):
     if run.returncode:
         return None, " ".join(run.stderr.split())[:160]
     answer = json.loads(run.stdout)
-    fallback = "can't run this model" in run.stderr
+    fallback = "doesn't run this model" in run.stderr
     backend = answer.get("backend") or ("fallback" if fallback else "native")
     return [entry["embedding"] for entry in answer["data"]], backend
 

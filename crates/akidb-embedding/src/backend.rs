@@ -17,9 +17,7 @@ use bytes::Bytes;
 
 use crate::env;
 use crate::error::EmbedError;
-#[cfg(any(feature = "onnxruntime", feature = "rten"))]
-use crate::model::PoolingFrom;
-use crate::model::{ModelFiles, Settings, Source, Weights};
+use crate::model::{ModelFiles, PoolingFrom, Settings, Source, Weights};
 use crate::onnxruntime::{self, OnnxRuntimeConfig};
 use crate::rten;
 
@@ -28,8 +26,9 @@ pub use akidb_native::Precision;
 /// What runs a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BackendChoice {
-    /// The native engine where it knows the model. Else ONNX Runtime, the faster of the other two,
-    /// where a library of it is found and can load the model, else RTen. A
+    /// The native engine where it knows the model, save for an encoder with quantised weights. Else
+    /// ONNX Runtime, the faster of the other two, where a library of it is found and can load the
+    /// model, else RTen. A
     /// [provider](crate::EmbedderBuilder::provider) that is named means ONNX Runtime, and so do
     /// files that were written for CoreML. The answer says what ran and why.
     #[default]
@@ -43,8 +42,8 @@ pub enum BackendChoice {
 }
 
 choice!(BackendChoice, "backend",
-    Auto = "auto": "The native engine where it knows the model, else ONNX Runtime where its library is \
-                    found, else RTen",
+    Auto = "auto": "The native engine where it knows the model (save for encoders with quantised weights), \
+                    else ONNX Runtime where its library is found, else RTen",
     Native = "native": "The native engine",
     Rten = "rten": "RTen, for any ONNX embedding model",
     OnnxRuntime = "onnxruntime": "ONNX Runtime, for any ONNX embedding model, with the library that is \
@@ -165,14 +164,14 @@ pub(crate) fn forced_isa() -> Result<Option<Isa>, EmbedError> {
     }
 }
 
-/// ONNX Runtime or RTen for a model that the native engine can't run, by `native`.
+/// ONNX Runtime or RTen for a model that the native engine doesn't run, by `native`.
 fn graph_engine(
     weights: &Weights,
     settings: &Settings,
     options: &BackendOptions,
     native: String,
 ) -> Result<Loaded, EmbedError> {
-    let why = format!("the native engine can't run this model ({native})");
+    let why = format!("the native engine doesn't run this model ({native})");
     let onnxruntime = match onnxruntime::load_if_possible(weights, settings, options)? {
         Ok(Loaded { backend, fallback }) => {
             let provider = fallback.map(|reason| format!("; {reason}"));
@@ -186,7 +185,7 @@ fn graph_engine(
     };
     if !cfg!(feature = "rten") {
         return Err(EmbedError::FeatureMissing {
-            what: format!("a model that the native engine can't run ({native})"),
+            what: format!("a model that the native engine doesn't run ({native})"),
             feature: match cfg!(feature = "onnxruntime") {
                 true => "rten",
                 false => "rten or onnxruntime",
@@ -217,12 +216,14 @@ fn native(
     options: &BackendOptions,
     isa: Option<Isa>,
 ) -> Result<Result<Box<dyn Backend>, String>, EmbedError> {
-    let (mut model, sources) = match model(files, weights) {
+    let (mut model, sources) = match model(files, weights, settings) {
         Ok(found) => found,
         Err(EmbedError::Model(e))
             if matches!(
                 e.kind(),
-                ErrorKind::NotRecognised { .. } | ErrorKind::Unsupported { .. }
+                ErrorKind::NotRecognised { .. }
+                    | ErrorKind::Unsupported { .. }
+                    | ErrorKind::UnsupportedModel(_)
             ) =>
         {
             return Ok(Err(e.to_string()));
@@ -231,6 +232,10 @@ fn native(
     };
     if let Some(reason) = other_head(settings, options) {
         return Ok(Err(reason));
+    }
+    if options.backend == BackendChoice::Auto && model.is_encoder() && model.is_quantized() {
+        let reason = "an encoder's quantised weights are left to others unless it is named";
+        return Ok(Err(reason.to_owned()));
     }
     model.head = match settings.pooling {
         Pooling::LastToken => Head::LastToken,
@@ -276,6 +281,7 @@ fn other_head(settings: &Settings, options: &BackendOptions) -> Option<String> {
 fn model(
     files: &ModelFiles,
     weights: &Weights,
+    settings: &Settings,
 ) -> Result<(Transformer, Option<Vec<SourceFile>>), EmbedError> {
     let config = files.model_config()?;
     // Each file is looked at before it is opened, so that it isn't newer than what is read.
@@ -284,10 +290,12 @@ fn model(
             let file = SourceFile::new(path);
             let model = OnnxModel::open(path)?;
             let sources = source_files(file, &external_files(path, &model));
+            check_pooling(&model, settings)?;
             Ok((from_onnx(&model, config.as_ref())?, sources))
         }
         Source::OnnxBytes(bytes) => {
             let model = OnnxModel::from_bytes(Bytes::from_static(bytes))?;
+            check_pooling(&model, settings)?;
             Ok((from_onnx(&model, config.as_ref())?, None))
         }
         Source::Safetensors(path) => {
@@ -302,6 +310,17 @@ fn model(
             source: for_onnxruntime("the native engine"),
         }),
     }
+}
+
+/// Refuses to guess how states are pooled where the graph knows.
+fn check_pooling(model: &OnnxModel, settings: &Settings) -> Result<(), akidb_onnx::Error> {
+    let mut outputs = model.outputs().iter();
+    let pools = outputs.any(|output| output.name() == "sentence_embedding");
+    if pools && settings.pooling_from == PoolingFrom::Guess {
+        let why = "no file but the graph says how the model pools";
+        return Err(ErrorKind::UnsupportedModel(why.to_owned()).into());
+    }
+    Ok(())
 }
 
 /// A file and those that belong to it; `None` where a change of one couldn't be seen.

@@ -242,6 +242,30 @@ impl Transformer {
         self.embeddings.words.vocab_size()
     }
 
+    /// Whether tokens see what is behind them.
+    pub fn is_encoder(&self) -> bool {
+        let mut masks = self.blocks.iter().map(|block| block.attention.mask);
+        masks.any(|mask| mask != Mask::Causal)
+    }
+
+    /// Whether a linear layer's weights are codes, and not f32, f16 or bf16.
+    pub fn is_quantized(&self) -> bool {
+        self.blocks.iter().any(|block| {
+            let Attention {
+                query,
+                key,
+                value,
+                output,
+                ..
+            } = &block.attention;
+            let Mlp { gate, up, down, .. } = &block.mlp;
+            [query, key, value, output, up, down]
+                .into_iter()
+                .chain(gate)
+                .any(|linear| linear.weight().is_quantized())
+        })
+    }
+
     /// Sizes and constants as a decoder's `config.json` has them, taken from the first block; 0
     /// where there is none of a thing.
     pub fn decoder_config(&self) -> DecoderConfig {

@@ -44,6 +44,9 @@ struct Report<'a> {
     cpu_tier: &'static str,
 }
 
+/// What runs an encoder of quantised weights.
+const WHERE_NAMED: &[&str] = &["onnxruntime", "rten", "native"];
+
 /// Who can run a file, as far as it tells.
 #[derive(Serialize)]
 struct RunsOn {
@@ -115,18 +118,16 @@ fn runs_on(file: &ModelFile) -> Option<RunsOn> {
         Content::Safetensors(tensors) => (tensors, &[]),
         Content::Error(_) => return None,
     };
-    let not_native = match &tensors.architecture {
+    let (backends, not_native): (&[_], _) = match &tensors.architecture {
         _ if !tensors.disagreements.is_empty() => return None,
-        Architecture::Decoder(_) | Architecture::Encoder(_) => None,
-        Architecture::NotRecognised(why) => Some(why.clone()),
+        Architecture::Encoder(encoder) if encoder.is_quantized => (WHERE_NAMED, None),
+        Architecture::Decoder(_) | Architecture::Encoder(_) => (&["native"], None),
+        Architecture::NotRecognised(why) => (others, Some(why.clone())),
         Architecture::Broken(_) => return None,
     };
     Some(RunsOn {
         path: file.path.clone(),
-        backends: match not_native {
-            None => &["native"],
-            Some(_) => others,
-        },
+        backends,
         not_native,
     })
 }
@@ -136,6 +137,9 @@ impl Display for RunsOn {
         let backends = match self.backends {
             ["native"] => "the native engine",
             [] => "no backend",
+            [.., "native"] => {
+                "ONNX Runtime or RTen, and with --backend native on the native engine"
+            }
             _ => "ONNX Runtime or RTen",
         };
         write!(f, "{} runs on {backends}", self.path.display())?;

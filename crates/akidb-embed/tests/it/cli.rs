@@ -302,6 +302,26 @@ fn inspect_takes_ids_and_says_what_runs_a_file() {
 }
 
 #[test]
+fn inspect_says_where_encoders_run() {
+    let report = |file: &str| {
+        let path = akidb_testing::fixture("tiny-bert").join("onnx").join(file);
+        let path = path.to_str().unwrap();
+        let out = akidb(&["inspect", path, "--json"]);
+        assert_eq!((out.code, out.stderr.as_str()), (0, ""));
+        (json(&out.stdout), akidb(&["inspect", path]).stdout)
+    };
+    let (floats, text) = report("model.onnx");
+    let native = serde_json::json!(["native"]);
+    assert_eq!(floats["runs_on"][0]["backends"], native);
+    assert!(text.contains("runs on the native engine\n"), "{text}");
+    let (codes, text) = report("model_int8.onnx");
+    let others_first = serde_json::json!(["onnxruntime", "rten", "native"]);
+    assert_eq!(codes["runs_on"][0]["backends"], others_first);
+    let words = "runs on ONNX Runtime or RTen, and with --backend native on the native engine\n";
+    assert!(text.contains(words), "{text}");
+}
+
+#[test]
 fn an_output_file_appears_only_when_complete() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("out.npy");

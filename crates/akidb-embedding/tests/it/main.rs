@@ -4,6 +4,8 @@
 mod common;
 #[cfg(all(feature = "onnxruntime", feature = "rten"))]
 mod coreml;
+#[cfg(feature = "rten")]
+mod encoders;
 #[cfg(all(feature = "builtin", feature = "rten"))]
 mod every_token;
 #[cfg(not(all(feature = "builtin", feature = "onnxruntime", feature = "rten")))]

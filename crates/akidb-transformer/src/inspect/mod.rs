@@ -143,7 +143,7 @@ pub enum Architecture {
     /// A decoder of the Qwen3 family.
     Decoder(DecoderConfig),
     /// An encoder of BERT's kind.
-    Encoder(EncoderSizes),
+    Encoder(EncoderSummary),
     /// Something else; why it is not a decoder.
     NotRecognised(String),
     /// It can't be told, because files are missing or broken.
@@ -265,6 +265,25 @@ pub struct EncoderSizes {
     pub vocab_size: usize,
     /// Longest text in tokens.
     pub max_tokens: usize,
+}
+
+/// An encoder in a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EncoderSummary {
+    /// Its sizes.
+    #[serde(flatten)]
+    pub sizes: EncoderSizes,
+    /// As [`Transformer::is_quantized`].
+    pub is_quantized: bool,
+}
+
+impl EncoderSummary {
+    fn of(model: &Transformer) -> Self {
+        Self {
+            sizes: EncoderSizes::of(model),
+            is_quantized: model.is_quantized(),
+        }
+    }
 }
 
 impl EncoderSizes {

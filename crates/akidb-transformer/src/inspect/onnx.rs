@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::{Architecture, Dim, EncoderSizes, ExternalFile, OnnxFile, TensorFile, Value, most};
+use super::{Architecture, Dim, EncoderSummary, ExternalFile, OnnxFile, TensorFile, Value, most};
 use crate::families::{EncoderConfig, ModelConfig};
 use crate::graph::{Recognised, encoder_from_onnx};
 use akidb_onnx::Location;
@@ -70,7 +70,10 @@ fn recognise(model: &OnnxModel, config: Option<&ModelConfig>) -> (Architecture, 
         ))
     });
     found.unwrap_or_else(|error| match encoder_from_onnx(model) {
-        Ok(found) => (Architecture::Encoder(EncoderSizes::of(&found)), Vec::new()),
+        Ok(found) => (
+            Architecture::Encoder(EncoderSummary::of(&found)),
+            Vec::new(),
+        ),
         Err(_) => (Architecture::of_error(&error), Vec::new()),
     })
 }
@@ -78,8 +81,8 @@ fn recognise(model: &OnnxModel, config: Option<&ModelConfig>) -> (Architecture, 
 fn encoder(model: &OnnxModel, config: &EncoderConfig) -> (Architecture, Vec<Disagreement>) {
     match encoder_from_onnx(model) {
         Ok(found) => {
-            let sizes = EncoderSizes::of(&found);
-            (Architecture::Encoder(sizes), config.disagreements(&found))
+            let summary = EncoderSummary::of(&found);
+            (Architecture::Encoder(summary), config.disagreements(&found))
         }
         Err(error) => (Architecture::of_error(&error), Vec::new()),
     }

@@ -67,7 +67,7 @@ fn tensors(f: &mut Formatter<'_>, file: &TensorFile) -> fmt::Result {
     }
     match &file.architecture {
         Architecture::Decoder(config) => writeln!(f, "  architecture: {config}")?,
-        Architecture::Encoder(sizes) => writeln!(f, "  architecture: {sizes}")?,
+        Architecture::Encoder(summary) => writeln!(f, "  architecture: {}", summary.sizes)?,
         Architecture::NotRecognised(why) => writeln!(f, "  architecture: not recognised: {why}")?,
         Architecture::Broken(why) => writeln!(f, "  architecture: error: {why}")?,
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Architecture, EncoderSizes, ExternalFile, TensorFile, most, parent};
+use super::{Architecture, EncoderSummary, ExternalFile, TensorFile, most, parent};
 use crate::families::{ModelConfig, from_safetensors};
 use akidb_onnx::Error;
 use akidb_onnx::safetensors::{INDEX_FILE, SafetensorsFile, shards};
@@ -25,7 +25,7 @@ pub fn inspect_safetensors(path: &Path, config: Option<&ModelConfig>) -> Result<
     let (constant_bytes, linear_bytes) = bytes(&paths)?;
     let architecture = match config.map(|config| from_safetensors(model, config)) {
         Some(Ok(found)) if matches!(config, Some(ModelConfig::Encoder(_))) => {
-            Architecture::Encoder(EncoderSizes::of(&found))
+            Architecture::Encoder(EncoderSummary::of(&found))
         }
         Some(Ok(decoder)) => Architecture::Decoder(decoder.decoder_config()),
         Some(Err(error)) => Architecture::of_error(&error),

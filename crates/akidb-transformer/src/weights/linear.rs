@@ -35,6 +35,11 @@ pub enum LinearWeight {
 }
 
 impl LinearWeight {
+    /// Whether it is codes, and not f32, f16 or bf16.
+    pub fn is_quantized(&self) -> bool {
+        !matches!(self, Self::InOut(_) | Self::OutIn(_))
+    }
+
     /// The elements, or the codes that stand for them.
     pub fn tensor(&self) -> &Tensor {
         match self {

@@ -99,11 +99,12 @@ fn variant(
 
 fn native(tensors: &TensorFile) -> Native {
     match &tensors.architecture {
-        Architecture::Decoder(_) | Architecture::Encoder(_) if tensors.disagreements.is_empty() => {
-            Native::Knows
-        }
         Architecture::NotRecognised(_) => Native::DoesNot,
-        _ => Native::Broken,
+        Architecture::Broken(_) => Native::Broken,
+        _ if !tensors.disagreements.is_empty() => Native::Broken,
+        // It is left to other backends.
+        Architecture::Encoder(encoder) if encoder.is_quantized => Native::DoesNot,
+        Architecture::Decoder(_) | Architecture::Encoder(_) => Native::Knows,
     }
 }
 
