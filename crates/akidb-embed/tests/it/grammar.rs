@@ -149,11 +149,7 @@ fn quiet_says_errors_alone() {
 
 #[test]
 fn a_model_that_another_backend_runs_is_no_warning() {
-    let dir = tempfile::tempdir().unwrap();
-    install(dir.path(), "mean");
-    let model = dir.path().join("models/mean");
-    let pooling = "{\"pooling_mode_mean_tokens\": true}";
-    fs::write(model.join("1_Pooling/config.json"), pooling).unwrap();
+    let model = akidb_testing::fixture("forms/mask-float");
     let args = ["embed", "a", "-m", model.to_str().unwrap()];
     let out = akidb(&args);
     assert_eq!((out.code, out.stderr.as_str()), (0, ""));

@@ -44,7 +44,6 @@ fn goldens() -> impl Iterator<Item = Vec<f32>> {
 #[test]
 fn f32_is_what_sentence_transformers_gives() {
     for (backend, least) in [
-        (BackendChoice::Native, 0.999_999_9),
         (BackendChoice::Rten, 0.999_99),
         (BackendChoice::OnnxRuntime, 0.999_99),
     ] {
@@ -58,11 +57,6 @@ fn f32_is_what_sentence_transformers_gives() {
 
 #[test]
 fn int8_is_near_and_engines_of_the_whole_graph_agree() {
-    if let Some(native) = vectors("int8", BackendChoice::Native) {
-        let worst = worst(&native, goldens());
-        println!("int8, native: worst cosine {worst:.6}");
-        assert!(worst >= 0.98, "{worst}");
-    }
     let rten = vectors("int8", BackendChoice::Rten);
     let onnxruntime = vectors("int8", BackendChoice::OnnxRuntime);
     if let Some(vectors) = &rten {

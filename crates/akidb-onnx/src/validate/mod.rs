@@ -144,19 +144,19 @@ fn operators(model: &OnnxModel, findings: &mut Vec<Finding>) {
             domain => shorten(&format!("{domain}:{op_type}")),
         };
         match (domain, since(op_type)) {
-            ("", Some(since)) if since > opset => unknown.push(Finding::new(
-                Severity::Error,
-                format!("{name} ({nodes} nodes) came with opset {since}, the file is of {opset}"),
-                "export the model again",
-            )),
-            ("", Some(_)) => {}
-            ("", None)
+            ("", Some(since)) if since <= opset => {}
+            ("", _)
                 if operators::CONTRIB_WITHOUT_DOMAIN
                     .binary_search(&op_type)
                     .is_ok() =>
             {
                 contrib.push(format!("{name} {nodes}"));
             }
+            ("", Some(since)) => unknown.push(Finding::new(
+                Severity::Error,
+                format!("{name} ({nodes} nodes) came with opset {since}, the file is of {opset}"),
+                "export the model again",
+            )),
             ("com.microsoft", _) if operators::CONTRIB.binary_search(&op_type).is_ok() => {
                 contrib.push(format!("{name} {nodes}"));
             }

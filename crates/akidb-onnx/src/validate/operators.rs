@@ -52,11 +52,12 @@ pub(super) const ONNX: &[(&str, i64)] = &[
     ("Unique", 11), ("Unsqueeze", 1), ("Upsample", 1), ("Where", 9), ("Xor", 1),
 ];
 
-/// Operators of ONNX Runtime that its own graphs use without a domain, by name.
+/// Operators of ONNX Runtime that its own graphs use without a domain, by name; one that ONNX has taken
+/// over stands in files of older opsets, too.
 #[rustfmt::skip]
 pub(super) const CONTRIB_WITHOUT_DOMAIN: &[&str] = &[
     "Affine", "Crop", "DisentangledAttention_TRT", "DynamicSlice", "EfficientNMS_TRT", "GRUUnit",
-    "GivenTensorFill", "ImageScaler", "MemcpyFromHost", "MemcpyToHost",
+    "GivenTensorFill", "ImageScaler", "LayerNormalization", "MemcpyFromHost", "MemcpyToHost",
     "MultilevelCropAndResize_TRT", "ParametricSoftplus", "PyramidROIAlign_TRT", "Scale",
     "ScaledTanh", "SimplifiedLayerNormalization",
 ];
