@@ -1,7 +1,7 @@
 //! `LayerNormalization`: (x - mean) / √(variance + ε) · weight + bias.
 
 use crate::arch::{Kernel, Target};
-use crate::lanes::{LANES, Lanes, load_partial, sum};
+use crate::norm::{inverse_root, sum_over};
 use crate::{Isa, ShapeError};
 
 /// Normalises rows in place: `x` is `[rows, weight.len()]`, `bias` as long as `weight`.
@@ -48,17 +48,13 @@ impl Kernel for LayerNorm<'_> {
     fn run<T: Target>(self, _: T) {
         let width = self.weight.len();
         for x in self.x.chunks_exact_mut(width) {
-            let mean = sum_of::<T>(x, 0.0, |x, sum| sum + x) / width as f32;
+            let mean = sum_over(x, 0.0, |x, sum| sum + x) / width as f32;
             let squares = |x: f32, sum| {
                 let difference = x - mean;
                 T::mul_add_f32(difference, difference, sum)
             };
-            let variance = sum_of::<T>(x, mean, squares) / width as f32;
-            // NaN where the squares overflow, as 1 / ∞ would make zeros of the row.
-            let inverse = match 1.0 / (variance + self.eps).sqrt() {
-                0.0 => f32::NAN,
-                inverse => inverse,
-            };
+            let variance = sum_over(x, mean, squares) / width as f32;
+            let inverse = inverse_root(variance + self.eps);
             match self.bias {
                 Some(bias) => {
                     for ((x, weight), bias) in x.iter_mut().zip(self.weight).zip(bias) {
@@ -73,32 +69,6 @@ impl Kernel for LayerNorm<'_> {
             }
         }
     }
-}
-
-/// `add` over a row, from zero on. What fills up the last vector is `fill`, of which `add` must
-/// make nothing.
-#[inline(always)]
-fn sum_of<T: Target>(x: &[f32], fill: f32, add: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut sums: [Lanes; 4] = [[0.0; LANES]; 4];
-    let (groups, rest) = x.as_chunks::<{ 4 * LANES }>();
-    for group in groups {
-        for v in 0..4 {
-            for l in 0..LANES {
-                sums[v][l] = add(group[v * LANES + l], sums[v][l]);
-            }
-        }
-    }
-    for (sums, x) in sums.iter_mut().zip(rest.chunks(LANES)) {
-        let x = load_partial(x, fill);
-        for l in 0..LANES {
-            sums[l] = add(x[l], sums[l]);
-        }
-    }
-    let mut total = [0.0; LANES];
-    for l in 0..LANES {
-        total[l] = (sums[0][l] + sums[1][l]) + (sums[2][l] + sums[3][l]);
-    }
-    sum(&total)
 }
 
 #[cfg(test)]

@@ -40,29 +40,38 @@ impl Kernel for RmsNorm<'_> {
     }
 }
 
-/// 1 / √(mean(x²) + ε); NaN where the squares overflow, as 1 / ∞ would make zeros of the row.
+/// 1 / √(mean(x²) + ε).
 #[inline(always)]
 pub(crate) fn inverse_rms<T: Target>(x: &[f32], eps: f32) -> f32 {
-    let mean = sum_of_squares::<T>(x) / x.len() as f32;
-    let inverse = 1.0 / (mean + eps).sqrt();
+    let squares = sum_over(x, 0.0, |x, sum| T::mul_add_f32(x, x, sum));
+    inverse_root(squares / x.len() as f32 + eps)
+}
+
+/// 1 / √x; NaN where x has overflowed, as 1 / ∞ would make zeros of a row.
+#[inline(always)]
+pub(crate) fn inverse_root(x: f32) -> f32 {
+    let inverse = 1.0 / x.sqrt();
     if inverse == 0.0 { f32::NAN } else { inverse }
 }
 
+/// `add` over a row, from zero on, in 4 × 16 lanes, then pairwise. What fills up the last vector is
+/// `fill`, of which `add` must make nothing.
 #[inline(always)]
-fn sum_of_squares<T: Target>(x: &[f32]) -> f32 {
+pub(crate) fn sum_over(x: &[f32], fill: f32, add: impl Fn(f32, f32) -> f32) -> f32 {
     let mut sums: [Lanes; 4] = [[0.0; LANES]; 4];
     let (groups, rest) = x.as_chunks::<{ 4 * LANES }>();
     for group in groups {
         for v in 0..4 {
             for l in 0..LANES {
-                let x = group[v * LANES + l];
-                sums[v][l] = T::mul_add_f32(x, x, sums[v][l]);
+                sums[v][l] = add(group[v * LANES + l], sums[v][l]);
             }
         }
     }
     for (sums, x) in sums.iter_mut().zip(rest.chunks(LANES)) {
-        let x = load_partial(x, 0.0);
-        *sums = T::mul_add_lanes(&x, &x, sums);
+        let x = load_partial(x, fill);
+        for l in 0..LANES {
+            sums[l] = add(x[l], sums[l]);
+        }
     }
     let mut total = [0.0; LANES];
     for l in 0..LANES {
