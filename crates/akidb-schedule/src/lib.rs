@@ -20,8 +20,6 @@ mod fake;
 mod observe;
 mod pass;
 mod queue;
-#[cfg(test)]
-mod queue_tests;
 mod recent;
 mod request;
 mod results;

@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::{Answer, PassLimits};
 use crate::error::{Fault, ScheduleError};
 use crate::fake::{Fake, text};
-use crate::queue::{Answer, PassLimits};
 use crate::request::{Class, EngineId};
 use crate::speed::Speed;
 
 const MS: Duration = Duration::from_millis(1);
 
-type Queue = crate::queue::Queue<Fake>;
-type Pass = crate::queue::Pass<Fake>;
+type Queue = super::Queue<Fake>;
+type Pass = super::Pass<Fake>;
 type Work = crate::request::Work<Fake>;
 type Error = ScheduleError<io::Error>;
 type Receiver = oneshot::Receiver<Result<crate::Done<Fake>, Error>>;

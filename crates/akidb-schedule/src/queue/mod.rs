@@ -1,22 +1,25 @@
 //! What waits, and what runs next. Nothing here knows the time or a thread: both are told.
 
+mod outlook;
+#[cfg(test)]
+mod tests;
+mod waiting;
+
 use std::collections::HashMap;
 use std::iter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use waiting::{Entry, PassGroup, Request, Sender, Waiter};
 
 use crate::engine::Engine;
 use crate::error::{Fault, ScheduleError};
 use crate::fair::{Clients, ItemId, Place, Price, RequestId};
-use crate::request::{Class, Done, EngineId, Work};
+use crate::request::{Class, EngineId, Work};
 use crate::speed::{Speed, cost};
 
-type Sender<E> = oneshot::Sender<Result<Done<E>, ScheduleError<<E as Engine>::Error>>>;
-
-/// What items of one pass have in common.
-type PassGroup<E> = (EngineId, <E as Engine>::Group);
+pub use outlook::ClassStats;
+pub(crate) use waiting::{Answer, Pass};
 
 /// Of the time in which both classes have work, what bulk work gets: a fifth.
 const BULK_SHARE: u32 = 5;
@@ -39,105 +42,6 @@ struct Runner<E> {
     queued_tokens: usize,
     /// When it was last busy, or its speed was last looked at.
     used: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Entry<E: Engine> {
-    group: PassGroup<E>,
-    item: E::Item,
-    price: Price,
-    arrived: Instant,
-    class: Class,
-    running: bool,
-    waiters: Vec<Waiter>,
-    /// Waiters whose request isn't gone.
-    wanted: usize,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Waiter {
-    request: RequestId,
-    /// Which of the request's distinct items it is.
-    index: usize,
-}
-
-#[derive(Debug)]
-struct Request<E: Engine> {
-    answer: Sender<E>,
-    class: Class,
-    client: Arc<str>,
-    /// Those that it waits for, each once.
-    items: Vec<ItemId>,
-    /// Of each distinct item.
-    outputs: Vec<Option<E::Output>>,
-    missing: usize,
-    /// For each of its items, which of the distinct ones it is.
-    rows: Vec<usize>,
-    started: Option<Instant>,
-}
-
-impl<E: Engine> Request<E> {
-    /// The answer, when no output is missing.
-    fn done(self) -> Answer<E> {
-        let outputs = self.rows.iter();
-        let outputs = outputs.filter_map(|row| self.outputs.get(*row)?.clone());
-        Answer {
-            result: Ok(Done {
-                outputs: outputs.collect(),
-                started: self.started,
-            }),
-            to: self.answer,
-        }
-    }
-
-    fn failed(self, error: ScheduleError<E::Error>) -> Answer<E> {
-        Answer {
-            to: self.answer,
-            result: Err(error),
-        }
-    }
-}
-
-/// Items to run at once.
-#[derive(Debug)]
-pub(crate) struct Pass<E: Engine> {
-    pub(crate) id: EngineId,
-    pub(crate) name: Arc<str>,
-    pub(crate) engine: Arc<E>,
-    pub(crate) group: E::Group,
-    pub(crate) class: Class,
-    pub(crate) items: Vec<E::Item>,
-    /// Of each item.
-    entries: Vec<ItemId>,
-    /// How long each item has waited.
-    pub(crate) waited: Vec<Duration>,
-    pub(crate) tokens: usize,
-    cost: u64,
-}
-
-/// An answer and where it goes.
-#[derive(Debug)]
-pub(crate) struct Answer<E: Engine> {
-    to: Sender<E>,
-    result: Result<Done<E>, ScheduleError<E::Error>>,
-}
-
-impl<E: Engine> Answer<E> {
-    pub(crate) fn send(self) {
-        // The caller may have gone in the meantime.
-        let _ = self.to.send(self.result);
-    }
-}
-
-/// What waits and how long that takes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ClassStats {
-    /// Different items that wait.
-    pub items: usize,
-    /// Their tokens.
-    pub tokens: usize,
-    /// How long an item that comes now waits.
-    pub wait: Duration,
 }
 
 #[derive(Debug)]
@@ -534,56 +438,6 @@ impl<E: Engine> Queue<E> {
         requests
             .map(|(_, request)| request.failed(ScheduleError::Stopped))
             .collect()
-    }
-
-    /// How long it takes until further items of a client, `time` long, have had their turn; their
-    /// own time not counted.
-    pub(crate) fn expected_wait(
-        &self,
-        class: Class,
-        client: &str,
-        time: Duration,
-        now: Instant,
-    ) -> Duration {
-        let running = self.running_for(now);
-        running
-            + match class {
-                Class::Interactive => self.with_bulk(self.interactive.wait(client, time)),
-                Class::Bulk => self.interactive.backlog() + self.bulk.wait(client, time),
-            }
-    }
-
-    fn running_for(&self, now: Instant) -> Duration {
-        self.busy_until
-            .map_or(Duration::ZERO, |end| end.saturating_duration_since(now))
-    }
-
-    /// Interactive time, and what bulk work gets meanwhile.
-    fn with_bulk(&self, interactive: Duration) -> Duration {
-        interactive + self.bulk.backlog().min(interactive / (BULK_SHARE - 1))
-    }
-
-    pub(crate) fn stats(&self, class: Class, now: Instant) -> ClassStats {
-        let waiting = self.entries.values();
-        let waiting = waiting.filter(|entry| !entry.running && entry.class == class);
-        let (items, tokens) = waiting.fold((0, 0), |(items, tokens), entry| {
-            (items + 1, tokens + E::tokens(&entry.item))
-        });
-        let backlog = match class {
-            Class::Interactive => self.with_bulk(self.interactive.backlog()),
-            Class::Bulk => self.interactive.backlog() + self.bulk.backlog(),
-        };
-        ClassStats {
-            items,
-            tokens,
-            wait: self.running_for(now) + backlog,
-        }
-    }
-
-    /// Tokens of the items that wait for engines of that name.
-    pub(crate) fn queued_tokens(&self, name: &str) -> usize {
-        let engines = self.engines.values().filter(|engine| &*engine.name == name);
-        engines.map(|engine| engine.queued_tokens).sum()
     }
 
     /// Whether nothing is left of any request.
