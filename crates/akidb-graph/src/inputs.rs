@@ -3,9 +3,9 @@
 use akidb_backend::{BackendError, BackendErrorKind};
 use akidb_onnx::model::OnnxModel;
 use akidb_onnx::proto::tensor_proto::DataType;
-use akidb_onnx::proto::tensor_shape_proto::{Dimension, dimension};
 use akidb_onnx::proto::{TypeProto, ValueInfoProto, type_proto};
 
+use crate::declared::{fixed, shape, tensor_type};
 use crate::layout::TextLayout;
 use crate::past;
 
@@ -314,13 +314,6 @@ fn is_float(element: ElementType) -> bool {
     matches!(element, ElementType::F32 | ElementType::F16)
 }
 
-fn tensor_type(declared: &Option<TypeProto>) -> Option<&type_proto::Tensor> {
-    match declared.as_ref()?.value.as_ref()? {
-        type_proto::Value::TensorType(tensor) => Some(tensor),
-        _ => None,
-    }
-}
-
 pub(crate) fn data_type(declared: &Option<TypeProto>) -> Option<DataType> {
     DataType::try_from(tensor_type(declared)?.elem_type()).ok()
 }
@@ -332,17 +325,6 @@ fn element_type(declared: &Option<TypeProto>) -> Option<ElementType> {
         DataType::Float => Some(ElementType::F32),
         DataType::Float16 => Some(ElementType::F16),
         DataType::Bool => Some(ElementType::Bool),
-        _ => None,
-    }
-}
-
-pub(crate) fn shape(value: &ValueInfoProto) -> Option<&[Dimension]> {
-    Some(&tensor_type(&value.r#type)?.shape.as_ref()?.dim)
-}
-
-pub(crate) fn fixed(dimension: &Dimension) -> Option<usize> {
-    match dimension.value {
-        Some(dimension::Value::DimValue(size)) => usize::try_from(size).ok(),
         _ => None,
     }
 }

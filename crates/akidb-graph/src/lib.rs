@@ -18,6 +18,7 @@
 mod admission;
 mod available_memory;
 mod call;
+mod declared;
 mod facts;
 mod groups;
 mod guard;
@@ -30,6 +31,8 @@ mod past;
 mod pooling;
 mod probe;
 mod rows;
+mod runner;
+mod source;
 
 pub use admission::{Admission, FixedAdmission};
 pub use call::check_call;
@@ -37,7 +40,9 @@ pub use facts::GraphFacts;
 pub use guard::catch_panic;
 pub use inputs::{ElementType, Input, Inputs, Padding, Role, Texts};
 pub use layout::TextLayout;
-pub use model::{Engine, GraphModel, Runner};
+pub use model::GraphModel;
 pub use options::{GraphOptions, OutputChoice};
 pub use output::Output;
 pub use rows::Rows;
+pub use runner::{Engine, Runner};
+pub use source::{GraphBytes, GraphSource, invalid_model};

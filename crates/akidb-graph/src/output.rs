@@ -6,8 +6,10 @@ use akidb_onnx::proto::ValueInfoProto;
 use akidb_onnx::proto::tensor_proto::DataType;
 use akidb_onnx::tensor::DataType as TensorType;
 
-use crate::inputs::{data_type, shape};
+use crate::declared::shape;
+use crate::inputs::data_type;
 use crate::options::OutputChoice;
+use crate::source::invalid_model;
 
 /// The names that exporters give to the hidden states, in the order of preference.
 const HIDDEN_STATES: [&str; 3] = ["last_hidden_state", "hidden_states", "token_embeddings"];
@@ -186,10 +188,6 @@ fn codes(onnx: &OnnxModel, output: &str) -> Result<Codes, BackendError> {
         );
         BackendError::new(BackendErrorKind::UnsupportedModel, what)
     };
-    let invalid = |error: akidb_onnx::Error| {
-        let what = "the ONNX model can't be read";
-        BackendError::new(BackendErrorKind::InvalidModel, what).with_source(error)
-    };
     let mut value = output;
     let mut node = onnx.producer(value).ok_or_else(unknown)?;
     while ["Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten"].contains(&node.op_type()) {
@@ -203,12 +201,15 @@ fn codes(onnx: &OnnxModel, output: &str) -> Result<Codes, BackendError> {
         let Some(name) = node.input.get(index).filter(|name| !name.is_empty()) else {
             return Ok(None);
         };
-        let tensor = onnx.constant(name).map_err(invalid)?.ok_or_else(unknown)?;
+        let tensor = onnx
+            .constant(name)
+            .map_err(invalid_model)?
+            .ok_or_else(unknown)?;
         let bytes = tensor.data().iter();
         Ok(Some(match tensor.dtype() {
             TensorType::U8 => bytes.map(|&code| f32::from(code)).collect(),
             TensorType::I8 => bytes.map(|&code| f32::from(code.cast_signed())).collect(),
-            _ => tensor.to_f32_vec().map_err(invalid)?,
+            _ => tensor.to_f32_vec().map_err(invalid_model)?,
         }))
     };
     Ok(Codes {

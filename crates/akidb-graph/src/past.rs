@@ -2,7 +2,7 @@
 
 use akidb_onnx::model::OnnxModel;
 
-use crate::inputs::{fixed, shape};
+use crate::declared::{fixed, shape};
 
 /// Width of one head of the cache input `past`, whose own shape doesn't tell: that of the new
 /// keys or values which the graph appends to it, where the file declares their shape.

@@ -5,8 +5,8 @@ use akidb_backend::{BackendError, BackendErrorKind};
 use crate::facts::GraphFacts;
 use crate::guard::catch_panic;
 use crate::inputs::{Padding, Texts};
-use crate::model::{Engine, Runner};
 use crate::rows::Rows;
+use crate::runner::{Engine, Runner};
 
 /// Ids that any vocabulary holds and that are no padding, which some graphs mask by id.
 const TEXTS: [&[u32]; 2] = [&[2], &[3, 5, 4]];

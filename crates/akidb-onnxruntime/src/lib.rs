@@ -16,13 +16,13 @@
 
 pub mod coreml;
 mod error;
+mod external;
 mod library;
 mod model;
 mod options;
 mod provider;
 mod runner;
 mod session;
-mod source;
 
 pub use akidb_graph::{GraphOptions, OutputChoice};
 pub use coreml::StaticShapeModel;

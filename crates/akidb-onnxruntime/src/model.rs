@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use akidb_backend::{Backend, BackendError, BackendInfo, TokenBatch};
-use akidb_graph::{Engine, GraphFacts, GraphModel, catch_panic};
+use akidb_graph::{Engine, GraphFacts, GraphModel, GraphSource, catch_panic};
 
 use crate::error::OnnxRuntimeError;
+use crate::external::check_external;
 use crate::library::Library;
 use crate::options::OnnxRuntimeOptions;
 use crate::provider::Provider;
 use crate::runner::{Interface, OnnxRuntimeRunner};
 use crate::session;
-use crate::source::Source;
 
 pub(crate) const NAME: &str = "ONNX Runtime";
 
@@ -48,7 +48,7 @@ impl OnnxRuntimeModel {
         path: &Path,
         options: &OnnxRuntimeOptions,
     ) -> Result<Self, OnnxRuntimeError> {
-        Self::from_source(library, &Source::open(path)?, options)
+        Self::from_source(library, &GraphSource::open(path)?, options)
     }
 
     /// Loads a model without external data that is built into the program.
@@ -60,7 +60,7 @@ impl OnnxRuntimeModel {
         bytes: &'static [u8],
         options: &OnnxRuntimeOptions,
     ) -> Result<Self, OnnxRuntimeError> {
-        Self::from_source(library, &Source::from_static(bytes)?, options)
+        Self::from_source(library, &GraphSource::from_static(bytes)?, options)
     }
 
     /// Why another provider than the preferred one runs the model, where that is so.
@@ -70,9 +70,10 @@ impl OnnxRuntimeModel {
 
     fn from_source(
         library: &'static Library,
-        source: &Source,
+        source: &GraphSource,
         options: &OnnxRuntimeOptions,
     ) -> Result<Self, OnnxRuntimeError> {
+        check_external(&source.onnx)?;
         let interface = Interface::of(&source.onnx, &options.graph)?;
         let (model, fallback) = options.provider.first(library, |provider| {
             run_by(library, source, options, provider, interface.clone())
@@ -83,7 +84,7 @@ impl OnnxRuntimeModel {
 
 fn run_by(
     library: &'static Library,
-    source: &Source,
+    source: &GraphSource,
     options: &OnnxRuntimeOptions,
     provider: &Provider,
     interface: Interface,

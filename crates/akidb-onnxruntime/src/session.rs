@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use akidb_backend::{BackendError, BackendErrorKind};
+use akidb_graph::{GraphBytes, GraphSource, invalid_model};
 use akidb_onnx::map_file;
 use ort::ErrorCode;
 use ort::ep;
@@ -10,16 +11,16 @@ use ort::session::Session;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
 
 use crate::error::OnnxRuntimeError;
+use crate::external::linked_files;
 use crate::library::Library;
 use crate::options::{OnnxRuntimeOptions, Optimization};
 use crate::provider::{Provider, register};
 use crate::runner::failed;
-use crate::source::{Place, Source, invalid};
 
 /// Loads `source` to be run by `provider`.
 pub(crate) fn load(
     library: &Library,
-    source: &Source,
+    source: &GraphSource,
     options: &OnnxRuntimeOptions,
     provider: &Provider,
 ) -> Result<Session, OnnxRuntimeError> {
@@ -31,9 +32,9 @@ pub(crate) fn load(
     })?;
     let builder = register(builder, provider, library)?;
     let mut builder = hand_over_links(builder, library, source)?;
-    let loaded = match &source.place {
-        Place::File(path) => builder.commit_from_file(path),
-        Place::Static(bytes) => builder.commit_from_memory(bytes),
+    let loaded = match &source.bytes {
+        GraphBytes::File(path) => builder.commit_from_file(path),
+        GraphBytes::Static(bytes) => builder.commit_from_memory(bytes),
     };
     loaded.map_err(|error| match error.code() {
         ErrorCode::ExecutionProviderFailure | ErrorCode::EngineError => {
@@ -74,7 +75,7 @@ const REFUSE_LINKS: [&str; 2] = ["1.24.0", "1.24.1"];
 fn hand_over_links(
     mut builder: SessionBuilder,
     library: &Library,
-    source: &Source,
+    source: &GraphSource,
 ) -> Result<SessionBuilder, BackendError> {
     if !library
         .version()
@@ -82,8 +83,8 @@ fn hand_over_links(
     {
         return Ok(builder);
     }
-    for file in source.linked_files().map_err(invalid)? {
-        let bytes = map_file(&file.path).map_err(invalid)?;
+    for file in linked_files(source).map_err(invalid_model)? {
+        let bytes = map_file(&file.path).map_err(invalid_model)?;
         tracing::info!(
             file = file.name,
             "this version of ONNX Runtime opens no links: the file is read into memory"
@@ -97,15 +98,12 @@ fn hand_over_links(
 
 /// The file is known to be well-formed: what fails now is the graph, but for what only ONNX Runtime
 /// reads.
-fn load_error(source: &Source, error: &ort::Error) -> BackendError {
+fn load_error(source: &GraphSource, error: &ort::Error) -> BackendError {
     let kind = match error.code() {
         ErrorCode::InvalidProtobuf | ErrorCode::NoSuchFile => BackendErrorKind::InvalidModel,
         _ => BackendErrorKind::UnsupportedModel,
     };
-    let file = match &source.place {
-        Place::File(path) => format!("{}: ", path.display()),
-        Place::Static(_) => String::new(),
-    };
+    let file = source.label();
     BackendError::new(
         kind,
         format!("{file}ONNX Runtime can't load the graph: {error}"),

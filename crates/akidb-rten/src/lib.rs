@@ -14,10 +14,10 @@
 mod bounds;
 mod guard;
 mod inputs;
+mod load;
 mod model;
 mod options;
 mod runner;
-mod source;
 mod ties;
 
 pub use akidb_graph::{GraphOptions, OutputChoice};

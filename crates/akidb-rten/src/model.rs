@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use akidb_backend::{Backend, BackendError, BackendInfo, TokenBatch};
-use akidb_graph::{Admission, Engine, GraphFacts, GraphModel, Inputs, Output};
+use akidb_graph::{Admission, Engine, GraphFacts, GraphModel, GraphSource, Inputs, Output};
 
 use crate::bounds;
 use crate::guard::on_deep_stack;
+use crate::load::load;
 use crate::options::RtenOptions;
 use crate::runner::RtenRunner;
-use crate::source::Source;
 
 /// RTen computes in f32.
 const TOLERANCE: f32 = 1e-4;
@@ -46,7 +46,7 @@ impl RtenModel {
     /// error names it) or the graph's inputs or outputs are not those of an embedding model,
     /// `Failed` when RTen panics.
     pub fn load(path: &Path, options: RtenOptions) -> Result<Self, BackendError> {
-        Self::from_source(&Source::open(path)?, &options)
+        Self::from_source(&GraphSource::open(path)?, &options)
     }
 
     /// Loads a model without external data that is built into the program.
@@ -54,11 +54,11 @@ impl RtenModel {
     /// # Errors
     /// As [`Self::load`].
     pub fn from_static(bytes: &'static [u8], options: RtenOptions) -> Result<Self, BackendError> {
-        Self::from_source(&Source::from_static(bytes)?, &options)
+        Self::from_source(&GraphSource::from_static(bytes)?, &options)
     }
 
-    fn from_source(source: &Source, options: &RtenOptions) -> Result<Self, BackendError> {
-        let onnx = source.onnx();
+    fn from_source(source: &GraphSource, options: &RtenOptions) -> Result<Self, BackendError> {
+        let onnx = &source.onnx;
         bounds::check(onnx)?;
         let facts = GraphFacts::of(onnx);
         let engine = Engine {
@@ -76,7 +76,7 @@ impl RtenModel {
         // Loading computes what depends on no input.
         admission.check(1, 1)?;
         on_deep_stack("loading the model", || {
-            let model = source.load(options.prepack_weights)?;
+            let model = load(source, options.prepack_weights)?;
             let runner = RtenRunner::new(model, inputs, output, admission, options)?;
             let model = GraphModel::new(runner, &facts, graph, engine)?;
             Ok(Self { model })

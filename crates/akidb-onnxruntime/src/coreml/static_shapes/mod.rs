@@ -12,18 +12,18 @@ use crate::coreml::{
 use akidb_backend::{
     Backend, BackendError, BackendErrorKind, BackendInfo, GraphInterface, Pooling, TokenBatch,
 };
-use akidb_graph::{FixedAdmission, catch_panic, check_call};
+use akidb_graph::{FixedAdmission, GraphSource, catch_panic, check_call, invalid_model};
 use akidb_onnx::proto::tensor_proto::DataType;
 use akidb_onnx::run_memory::RunInput;
 use akidb_transformer::EmbeddingTable;
 
 use crate::error::OnnxRuntimeError;
+use crate::external::check_external;
 use crate::library::Library;
 use crate::model::NAME;
 use crate::options::OnnxRuntimeOptions;
 use crate::provider::Provider;
 use crate::session::load;
-use crate::source::{Source, invalid};
 use plan::{Run, plan};
 use session::StaticSession;
 
@@ -71,12 +71,12 @@ impl StaticShapeModel {
             manifest,
             embed_tokens,
             graphs,
-        } = read(path).map_err(invalid)?;
+        } = read(path).map_err(invalid_model)?;
         let admissions: Vec<FixedAdmission> = graphs
             .iter()
             .map(|graph| admission(graph, &embed_tokens))
             .collect::<Result<_, BackendError>>()?;
-        let sources: Vec<(StaticShape, Source)> = graphs
+        let sources: Vec<(StaticShape, GraphSource)> = graphs
             .into_iter()
             .map(source)
             .collect::<Result<_, BackendError>>()?;
@@ -145,18 +145,19 @@ fn admission(
     FixedAdmission::of_all(&graph.model, &inputs, (batch, sequence), table)
 }
 
-fn source(graph: StaticGraph) -> Result<(StaticShape, Source), BackendError> {
+fn source(graph: StaticGraph) -> Result<(StaticShape, GraphSource), BackendError> {
     let path = graph.model.path().map(Path::to_owned).unwrap_or_default();
-    Ok((graph.shape, Source::opened(graph.model, &path)?))
+    check_external(&graph.model)?;
+    Ok((graph.shape, GraphSource::opened(graph.model, &path)))
 }
 
 fn sessions(
     library: &'static Library,
-    sources: &[(StaticShape, Source)],
+    sources: &[(StaticShape, GraphSource)],
     options: &OnnxRuntimeOptions,
     provider: &Provider,
 ) -> Result<Vec<StaticSession>, OnnxRuntimeError> {
-    let load = |(shape, source): &(StaticShape, Source)| {
+    let load = |(shape, source): &(StaticShape, GraphSource)| {
         let loaded = catch_panic(NAME, "loading the model", || {
             Ok(load(library, source, options, provider))
         });
