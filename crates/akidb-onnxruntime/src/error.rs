@@ -160,7 +160,7 @@ impl OnnxRuntimeError {
                 format!("the library has: {}{install}", available.join(", "))
             }
             Self::ProviderFailed { .. } => {
-                "check its driver and libraries, or take another with --provider".to_owned()
+                "check its driver and libraries, or take another provider".to_owned()
             }
             Self::ProviderOption { .. } | Self::Model(_) => return None,
         })

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use akidb_graph::catch_panic;
 use ort::LoadDynamicError;
 use ort::environment::Environment;
+use ort::ep::{self, ExecutionProvider};
 use ort::logging::LogLevel;
 
 use crate::error::{LibraryError, LibraryProblem, OnnxRuntimeError};
-use crate::provider::{Plugins, available};
 
 pub use search::LibrarySearch;
 
@@ -24,7 +24,8 @@ pub struct Library {
     file: PathBuf,
     build: String,
     pub(crate) environment: Environment,
-    pub(crate) plugins: Plugins,
+    /// The plugins that are open, each with the names of its providers.
+    pub(crate) plugins: Mutex<Vec<(PathBuf, Vec<String>)>>,
 }
 
 static OPENED: OnceLock<Library> = OnceLock::new();
@@ -81,6 +82,25 @@ impl Library {
     }
 }
 
+/// Names of the providers that were built into the open library, the preferred first.
+fn available() -> Vec<&'static str> {
+    let mut found = Vec::new();
+    for (name, has) in [
+        ("coreml", ep::CoreML::is_available()),
+        ("tensorrt", ep::TensorRT::is_available()),
+        ("cuda", ep::CUDA::is_available()),
+        ("directml", ep::DirectML::is_available()),
+        ("openvino", ep::OpenVINO::is_available()),
+        ("xnnpack", ep::XNNPACK::is_available()),
+        ("cpu", ep::CPU::is_available()),
+    ] {
+        if has.unwrap_or(false) {
+            found.push(name);
+        }
+    }
+    found
+}
+
 fn open_named(named: &Path) -> Result<&'static Library, LibraryError> {
     let missing = || LibraryError::new(named, LibraryProblem::Missing);
     let path = if named.is_dir() {
@@ -119,7 +139,7 @@ fn open(path: &Path) -> Result<&'static Library, LibraryError> {
         path: absolute,
         build,
         environment,
-        plugins: Plugins::default(),
+        plugins: Mutex::default(),
     }))
 }
 

@@ -15,8 +15,7 @@ pub use options::{
     DirectMlOptions, MlComputeUnits, ModelFormat, OpenVinoOptions, PerformancePreference,
     PluginOptions, SpecializationStrategy, TensorRtOptions, XnnpackOptions,
 };
-pub(crate) use plugin::Plugins;
-pub(crate) use register::{available, register};
+pub(crate) use register::register;
 
 /// An execution provider and its options.
 #[derive(Debug, Clone, PartialEq, Eq)]

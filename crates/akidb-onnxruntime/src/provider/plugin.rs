@@ -1,7 +1,6 @@
 //! Providers in libraries of their own.
 
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use ort::device::Device;
 use ort::environment::Environment;
@@ -14,12 +13,6 @@ use crate::library::Library;
 
 /// Longest name of a provider that can be given options.
 const MAX_NAME_BYTES: usize = 126;
-
-/// The plugins that are open, each with the names of its providers.
-#[derive(Debug, Default)]
-pub(crate) struct Plugins {
-    opened: Mutex<Vec<(PathBuf, Vec<String>)>>,
-}
 
 impl PluginOptions {
     /// The library's name, such as `onnxruntime_ggml`.
@@ -73,7 +66,6 @@ fn open(options: &PluginOptions, library: &Library) -> Result<Vec<String>, Strin
         .map_err(|error| format!("{}: {error}", options.library.display()))?;
     let mut opened = library
         .plugins
-        .opened
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
     if let Some((_, providers)) = opened.iter().find(|(other, _)| *other == path) {

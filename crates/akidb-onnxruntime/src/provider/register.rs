@@ -7,25 +7,6 @@ use super::{DeviceFilter, DirectMlOptions, PerformancePreference, Provider};
 use crate::error::OnnxRuntimeError;
 use crate::library::Library;
 
-/// Names of the providers that were built into the open library, the preferred first.
-pub(crate) fn available() -> Vec<&'static str> {
-    let mut found = Vec::new();
-    for (name, has) in [
-        ("coreml", ep::CoreML::is_available()),
-        ("tensorrt", ep::TensorRT::is_available()),
-        ("cuda", ep::CUDA::is_available()),
-        ("directml", ep::DirectML::is_available()),
-        ("openvino", ep::OpenVINO::is_available()),
-        ("xnnpack", ep::XNNPACK::is_available()),
-        ("cpu", ep::CPU::is_available()),
-    ] {
-        if has.unwrap_or(false) {
-            found.push(name);
-        }
-    }
-    found
-}
-
 /// Adds `provider` to a session; what it doesn't take runs on the CPU.
 pub(crate) fn register(
     mut builder: SessionBuilder,

@@ -56,6 +56,11 @@ fn small_decoders_give_what_pytorch_gives() {
 #[test]
 fn quantized_decoders_give_what_their_weights_say() {
     let Some(library) = library() else { return };
+    // Without these, ONNX Runtime adds pairs of 8-bit products in 16 bits on x86, where they saturate.
+    #[cfg(target_arch = "x86_64")]
+    let saturates = !is_x86_feature_detected!("avx512vnni") && !is_x86_feature_detected!("avxvnni");
+    #[cfg(not(target_arch = "x86_64"))]
+    let saturates = false;
     for (variant, precision, least) in [
         ("int8", "int8", 0.996),
         ("uint8", "int8", 0.996),
@@ -74,6 +79,10 @@ fn quantized_decoders_give_what_their_weights_say() {
         assert_eq!(alone, mixes, "{variant}");
         let goldens = hidden_goldens(&format!("tiny-quantized/model_{variant}"));
         let texts: Vec<&[u32]> = goldens.iter().map(|g| &*g.ids).collect();
+        if saturates && mixes {
+            println!("SKIPPED: the vectors of {variant}: ONNX Runtime's sums saturate on this CPU");
+            continue;
+        }
         for (row, golden) in rows(&model, &texts).unwrap().iter().zip(&goldens) {
             let similarity = cosine(row, &golden.hidden);
             assert!(similarity > least, "{variant}: {similarity}");
