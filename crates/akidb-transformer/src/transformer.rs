@@ -250,7 +250,12 @@ impl Transformer {
 
     /// Whether a linear layer's weights are codes, and not f32, f16 or bf16.
     pub fn is_quantized(&self) -> bool {
-        self.blocks.iter().any(|block| {
+        self.linears().any(|linear| linear.weight().is_quantized())
+    }
+
+    /// The linear layers of all blocks.
+    pub fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.blocks.iter().flat_map(|block| {
             let Attention {
                 query,
                 key,
@@ -262,7 +267,6 @@ impl Transformer {
             [query, key, value, output, up, down]
                 .into_iter()
                 .chain(gate)
-                .any(|linear| linear.weight().is_quantized())
         })
     }
 

@@ -45,6 +45,7 @@ impl Weights {
         cache: Option<&PackedCache>,
     ) -> Result<Self, EngineError> {
         let embeddings = Embeddings::new(model, dims)?;
+        let precision = packing::settled(precision, model, isa);
         let cache = cache.map(|cache| cache.pack(dims, model.blocks.len(), precision, isa));
         let cached = cache.as_ref().and_then(|cache| cache.read(pool));
         let from_cache = cached.is_some();

@@ -5,7 +5,7 @@ use akidb_kernels::{
     Precision, ShapeError, Weight, quantize_int4, quantize_int8,
 };
 use akidb_onnx::tensor::{DataType, Tensor};
-use akidb_transformer::{Linear, LinearWeight};
+use akidb_transformer::{Linear, LinearWeight, Transformer};
 
 use crate::error::EngineError;
 
@@ -149,14 +149,28 @@ pub(super) fn pack(
     })
 }
 
+/// `Auto` as f32 where every weight comes to that: one pack is kept for both.
+pub(super) fn settled(precision: Precision, model: &Transformer, isa: Isa) -> Precision {
+    let other =
+        |linear: &Linear| linear.weight().is_quantized() || (isa.has_bf16() && is_half(linear));
+    match precision {
+        Precision::Auto if !model.linears().any(other) => Precision::F32,
+        wanted => wanted,
+    }
+}
+
 /// True when every weight is stored in 16 bits.
 fn are_half(parts: &[Part<'_>]) -> bool {
-    parts.iter().all(|part| match part.linear.weight() {
+    parts.iter().all(|part| is_half(part.linear))
+}
+
+fn is_half(linear: &Linear) -> bool {
+    match linear.weight() {
         LinearWeight::InOut(weight) | LinearWeight::OutIn(weight) => {
             matches!(weight.dtype(), DataType::F16 | DataType::BF16)
         }
         _ => false,
-    })
+    }
 }
 
 fn bf16(parts: &[Part<'_>], k: usize, n: usize) -> Result<Weight, EngineError> {

@@ -301,6 +301,15 @@ fn a_header_that_lies_is_refused() {
 }
 
 #[test]
+fn what_auto_comes_to_has_the_same_pack() {
+    let (decoder, _) = decoders().swap_remove(3);
+    let cache = Cache::new();
+    pack(&decoder, Precision::Auto, Some(&cache.get()));
+    assert!(pack(&decoder, Precision::F32, Some(&cache.get())).from_cache);
+    assert_eq!(cache.files().len(), 1);
+}
+
+#[test]
 fn small_packs_are_not_kept() {
     let (decoder, precision) = decoders().remove(0);
     let cache = Cache::new();
