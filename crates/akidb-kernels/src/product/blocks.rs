@@ -27,9 +27,9 @@ impl Blocks {
     }
 
     /// The place of each row.
-    pub(crate) fn places(self) -> impl Iterator<Item = Place> {
+    pub(crate) fn places(self) -> impl Iterator<Item = RowPlace> {
         self.iter().flat_map(|block| {
-            block.clone().map(move |index| Place {
+            block.clone().map(move |index| RowPlace {
                 index,
                 block: block.clone(),
             })
@@ -39,13 +39,13 @@ impl Blocks {
 
 /// A row and its block.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
+pub(crate) struct RowPlace {
     pub(crate) index: usize,
     /// Rows of its block.
     pub(crate) block: Range<usize>,
 }
 
-impl Place {
+impl RowPlace {
     /// Where what a row has `count` of is, among those of all rows, which take turns in each block:
     /// every so-many-th from the first one on.
     pub(crate) fn among(&self, count: usize) -> Range<usize> {

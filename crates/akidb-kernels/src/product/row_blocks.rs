@@ -3,7 +3,7 @@
 use std::collections::TryReserveError;
 use std::ops::Range;
 
-use crate::product::blocks::{Blocks, Place};
+use crate::product::blocks::{Blocks, RowPlace};
 use crate::{Isa, ShapeError};
 
 /// Words in a [`Group`].
@@ -100,7 +100,7 @@ impl RowBlocks {
         &mut self,
         op: &'static str,
         parts: impl Iterator<Item = &'a Self> + Clone,
-        mut copied: impl FnMut(usize, &Place, &Place),
+        mut copied: impl FnMut(usize, &RowPlace, &RowPlace),
     ) -> Result<(), ShapeError> {
         self.clear();
         let mut filled = parts.clone().filter(|part| part.rows > 0);
@@ -166,11 +166,11 @@ pub(crate) struct Row<'a> {
     pub(crate) values: &'a [f32],
     /// From its first one on: every so-many-th, as the block has rows, is this row's.
     pub(crate) groups: &'a mut [Group],
-    pub(crate) place: Place,
+    pub(crate) place: RowPlace,
 }
 
 /// Copies what a row has `count` of from its place among those of other rows to another one.
-pub(crate) fn copy<T: Copy>(from: &[T], at: &Place, to: &mut [T], new: &Place, count: usize) {
+pub(crate) fn copy<T: Copy>(from: &[T], at: &RowPlace, to: &mut [T], new: &RowPlace, count: usize) {
     let from = from[at.among(count)].iter().step_by(at.block.len());
     let to = to[new.among(count)].iter_mut().step_by(new.block.len());
     for (to, from) in to.zip(from) {

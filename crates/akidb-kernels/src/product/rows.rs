@@ -1,6 +1,6 @@
 //! Rows of activations, packed for the products with one number format.
 
-use crate::product::blocks::Place;
+use crate::product::blocks::RowPlace;
 use crate::product::row_blocks::{Row, RowBlocks, sum};
 use crate::{Isa, ShapeError};
 
@@ -32,7 +32,7 @@ pub(crate) trait Encoding: Default {
     }
 
     /// Takes what goes with a row of `k` values, `at` a place of `from`.
-    fn copy(&mut self, _from: &Self, _at: &Place, _to: &Place, _k: usize) {}
+    fn copy(&mut self, _from: &Self, _at: &RowPlace, _to: &RowPlace, _k: usize) {}
 }
 
 /// Rows of `A[M, K]` as the products with one number format read them, cut into blocks as tall as
@@ -96,7 +96,7 @@ impl<E: Encoding> RowsOf<E> {
         self.encoding.join(filled().map(|part| &part.encoding))?;
         self.reserve(sum(parts.iter().map(|part| part.rows())), k)?;
         let encoding = &mut self.encoding;
-        let copied = |part: usize, from: &Place, to: &Place| {
+        let copied = |part: usize, from: &RowPlace, to: &RowPlace| {
             encoding.copy(&parts[part].encoding, from, to, k);
         };
         let parts = parts.iter().map(|part| &part.blocks);

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::Isa;
 use crate::arch::{Kernel, Target};
 use crate::lanes::LANES;
-use crate::product::blocks::Place;
+use crate::product::blocks::RowPlace;
 use crate::product::quantized::high_digits::{DIGIT, HighDigits, RowHighDigits};
 use crate::product::quantized::outliers::{Magnitudes, Outliers};
 use crate::product::quantized::steps::{SMALLEST, quantize};
@@ -75,7 +75,7 @@ impl Encoding for RowScales {
         });
     }
 
-    fn copy(&mut self, from: &Self, at: &Place, to: &Place, _: usize) {
+    fn copy(&mut self, from: &Self, at: &RowPlace, to: &RowPlace, _: usize) {
         self.scales[to.index] = from.scales[at.index];
         self.high.copy(&from.high, at.index, to.index);
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::arch::{Kernel, Target};
 use crate::lanes::{LANES, load_partial};
-use crate::product::blocks::Place;
+use crate::product::blocks::RowPlace;
 use crate::product::quantized::high_digits::{DIGIT, HighDigits, RowHighDigits};
 use crate::product::quantized::outliers::{Magnitudes, Outlier, Outliers, magnitude};
 use crate::product::quantized::steps::{SMALLEST, quantize};
@@ -106,7 +106,7 @@ impl Encoding for BlockScales {
         Ok(())
     }
 
-    fn copy(&mut self, from: &Self, at: &Place, to: &Place, k: usize) {
+    fn copy(&mut self, from: &Self, at: &RowPlace, to: &RowPlace, k: usize) {
         let count = k.div_ceil(self.block_size);
         copy(&from.scales, at, &mut self.scales, to, count);
         self.high.copy(&from.high, at.index, to.index);
