@@ -5,12 +5,12 @@ use std::thread;
 
 use akidb_backend::Pooling;
 
+#[cfg(feature = "onnxruntime")]
+use crate::backend::onnxruntime::{OnnxRuntimeConfig, ProviderChoice, SessionOptions};
 use crate::backend::{self, BackendChoice, BackendOptions, Precision};
 use crate::embedder::Embedder;
 use crate::error::EmbedError;
 use crate::model::{ModelFiles, Settings};
-#[cfg(feature = "onnxruntime")]
-use crate::onnxruntime::{OnnxRuntimeConfig, ProviderChoice, SessionOptions};
 use crate::prompt::Prompt;
 use crate::tokenizer::TextTokenizer;
 

@@ -2,7 +2,7 @@
 
 use crate::builder::EmbedderBuilder;
 use crate::error::EmbedError;
-use crate::model::{ModelFiles, Settings, Source, Weights};
+use crate::model::{ModelFiles, Settings, Weights, WeightsSource};
 
 /// What is known of a model that isn't loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl EmbedderBuilder {
 }
 
 fn bytes(weights: &Weights) -> Result<u64, EmbedError> {
-    if let Source::OnnxBytes(bytes) = &weights.source {
+    if let WeightsSource::OnnxBytes(bytes) = &weights.source {
         return Ok(bytes.len() as u64);
     }
     let mut sum: u64 = 0;

@@ -12,4 +12,4 @@
 
 pub use akidb_onnx::{open_regular_file, read_regular_file};
 
-pub use crate::model::{ModelFiles, Source, Weights};
+pub use crate::model::{ModelFiles, Weights, WeightsSource};

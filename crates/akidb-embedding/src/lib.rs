@@ -38,11 +38,6 @@ mod hint;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod model;
-#[cfg(feature = "onnxruntime")]
-pub mod onnxruntime;
-#[cfg(not(feature = "onnxruntime"))]
-#[path = "onnxruntime_absent.rs"]
-mod onnxruntime;
 mod options;
 mod packed;
 #[cfg(feature = "provider")]
@@ -52,11 +47,6 @@ mod prompt;
 mod provider;
 mod response;
 mod roles;
-#[cfg(feature = "rten")]
-mod rten;
-#[cfg(not(feature = "rten"))]
-#[path = "rten_absent.rs"]
-mod rten;
 mod steps;
 mod tokenizer;
 mod vectors;
@@ -64,6 +54,8 @@ mod vectors;
 #[doc(hidden)]
 pub use akidb_backend::choice;
 pub use akidb_backend::{Choice, Pooling, UnknownChoice};
+#[cfg(feature = "onnxruntime")]
+pub use backend::onnxruntime;
 pub use backend::{BackendChoice, Precision, has_bf16};
 pub use builder::EmbedderBuilder;
 pub use description::ModelDescription;

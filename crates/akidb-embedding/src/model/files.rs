@@ -24,11 +24,11 @@ pub struct ModelFiles {
     pub(crate) id: String,
     /// Revision of the files, where known.
     pub(crate) revision: Option<String>,
-    pub(super) place: Place,
+    pub(super) place: ModelPlace,
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Place {
+pub(super) enum ModelPlace {
     BuiltIn,
     Directory {
         root: PathBuf,
@@ -49,7 +49,7 @@ impl ModelFiles {
         Ok(Self {
             id,
             revision: Some(builtin::REVISION.to_owned()),
-            place: Place::BuiltIn,
+            place: ModelPlace::BuiltIn,
         })
     }
 
@@ -57,7 +57,7 @@ impl ModelFiles {
         Self {
             id,
             revision: revision(&root),
-            place: Place::Directory { root, weights },
+            place: ModelPlace::Directory { root, weights },
         }
     }
 
@@ -69,17 +69,17 @@ impl ModelFiles {
     /// The model's directory; `None` when it is built in.
     pub fn root(&self) -> Option<&Path> {
         match &self.place {
-            Place::BuiltIn => None,
-            Place::Directory { root, .. } => Some(root),
+            ModelPlace::BuiltIn => None,
+            ModelPlace::Directory { root, .. } => Some(root),
         }
     }
 
     /// True when a weights file was named, not a model or its directory.
     pub fn is_one_file(&self) -> bool {
-        let named = |place: &Place| {
+        let named = |place: &ModelPlace| {
             matches!(
                 place,
-                Place::Directory {
+                ModelPlace::Directory {
                     weights: Some(_),
                     ..
                 }
@@ -99,19 +99,19 @@ impl ModelFiles {
 
     pub(super) fn layout(&self) -> Result<ModelLayout, EmbedError> {
         match &self.place {
-            Place::BuiltIn => {
+            ModelPlace::BuiltIn => {
                 let names = builtin::names().filter_map(|name| name.parse().ok());
                 Ok(ModelLayout::of(&names.collect::<Vec<RepoPath>>()))
             }
-            Place::Directory { root, .. } => Ok(ModelLayout::read(root)?),
+            ModelPlace::Directory { root, .. } => Ok(ModelLayout::read(root)?),
         }
     }
 
     /// The file's name as a user would look for it.
     pub fn label(&self, name: &str) -> String {
         match &self.place {
-            Place::BuiltIn => format!("{}/{name}", self.id),
-            Place::Directory { root, .. } => root.join(name).display().to_string(),
+            ModelPlace::BuiltIn => format!("{}/{name}", self.id),
+            ModelPlace::Directory { root, .. } => root.join(name).display().to_string(),
         }
     }
 
@@ -121,8 +121,8 @@ impl ModelFiles {
     /// When it can't be read, or is that of no known family.
     pub fn model_config(&self) -> Result<Option<ModelConfig>, akidb_onnx::Error> {
         match &self.place {
-            Place::BuiltIn => builtin::file(CONFIG).map(ModelConfig::from_json),
-            Place::Directory { root, .. } => Some(root.join(CONFIG))
+            ModelPlace::BuiltIn => builtin::file(CONFIG).map(ModelConfig::from_json),
+            ModelPlace::Directory { root, .. } => Some(root.join(CONFIG))
                 .filter(|path| path.is_file())
                 .map(|path| ModelConfig::open(&path)),
         }
@@ -135,8 +135,8 @@ impl ModelFiles {
     /// When it can't be read or isn't that of a decoder.
     pub fn decoder_config(&self) -> Result<Option<DecoderConfig>, akidb_onnx::Error> {
         match &self.place {
-            Place::BuiltIn => builtin::file(CONFIG).map(DecoderConfig::from_json),
-            Place::Directory { root, .. } => Some(root.join(CONFIG))
+            ModelPlace::BuiltIn => builtin::file(CONFIG).map(DecoderConfig::from_json),
+            ModelPlace::Directory { root, .. } => Some(root.join(CONFIG))
                 .filter(|path| path.is_file())
                 .map(|path| DecoderConfig::open(&path)),
         }
@@ -149,8 +149,8 @@ impl ModelFiles {
     /// When it can't be read or has more than 128 MiB.
     pub fn read(&self, name: &str) -> Result<Option<Cow<'static, [u8]>>, EmbedError> {
         match &self.place {
-            Place::BuiltIn => Ok(builtin::file(name).map(Cow::Borrowed)),
-            Place::Directory { root, .. } => {
+            ModelPlace::BuiltIn => Ok(builtin::file(name).map(Cow::Borrowed)),
+            ModelPlace::Directory { root, .. } => {
                 read_bounded(&root.join(name)).map(|b| b.map(Cow::Owned))
             }
         }
@@ -172,8 +172,8 @@ impl ModelFiles {
     /// The directory, as a user would look for it.
     pub(crate) fn directory(&self) -> String {
         match &self.place {
-            Place::BuiltIn => self.id.clone(),
-            Place::Directory { root, .. } => root.display().to_string(),
+            ModelPlace::BuiltIn => self.id.clone(),
+            ModelPlace::Directory { root, .. } => root.display().to_string(),
         }
     }
 

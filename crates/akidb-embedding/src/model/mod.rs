@@ -1,6 +1,8 @@
 //! Finding a model's files and reading what they say of it.
 
 mod builtin;
+mod config;
+mod coreml;
 mod files;
 mod pooling;
 mod resolve;
@@ -14,4 +16,4 @@ pub(crate) use pooling::PoolingFrom;
 pub(crate) use resolve::all;
 pub use resolve::{default_model, model_store};
 pub(crate) use settings::Settings;
-pub use variants::{Source, Weights};
+pub use variants::{Weights, WeightsSource};

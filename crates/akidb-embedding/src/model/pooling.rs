@@ -5,8 +5,8 @@ use akidb_backend::Pooling;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::config::Config;
 use super::files::ModelFiles;
-use super::settings::Config;
 use crate::error::EmbedError;
 
 const MODULES: &str = "modules.json";

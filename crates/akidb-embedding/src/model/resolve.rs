@@ -149,7 +149,7 @@ fn name_of(path: &Path) -> String {
 mod tests {
     use super::*;
     use crate::hint::Hint;
-    use crate::model::files::Place;
+    use crate::model::files::ModelPlace;
 
     fn install(home: &Path, id: &str) {
         let dir = home.join("models").join(id);
@@ -172,13 +172,13 @@ mod tests {
     fn an_installed_model_is_not_meant_until_it_is_named() {
         let home = tempfile::tempdir().unwrap();
         let resolve = |model| at(Some(home.path()), model);
-        assert!(matches!(resolve(None).unwrap().place, Place::BuiltIn));
+        assert!(matches!(resolve(None).unwrap().place, ModelPlace::BuiltIn));
 
         install(home.path(), "one");
-        assert!(matches!(resolve(None).unwrap().place, Place::BuiltIn));
+        assert!(matches!(resolve(None).unwrap().place, ModelPlace::BuiltIn));
         assert!(matches!(
             resolve(Some("akidb-mini")).unwrap().place,
-            Place::BuiltIn
+            ModelPlace::BuiltIn
         ));
 
         install(home.path(), "owner/two");
@@ -231,7 +231,7 @@ mod tests {
         std::fs::write(root.join("tokenizer.json"), "").unwrap();
         let files = at(None, file.to_str()).unwrap();
         assert_eq!(files.id, "my-model");
-        let Place::Directory {
+        let ModelPlace::Directory {
             root: found,
             weights,
         } = files.place

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use akidb_backend::{BackendInfo, Pooling};
 use serde::Deserialize;
 
+use super::config::{Config, OneOrMany};
 use super::files::{CONFIG, ModelFiles};
 use super::pooling::{AfterPooling, PoolingFrom, head};
 use super::tasks::Tasks;
@@ -41,35 +42,6 @@ pub(crate) struct Settings {
     pub(crate) lower_case: bool,
     /// Dimensions that vectors may be cut to, where the model names them.
     pub(crate) matryoshka_dimensions: Option<Vec<usize>>,
-}
-
-/// `config.json`, as far as it is of use here.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Config {
-    #[serde(default)]
-    pub(super) architectures: Vec<String>,
-    pub(super) model_type: Option<String>,
-    #[serde(rename = "_name_or_path")]
-    pub(super) name_or_path: Option<String>,
-    pub(super) is_causal: Option<bool>,
-    pub(super) use_bidirectional_attention: Option<bool>,
-    eos_token_id: Option<OneOrMany>,
-    /// Some files have -1 for none.
-    pad_token_id: Option<i64>,
-    vocab_size: Option<usize>,
-    hidden_size: Option<usize>,
-    head_dim: Option<usize>,
-    num_attention_heads: Option<usize>,
-    max_position_embeddings: Option<usize>,
-    matryoshka_dimensions: Option<Vec<usize>>,
-    lora_adaptations: Option<Vec<String>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(u32),
-    Many(Vec<u32>),
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -10,9 +10,9 @@ use akidb_onnx::model::OnnxModel;
 use bytes::Bytes;
 
 use super::builtin;
-use super::files::{ModelFiles, Place};
+use super::coreml::coreml_graphs;
+use super::files::{ModelFiles, ModelPlace};
 use crate::error::EmbedError;
-use crate::onnxruntime::coreml_graphs;
 
 /// A weight file.
 #[derive(Debug, Clone)]
@@ -20,7 +20,7 @@ pub struct Weights {
     /// `f32`, `fp16`, `int8`, `q4` …, `safetensors` or `coreml`.
     pub variant: String,
     /// Where they are.
-    pub source: Source,
+    pub source: WeightsSource,
     /// All of their files, the one that a program opens last; none when they are part of the program.
     pub files: Vec<PathBuf>,
 }
@@ -28,7 +28,7 @@ pub struct Weights {
 /// Where and in which format weights are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Source {
+pub enum WeightsSource {
     /// An ONNX file.
     Onnx(PathBuf),
     /// An ONNX file that is part of the program.
@@ -39,7 +39,7 @@ pub enum Source {
     CoreMl(PathBuf),
 }
 
-impl Source {
+impl WeightsSource {
     /// The file that a program opens; `None` when it is part of the program.
     pub fn path(&self) -> Option<&Path> {
         match self {
@@ -118,15 +118,15 @@ impl ModelFiles {
 
     fn found(&self) -> Result<Vec<Weights>, EmbedError> {
         let (root, named) = match &self.place {
-            Place::BuiltIn => {
+            ModelPlace::BuiltIn => {
                 let bytes = builtin::file(builtin::WEIGHTS).unwrap_or_default();
                 return Ok(vec![Weights {
                     variant: variant_of(Path::new(builtin::WEIGHTS)),
-                    source: Source::OnnxBytes(bytes),
+                    source: WeightsSource::OnnxBytes(bytes),
                     files: Vec::new(),
                 }]);
             }
-            Place::Directory { root, weights } => (root, weights),
+            ModelPlace::Directory { root, weights } => (root, weights),
         };
         if let Some(file) = named {
             let source = source(file).ok_or_else(|| {
@@ -137,8 +137,8 @@ impl ModelFiles {
             })?;
             return Ok(vec![Weights {
                 variant: match source {
-                    Source::Safetensors(_) => SAFETENSORS.to_owned(),
-                    Source::CoreMl(_) => COREML.to_owned(),
+                    WeightsSource::Safetensors(_) => SAFETENSORS.to_owned(),
+                    WeightsSource::CoreMl(_) => COREML.to_owned(),
                     _ => variant_of(file),
                 },
                 source,
@@ -160,14 +160,14 @@ impl ModelFiles {
 }
 
 /// What a program opens at `file`, by its name.
-fn source(file: &Path) -> Option<Source> {
+fn source(file: &Path) -> Option<WeightsSource> {
     let has = |extension: &str| file.extension().is_some_and(|e| e == extension);
     if has("onnx") {
-        Some(Source::Onnx(file.to_owned()))
+        Some(WeightsSource::Onnx(file.to_owned()))
     } else if has(SAFETENSORS) || file.ends_with(SAFETENSORS_INDEX) {
-        Some(Source::Safetensors(file.to_owned()))
+        Some(WeightsSource::Safetensors(file.to_owned()))
     } else if file.ends_with(COREML_MANIFEST) {
-        Some(Source::CoreMl(file.to_owned()))
+        Some(WeightsSource::CoreMl(file.to_owned()))
     } else {
         None
     }
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(files.weights(Some("odd")).unwrap().variant, "odd");
         assert_eq!(
             files.weights(Some("safetensors")).unwrap().source,
-            Source::Safetensors(dir.path().join("model.safetensors"))
+            WeightsSource::Safetensors(dir.path().join("model.safetensors"))
         );
     }
 

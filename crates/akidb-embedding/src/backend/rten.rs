@@ -5,9 +5,9 @@ use std::num::NonZeroUsize;
 use akidb_backend::{Backend, BackendError, BackendErrorKind};
 use akidb_rten::{RtenModel, RtenOptions};
 
-use crate::backend::{BackendOptions, for_onnxruntime, graph_options};
+use super::options::{BackendOptions, for_onnxruntime, graph_options};
 use crate::error::EmbedError;
-use crate::model::{Settings, Source, Weights};
+use crate::model::{Settings, Weights, WeightsSource};
 
 /// RTen, or why it can't load a model that another backend may run.
 pub(crate) fn load(
@@ -22,13 +22,13 @@ pub(crate) fn load(
         prepack_weights: true,
     };
     let model = match &weights.source {
-        Source::Onnx(path) => RtenModel::load(path, rten),
-        Source::OnnxBytes(bytes) => RtenModel::from_static(bytes, rten),
-        Source::Safetensors(_) => Err(BackendError::new(
+        WeightsSource::Onnx(path) => RtenModel::load(path, rten),
+        WeightsSource::OnnxBytes(bytes) => RtenModel::from_static(bytes, rten),
+        WeightsSource::Safetensors(_) => Err(BackendError::new(
             BackendErrorKind::UnsupportedModel,
             "RTen runs ONNX files, not safetensors",
         )),
-        Source::CoreMl(_) => Err(for_onnxruntime("RTen")),
+        WeightsSource::CoreMl(_) => Err(for_onnxruntime("RTen")),
     };
     match model {
         Ok(model) => Ok(Ok(Box::new(model))),

@@ -13,21 +13,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod config;
-
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use akidb_backend::{BackendError, BackendErrorKind};
-use akidb_onnx::model::OnnxModel;
-use akidb_onnxruntime::coreml;
 
-use crate::backend::{BackendOptions, Loaded, graph_options};
+use super::options::{BackendOptions, Loaded, graph_options};
 use crate::env;
 use crate::error::EmbedError;
-use crate::model::{Settings, Source, Weights};
+use crate::model::{Settings, Weights, WeightsSource};
 
-pub use config::OnnxRuntimeConfig;
+pub use super::onnxruntime_config::OnnxRuntimeConfig;
 
 pub use akidb_onnxruntime::{
     ArenaExtendStrategy, CoreMlOptions, CudaOptions, CudnnConvAlgoSearch, DeviceFilter,
@@ -45,12 +41,6 @@ use akidb_onnxruntime::{OnnxRuntimeModel, OnnxRuntimeOptions, StaticShapeModel};
 /// When there is none that can be used.
 pub fn library(named: Option<PathBuf>) -> Result<&'static Library, OnnxRuntimeError> {
     Library::find(&env::onnxruntime_search(named))
-}
-
-/// The graphs that a manifest of files for CoreML names.
-pub(crate) fn coreml_graphs(manifest: &Path) -> Result<Vec<OnnxModel>, akidb_onnx::Error> {
-    let graphs = coreml::read(manifest)?.graphs.into_iter();
-    Ok(graphs.map(|graph| graph.model).collect())
 }
 
 /// The model in ONNX Runtime.
@@ -107,15 +97,15 @@ fn run(
         backend: Box::new(model),
     };
     match &weights.source {
-        Source::Safetensors(_) => Err(OnnxRuntimeError::Model(BackendError::new(
+        WeightsSource::Safetensors(_) => Err(OnnxRuntimeError::Model(BackendError::new(
             BackendErrorKind::UnsupportedModel,
             "ONNX Runtime runs ONNX files, not safetensors",
         ))),
-        Source::Onnx(path) => OnnxRuntimeModel::load(library()?, path, &model).map(any),
-        Source::OnnxBytes(bytes) => {
+        WeightsSource::Onnx(path) => OnnxRuntimeModel::load(library()?, path, &model).map(any),
+        WeightsSource::OnnxBytes(bytes) => {
             OnnxRuntimeModel::from_static(library()?, bytes, &model).map(any)
         }
-        Source::CoreMl(manifest) => {
+        WeightsSource::CoreMl(manifest) => {
             let model = StaticShapeModel::load(library()?, manifest, &model)?;
             Ok(Loaded {
                 fallback: model.fallback().map(str::to_owned),

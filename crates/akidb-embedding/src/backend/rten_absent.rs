@@ -2,7 +2,7 @@
 
 use akidb_backend::{Backend, BackendError};
 
-use crate::backend::BackendOptions;
+use super::options::BackendOptions;
 use crate::error::EmbedError;
 use crate::model::{Settings, Weights};
 

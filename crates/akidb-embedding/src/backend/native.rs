@@ -1,0 +1,143 @@
+//! The native engine.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use akidb_backend::{Backend, BackendErrorKind, Pooling};
+use akidb_kernels::Isa;
+use akidb_models::external_files;
+use akidb_native::{Engine, EngineOptions, PackedCache, SourceFile};
+use akidb_onnx::ErrorKind;
+use akidb_onnx::model::OnnxModel;
+use akidb_transformer::{Head, Transformer, from_onnx, from_safetensors};
+use bytes::Bytes;
+
+use super::options::{BackendChoice, BackendOptions, for_onnxruntime};
+use crate::env;
+use crate::error::EmbedError;
+use crate::model::{ModelFiles, PoolingFrom, Settings, Weights, WeightsSource};
+
+/// The native engine, or why it doesn't know a model that may be sound.
+pub(super) fn load(
+    files: &ModelFiles,
+    weights: &Weights,
+    settings: &Settings,
+    options: &BackendOptions,
+    isa: Option<Isa>,
+) -> Result<Result<Box<dyn Backend>, String>, EmbedError> {
+    let (mut model, sources) = match model(files, weights, settings) {
+        Ok(found) => found,
+        Err(EmbedError::Model(e))
+            if matches!(
+                e.kind(),
+                ErrorKind::NotRecognised { .. }
+                    | ErrorKind::Unsupported { .. }
+                    | ErrorKind::UnsupportedModel(_)
+            ) =>
+        {
+            return Ok(Err(e.to_string()));
+        }
+        Err(e) => return Err(e),
+    };
+    if let Some(reason) = other_head(settings, options) {
+        return Ok(Err(reason));
+    }
+    if options.backend == BackendChoice::Auto && model.is_encoder() && model.is_quantized() {
+        let reason = "an encoder's quantised weights are left to others unless it is named";
+        return Ok(Err(reason.to_owned()));
+    }
+    model.head = match settings.pooling {
+        Pooling::LastToken => Head::LastToken,
+        Pooling::Cls => Head::FirstToken,
+        Pooling::Mean => Head::Mean,
+    };
+    let directory = options.packed_cache.clone();
+    let directory = directory.unwrap_or_else(env::packed_weights_directory);
+    let options = EngineOptions {
+        threads: options.threads.and_then(NonZeroUsize::new),
+        isa,
+        precision: options.precision,
+        no_prefix_cache: options.no_prefix_cache,
+        packed_cache: directory
+            .zip(sources)
+            .map(|(directory, sources)| PackedCache::new(directory, sources)),
+    };
+    match Engine::new(&model, options) {
+        Ok(engine) => Ok(Ok(Box::new(engine))),
+        Err(e) if e.kind() == BackendErrorKind::UnsupportedModel => Ok(Err(e.to_string())),
+        Err(source) => Err(EmbedError::Backend {
+            backend: "native",
+            source,
+        }),
+    }
+}
+
+/// Why the native engine can't make vectors of hidden states as is wanted.
+fn other_head(settings: &Settings, options: &BackendOptions) -> Option<String> {
+    if let Some(output) = &options.output {
+        return Some(format!("it takes no output by name, as {output:?} is"));
+    }
+    if let Some(after) = &settings.after_pooling {
+        let module = &after.module;
+        return Some(format!(
+            "it has no module {module}, which follows the model's pooling"
+        ));
+    }
+    None
+}
+
+/// A model, and the files that it comes from, unless a change of these couldn't be seen.
+fn model(
+    files: &ModelFiles,
+    weights: &Weights,
+    settings: &Settings,
+) -> Result<(Transformer, Option<Vec<SourceFile>>), EmbedError> {
+    let config = files.model_config()?;
+    // Each file is looked at before it is opened, so that it isn't newer than what is read.
+    match &weights.source {
+        WeightsSource::Onnx(path) => {
+            let file = SourceFile::new(path);
+            let model = OnnxModel::open(path)?;
+            let sources = source_files(file, &external_files(path, &model));
+            check_pooling(&model, settings)?;
+            Ok((from_onnx(&model, config.as_ref())?, sources))
+        }
+        WeightsSource::OnnxBytes(bytes) => {
+            let model = OnnxModel::from_bytes(Bytes::from_static(bytes))?;
+            check_pooling(&model, settings)?;
+            Ok((from_onnx(&model, config.as_ref())?, None))
+        }
+        WeightsSource::Safetensors(path) => {
+            let config = config.ok_or_else(|| files.missing("config.json"))?;
+            let file = SourceFile::new(path);
+            let shards = weights.files.split_last().map(|(_, shards)| shards);
+            let sources = source_files(file, shards.unwrap_or_default());
+            Ok((from_safetensors(path, &config)?, sources))
+        }
+        WeightsSource::CoreMl(_) => Err(EmbedError::Backend {
+            backend: "native",
+            source: for_onnxruntime("the native engine"),
+        }),
+    }
+}
+
+/// Refuses to guess how states are pooled where the graph knows.
+fn check_pooling(model: &OnnxModel, settings: &Settings) -> Result<(), akidb_onnx::Error> {
+    let mut outputs = model.outputs().iter();
+    let pools = outputs.any(|output| output.name() == "sentence_embedding");
+    if pools && settings.pooling_from == PoolingFrom::Guess {
+        let why = "no file but the graph says how the model pools";
+        return Err(ErrorKind::UnsupportedModel(why.to_owned()).into());
+    }
+    Ok(())
+}
+
+/// A file and those that belong to it; `None` where a change of one couldn't be seen.
+fn source_files(file: io::Result<SourceFile>, others: &[PathBuf]) -> Option<Vec<SourceFile>> {
+    let others = others.iter().map(|other| SourceFile::new(other));
+    std::iter::once(file)
+        .chain(others)
+        .collect::<Result<_, _>>()
+        .ok()
+}
