@@ -5,14 +5,14 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use akidb_bulk::{BulkError, RowError};
+use akidb_bulk::BulkError;
+use akidb_embedding::EmbedError;
 pub(crate) use akidb_embedding::diagnostics::chain;
 use akidb_embedding::onnxruntime::OnnxRuntimeError;
-use akidb_embedding::{EmbedError, Hint};
-use akidb_models::repair;
 use akidb_onnx::ErrorKind;
 use akidb_server::ServiceError;
 
+use crate::hints::{hint_of, models_hint, repair, row_hint};
 use crate::message::{failure, message};
 
 /// Why a command failed.
@@ -74,59 +74,6 @@ fn embed_error(error: &ServiceError) -> Option<&EmbedError> {
         ServiceError::Load { source, .. } | ServiceError::Embed(source) => Some(source),
         _ => None,
     }
-}
-
-/// A hint in the words of this program's commands and flags.
-fn in_commands(hint: Hint) -> String {
-    match &hint {
-        Hint::Pull { model } => format!("akidb-embed models pull {model} fetches it"),
-        Hint::Name {
-            known,
-            on_hub: Some(model),
-            similar,
-        } => {
-            let known = Hint::Name {
-                known: known.clone(),
-                on_hub: None,
-                similar: None,
-            };
-            let similar = similar.as_ref();
-            let similar = similar.map(|similar| format!("did you mean {similar}? else "));
-            let similar = similar.unwrap_or_default();
-            format!("{similar}akidb-embed models pull {model} asks the hub for it; else {known}")
-        }
-        Hint::NameOne => {
-            "name one with --model, or set one with akidb-embed models default".to_owned()
-        }
-        Hint::NameOutput => "name the one that is the embedding with --output-name".to_owned(),
-        Hint::Inspect => {
-            "akidb-embed inspect shows what is in the file; fetch it again if it is damaged"
-                .to_owned()
-        }
-        Hint::AllowTruncation => format!("{hint} (--on-long truncate)"),
-        _ => hint.to_string(),
-    }
-}
-
-/// What would help, in the words of this program.
-pub(crate) fn hint_of(error: &EmbedError) -> Option<String> {
-    error.hint().map(in_commands)
-}
-
-/// What would help with a row that can't be embedded.
-pub(crate) fn row_hint(error: &RowError) -> Option<String> {
-    let hint = match error {
-        RowError::Utf8(_) => "convert the input to UTF-8, for example with iconv",
-        RowError::TooLong(_) => "split it into shorter texts",
-        RowError::Json(_) | RowError::NotObject(_) => "each line must be one JSON object",
-        RowError::NoField(_) => "name the field with --field",
-        RowError::NotText { .. } => {
-            "put a text there, leave the line out, or name another field with --field"
-        }
-        RowError::Embed(error) => return hint_of(error),
-        _ => return None,
-    };
-    Some(hint.to_owned())
 }
 
 /// Errors of the arguments rather than of the work: exit status 2.
@@ -214,7 +161,7 @@ impl CliError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Embed(error) => hint_of(error),
-            Self::Models(error) => error.hint(),
+            Self::Models(error) => models_hint(error),
             Self::DamagedModels(models) => Some(repair(models.first()?)),
             Self::WrongVectors(_) => Some(
                 "don't use them: try another --variant or --precision, or fetch the model again"

@@ -5,6 +5,7 @@ mod args;
 mod cli;
 mod commands;
 mod error;
+mod hints;
 mod message;
 mod print;
 mod text;

@@ -254,14 +254,6 @@ pub enum Error {
     },
 }
 
-/// How a damaged model becomes whole: a hint for whoever finds the damage.
-pub fn repair(model: &str) -> String {
-    format!(
-        "akidb-embed models pull {model} fetches what is damaged; akidb-embed models import takes it \
-         from a bundle"
-    )
-}
-
 /// The first few, and how many more there are.
 fn list(files: &[String]) -> String {
     const SHOWN: usize = 3;
@@ -308,13 +300,15 @@ impl Error {
                 "delete {} and pull the model again: files that are whole are not fetched again",
                 path.display()
             ),
-            Self::Damaged { id, .. } => repair(id),
+            Self::Damaged { .. } => {
+                "pull it again, which fetches what is damaged, or import it from a bundle".to_owned()
+            }
             Self::NameTaken { .. } => "rename the directory".to_owned(),
             Self::NotInstalled {
                 similar: Some(similar),
                 ..
-            } => format!("did you mean {similar}? akidb-embed models list shows what is installed"),
-            Self::NotInstalled { .. } => "akidb-embed models list shows what is".to_owned(),
+            } => format!("did you mean {similar}? look at the list of what is installed"),
+            Self::NotInstalled { .. } => "look at the list of what is".to_owned(),
             Self::UnknownName {
                 similar: Some(similar),
                 ..
@@ -323,21 +317,18 @@ impl Error {
                 "known names: {}; any other model is owner/name, as on the hub",
                 known.join(", ")
             ),
-            Self::BuiltIn { id } => {
-                format!("akidb-embed verify --model {id} looks at its vectors")
-            }
             Self::NotOurs { path, .. } => format!("it is in {}", path.display()),
             Self::UnknownVariant { known, .. } => format!("it has: {}", known.join(", ")),
             Self::NoModel { .. } => {
                 "look for a repository with ONNX files, often one that ends in -ONNX".to_owned()
             }
             Self::OtherRevision { installed, .. } => format!(
-                "--replace takes the other revision and removes the installed one; --revision \
-                 {installed} stays with it; vectors of the two must not be mixed"
+                "the installed one is {installed}: stay with it, or ask for the other to replace it; \
+                 vectors of the two must not be mixed"
             ),
             Self::NoSpace { .. } => {
-                "make room (akidb-embed models remove --unused), choose a smaller variant, or set \
-                 AKIDB_HOME to another disk"
+                "make room (remove what isn't used), choose a smaller variant, or set AKIDB_HOME to \
+                 another disk"
                     .to_owned()
             }
             Self::Write { source, .. } => match source.kind() {
@@ -350,7 +341,7 @@ impl Error {
                 _ => return None,
             },
             Self::Offline { .. } => {
-                "unset HF_HUB_OFFLINE, or bring the model as a file (akidb-embed models import)"
+                "unset HF_HUB_OFFLINE, or import the model from a bundle"
                     .to_owned()
             }
             Self::NotFound { .. } => {
@@ -402,7 +393,7 @@ impl Error {
             Self::Bundle {
                 source: BundleError::Tar(_) | BundleError::NoManifest,
                 ..
-            } => "a bundle is what akidb-embed models export writes; copy it again if it was cut off"
+            } => "a bundle is what an export writes; copy it again if it was cut off"
                 .to_owned(),
             Self::Checksum { .. } => {
                 "the network or a proxy alters what it carries: try another one".to_owned()

@@ -45,7 +45,7 @@ mod store;
 
 pub use bundle::{BundleError, ExportError, Exported};
 pub use catalog::{Catalog, CatalogEntry, CatalogVariant};
-pub use error::{Error, repair};
+pub use error::Error;
 #[cfg(feature = "hub")]
 pub use event::Event;
 pub use goldens::{GoldenSimilarity, GoldenVector, Goldens};

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter, Write};
 use std::path::{Path, PathBuf};
 
 use akidb_embedding::diagnostics;
-use akidb_embedding::files::{ModelFiles, Source};
+use akidb_embedding::files::{ModelFiles, WeightsSource};
 use akidb_transformer::inspect::{
     Architecture, ConfigFile, Content, Inspection, ModelFile, TensorFile, inspect, inspect_onnx,
 };
@@ -93,7 +93,7 @@ fn built_in(files: &ModelFiles) -> Result<Inspection, CliError> {
             found.push(ModelFile {
                 path: format!("{} {}", files.id(), weights.variant).into(),
                 bytes: match weights.source {
-                    Source::OnnxBytes(bytes) => bytes.len() as u64,
+                    WeightsSource::OnnxBytes(bytes) => bytes.len() as u64,
                     _ => 0,
                 },
                 content: Content::Onnx(Box::new(inspect_onnx(&graph, config.as_ref()))),

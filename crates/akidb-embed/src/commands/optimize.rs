@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use akidb_embedding::EmbedError;
-use akidb_embedding::files::{ModelFiles, Source, Weights, read_regular_file};
+use akidb_embedding::files::{ModelFiles, Weights, WeightsSource, read_regular_file};
 use akidb_onnx::model::OnnxModel;
 use akidb_onnxruntime::coreml::{self, Coverage, Manifest, StaticShape, WriteOptions};
 use akidb_transformer::{Transformer, decoder_from_safetensors, recognise};
@@ -145,13 +145,15 @@ fn decoder(
 ) -> Result<Transformer, CliError> {
     let config = files.decoder_config().map_err(CliError::Optimize)?;
     let decoder = match (&weights.source, graphs, config) {
-        (Source::CoreMl(_), ..) => {
+        (WeightsSource::CoreMl(_), ..) => {
             return Err(CliError::Usage(
                 "these files were written for CoreML already: name the model that they are from"
                     .to_owned(),
             ));
         }
-        (Source::Safetensors(path), _, Some(config)) => decoder_from_safetensors(path, &config),
+        (WeightsSource::Safetensors(path), _, Some(config)) => {
+            decoder_from_safetensors(path, &config)
+        }
         (_, [graph], config) => recognise(graph, config.as_ref()),
         _ => {
             return Err(CliError::Embed(EmbedError::MissingFile {

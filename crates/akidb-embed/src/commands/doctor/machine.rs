@@ -8,6 +8,7 @@ use akidb_embedding::diagnostics;
 use akidb_embedding::onnxruntime::{self, OnnxRuntimeError};
 
 use crate::error::CliError;
+use crate::hints::onnxruntime_hint;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Machine {
@@ -85,7 +86,7 @@ impl Machine {
 fn missing(error: &OnnxRuntimeError) -> OnnxRuntime {
     OnnxRuntime::Missing {
         why: error.to_string(),
-        hint: error.hint(),
+        hint: onnxruntime_hint(error),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use akidb_bulk::{BulkError, Columns, FailedRow};
 
-use crate::error::row_hint;
+use crate::hints::row_hint;
 use crate::message::failure;
 
 /// Rows that are told one by one; the others are counted.

@@ -20,6 +20,7 @@ use clap::{Args, Subcommand};
 use indicatif::ProgressStyle;
 
 use crate::error::CliError;
+use crate::hints::models_hint;
 use crate::message::message;
 
 /// How often a line says how far something has come where no terminal is.
@@ -75,7 +76,7 @@ pub(crate) fn run(args: &ModelsArgs) -> Result<(), CliError> {
 fn tell_unreadable(models: &[Unreadable]) {
     for Unreadable { error, .. } in models {
         let cause = error.source().map(|source| format!(": {source}"));
-        let hint = error.hint().unwrap_or_default();
+        let hint = models_hint(error).unwrap_or_default();
         message(format_args!("{error}{}; {hint}", cause.unwrap_or_default()));
     }
 }

@@ -10,11 +10,11 @@ use serde::Serialize;
 
 use akidb_embedding::files::ModelFiles;
 use akidb_embedding::model_store;
-use akidb_models::repair;
 use akidb_onnx::validate::{Finding, Severity};
 
 use crate::args::ModelArgument;
 use crate::error::CliError;
+use crate::hints::repair;
 use crate::print::{print, print_json};
 use crate::waiting::Waiting;
 use groups::groups;

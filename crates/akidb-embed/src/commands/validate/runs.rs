@@ -5,7 +5,8 @@ use akidb_embedding::{EmbedError, Embedder};
 use akidb_onnx::validate::{Finding, Severity};
 
 use super::FileFindings;
-use crate::error::{chain, hint_of};
+use crate::error::chain;
+use crate::hints::hint_of;
 
 /// A finding for each of these variants that no backend runs: an error where none is left.
 ///

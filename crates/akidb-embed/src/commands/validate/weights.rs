@@ -1,6 +1,6 @@
 //! Graphs, weights, and what they make.
 
-use akidb_embedding::files::{ModelFiles, Source, Weights};
+use akidb_embedding::files::{ModelFiles, Weights, WeightsSource};
 use akidb_onnx::ErrorKind;
 use akidb_onnx::validate::{Finding, Severity, validate};
 use akidb_transformer::ModelConfig;
@@ -66,7 +66,7 @@ fn variant(
         let path = path.to_owned();
         vec![FileFindings { path, findings }]
     };
-    if let Source::Safetensors(file) = &weights.source {
+    if let WeightsSource::Safetensors(file) = &weights.source {
         return match inspect_safetensors(file, config) {
             Ok(tensors) => (one(recognised(&tensors)), native(&tensors)),
             Err(error) => (one(vec![of_error(&error)]), Native::Broken),
@@ -80,7 +80,7 @@ fn variant(
     let checked = graphs.iter().map(|graph| {
         let mut findings = validate(graph);
         // A graph for CoreML is a part of a model, by intention.
-        if matches!(weights.source, Source::CoreMl(_)) {
+        if matches!(weights.source, WeightsSource::CoreMl(_)) {
             knows = Native::DoesNot;
         } else {
             let tensors = inspect_onnx(graph, config).tensors;

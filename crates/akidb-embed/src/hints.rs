@@ -1,0 +1,115 @@
+//! What would help, in the words of this program's commands and flags.
+
+use akidb_bulk::RowError;
+use akidb_embedding::onnxruntime::OnnxRuntimeError;
+use akidb_embedding::{EmbedError, Hint};
+use akidb_models::BundleError;
+
+/// A hint in the words of this program's commands and flags.
+fn in_commands(hint: Hint) -> String {
+    match &hint {
+        Hint::Pull { model } => format!("akidb-embed models pull {model} fetches it"),
+        Hint::Name {
+            known,
+            on_hub: Some(model),
+            similar,
+        } => {
+            let known = Hint::Name {
+                known: known.clone(),
+                on_hub: None,
+                similar: None,
+            };
+            let similar = similar.as_ref();
+            let similar = similar.map(|similar| format!("did you mean {similar}? else "));
+            let similar = similar.unwrap_or_default();
+            format!("{similar}akidb-embed models pull {model} asks the hub for it; else {known}")
+        }
+        Hint::NameOne => {
+            "name one with --model, or set one with akidb-embed models default".to_owned()
+        }
+        Hint::NameOutput => "name the one that is the embedding with --output-name".to_owned(),
+        Hint::Inspect => {
+            "akidb-embed inspect shows what is in the file; fetch it again if it is damaged"
+                .to_owned()
+        }
+        Hint::AllowTruncation => format!("{hint} (--on-long truncate)"),
+        _ => hint.to_string(),
+    }
+}
+
+/// What would help, in the words of this program.
+pub(crate) fn hint_of(error: &EmbedError) -> Option<String> {
+    match error {
+        EmbedError::Store(error) => models_hint(error),
+        EmbedError::OnnxRuntime(error) => onnxruntime_hint(error),
+        _ => error.hint().map(in_commands),
+    }
+}
+
+/// The same of the model store.
+pub(crate) fn models_hint(error: &akidb_models::Error) -> Option<String> {
+    use akidb_models::Error;
+    Some(match error {
+        Error::Damaged { id, .. } => repair(id),
+        Error::NotInstalled { similar, .. } => {
+            let similar = similar.as_ref();
+            let similar = similar.map(|similar| format!("did you mean {similar}? "));
+            let similar = similar.unwrap_or_default();
+            format!("{similar}akidb-embed models list shows what is installed")
+        }
+        Error::BuiltIn { id } => format!("akidb-embed verify --model {id} looks at its vectors"),
+        Error::OtherRevision { installed, .. } => format!(
+            "--replace takes the other revision and removes the installed one; --revision \
+             {installed} stays with it; vectors of the two must not be mixed"
+        ),
+        Error::NoSpace { .. } => {
+            "make room (akidb-embed models remove --unused), choose a smaller \
+                                  variant, or set AKIDB_HOME to another disk"
+                .to_owned()
+        }
+        Error::Offline { .. } => {
+            "unset HF_HUB_OFFLINE, or bring the model as a file (akidb-embed models import)"
+                .to_owned()
+        }
+        Error::Bundle {
+            source: BundleError::Tar(_) | BundleError::NoManifest,
+            ..
+        } => "a bundle is what akidb-embed models export writes; copy it again if it was cut off"
+            .to_owned(),
+        _ => return error.hint(),
+    })
+}
+
+/// How a damaged model becomes whole.
+pub(crate) fn repair(model: &str) -> String {
+    format!(
+        "akidb-embed models pull {model} fetches what is damaged; akidb-embed models import takes it \
+         from a bundle"
+    )
+}
+
+/// The same of ONNX Runtime.
+pub(crate) fn onnxruntime_hint(error: &OnnxRuntimeError) -> Option<String> {
+    match error {
+        OnnxRuntimeError::ProviderFailed { .. } => {
+            Some("check its driver and libraries, or take another with --provider".to_owned())
+        }
+        _ => error.hint(),
+    }
+}
+
+/// What would help with a row that can't be embedded.
+pub(crate) fn row_hint(error: &RowError) -> Option<String> {
+    let hint = match error {
+        RowError::Utf8(_) => "convert the input to UTF-8, for example with iconv",
+        RowError::TooLong(_) => "split it into shorter texts",
+        RowError::Json(_) | RowError::NotObject(_) => "each line must be one JSON object",
+        RowError::NoField(_) => "name the field with --field",
+        RowError::NotText { .. } => {
+            "put a text there, leave the line out, or name another field with --field"
+        }
+        RowError::Embed(error) => return hint_of(error),
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
