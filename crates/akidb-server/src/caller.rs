@@ -2,16 +2,12 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
-use crate::room::{Reserved, Room};
-use crate::service::ServiceError;
-
-/// When to try again what finds no room.
-pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
+use crate::room::{NoRoom, Reserved, Room};
 
 /// Who asks, until when the answer is of use, and what is held for it; on every request that came
 /// through the server's own layers.
@@ -41,11 +37,8 @@ impl Default for Caller {
 
 impl Caller {
     /// Room for so many bytes of this request, what it sent included.
-    pub(crate) fn reserve(&self, bytes: usize) -> Result<(), ServiceError> {
-        let no_room = ServiceError::NoRoom {
-            needed: bytes,
-            retry_after: RETRY_AFTER,
-        };
+    pub(crate) fn reserve(&self, bytes: usize) -> Result<(), NoRoom> {
+        let no_room = NoRoom { needed: bytes };
         self.held.reach(bytes).then_some(()).ok_or(no_room)
     }
 }

@@ -2,8 +2,21 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+
+/// When to try again what finds no room.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What a request takes beside its head, its body and its answer: what works on it and sends it.
+pub(crate) const REQUEST_BYTES: usize = 4 << 10;
+
+/// Others leave no room for so many bytes.
+#[derive(Debug)]
+pub(crate) struct NoRoom {
+    pub(crate) needed: usize,
+}
 
 /// So many bytes for all clients together: of what they send, of what is made of it, and of answers
 /// until they are sent.

@@ -59,11 +59,13 @@ impl Telemetry {
         let registry = tracing_subscriber::registry().with(lines.with_filter(ours(level)));
         #[cfg(feature = "otlp")]
         {
-            let traces = settings
-                .otlp_endpoint
-                .as_deref()
-                .map(Traces::to)
-                .transpose()?;
+            let traces = |endpoint: &String| {
+                Traces::to(endpoint).map_err(|error| TelemetryError::Traces {
+                    endpoint: endpoint.clone(),
+                    message: error.to_string(),
+                })
+            };
+            let traces = settings.otlp_endpoint.as_ref().map(traces).transpose()?;
             let spans = traces
                 .as_ref()
                 .map(|traces| traces.layer().with_filter(ours(LevelFilter::INFO)));

@@ -5,7 +5,7 @@ use opentelemetry::global;
 use opentelemetry::propagation::Extractor;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
-use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithTonicConfig};
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -14,22 +14,17 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::telemetry::TelemetryError;
-
 /// Sends spans in batches.
 #[derive(Debug)]
 pub(crate) struct Traces(SdkTracerProvider);
 
 impl Traces {
-    pub(crate) fn to(endpoint: &str) -> Result<Self, TelemetryError> {
+    pub(crate) fn to(endpoint: &str) -> Result<Self, ExporterBuildError> {
         let mut exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint);
         if endpoint.starts_with("https:") {
             exporter = exporter.with_tls_config(ClientTlsConfig::new().with_enabled_roots());
         }
-        let exporter = exporter.build().map_err(|error| TelemetryError::Traces {
-            endpoint: endpoint.to_owned(),
-            message: error.to_string(),
-        })?;
+        let exporter = exporter.build()?;
         global::set_text_map_propagator(TraceContextPropagator::new());
         let resource = Resource::builder().with_service_name("akidb-embed").build();
         Ok(Self(

@@ -21,7 +21,7 @@ use super::tei_proto::{
 use crate::ask::class;
 use crate::caller::Caller;
 use crate::problem::{Cause, Problem};
-use crate::service::{self, Class, EmbedAnswer, EmbeddingService, MostInputs};
+use crate::service::{self, Class, EmbedAnswer, EmbeddingService, MostInputs, ServiceError};
 
 /// What a byte of text takes until its tokens are answered: it can become one, whose text, numbers and
 /// message take some hundred.
@@ -97,7 +97,8 @@ impl Tei {
         request: EncodeRequest,
         caller: &Caller,
     ) -> Result<EncodeResponse, Problem> {
-        caller.reserve(request.inputs.len().saturating_mul(BYTES_PER_BYTE))?;
+        let bytes = request.inputs.len().saturating_mul(BYTES_PER_BYTE);
+        caller.reserve(bytes).map_err(ServiceError::from)?;
         let options = EmbedOptions {
             prompt: prompt(request.prompt_name),
             ..EmbedOptions::default()

@@ -8,8 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::response::Response;
 use http_body::{Body as _, Frame, SizeHint};
 
-use super::limits::REQUEST_BYTES;
-use crate::room::{Reserved, Room};
+use crate::room::{REQUEST_BYTES, Reserved, Room};
 
 /// The answer to what `held` was taken for, of which it needs no more than its own bytes from now on;
 /// `None` when there is no room for these, and they are more than `always`.

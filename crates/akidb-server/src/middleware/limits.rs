@@ -12,15 +12,12 @@ use http_body::Body as _;
 
 use super::answer;
 use super::body::{Arrival, Bounds};
-use crate::caller::{Caller, RETRY_AFTER};
+use crate::caller::Caller;
 use crate::exporter::METRICS;
 use crate::interfaces;
 use crate::problem::{Cause, Problem};
-use crate::room::{Reserved, Room};
+use crate::room::{REQUEST_BYTES, RETRY_AFTER, Reserved, Room};
 use crate::settings::Settings;
-
-/// What a request takes beside its head, its body and its answer: what works on it and sends it.
-pub(super) const REQUEST_BYTES: usize = 4 << 10;
 
 /// An answer of no more bytes needs no room: probes ask while there is none.
 const SMALL_BYTES: usize = 4 << 10;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use akidb_embedding::EmbedError;
 use akidb_schedule::ScheduleError;
 
+use crate::room::{NoRoom, RETRY_AFTER};
+
 /// Why a request has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -86,6 +88,15 @@ pub enum ServiceError {
     /// The server is stopping, or the thread that does the work has ended.
     #[error("the server is stopping")]
     Stopped,
+}
+
+impl From<NoRoom> for ServiceError {
+    fn from(NoRoom { needed }: NoRoom) -> Self {
+        Self::NoRoom {
+            needed,
+            retry_after: RETRY_AFTER,
+        }
+    }
 }
 
 impl From<EmbedError> for ServiceError {

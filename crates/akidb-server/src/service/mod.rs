@@ -30,7 +30,7 @@ pub use stats::Stats;
 use akidb_embedding::{Embedder, Embedding, PassText, Tokens};
 use akidb_schedule::{Done, PassLimits, Scheduler, Work};
 
-use crate::caller::RETRY_AFTER;
+use crate::room::RETRY_AFTER;
 use crate::room::{Reserved, Room};
 use crate::settings::Settings;
 use models::{Model, Models};

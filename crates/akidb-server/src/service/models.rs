@@ -65,7 +65,7 @@ struct Slot {
 
 /// Whether a model is loaded.
 #[derive(Debug, Default)]
-struct Place {
+struct LoadState {
     /// Requests that use it hold it, too.
     model: Option<Arc<Model>>,
     /// When it was asked for last: larger is later.
@@ -76,7 +76,7 @@ struct Place {
 #[derive(Debug, Default)]
 struct Places {
     /// One for each slot.
-    places: Vec<Place>,
+    places: Vec<LoadState>,
     uses: u64,
 }
 
@@ -112,7 +112,7 @@ impl Models {
                 description,
             });
         }
-        let places = slots.iter().map(|_| Place::default()).collect();
+        let places = slots.iter().map(|_| LoadState::default()).collect();
         Ok(Self {
             slots,
             places: Mutex::new(Places { places, uses: 0 }),

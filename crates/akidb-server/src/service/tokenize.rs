@@ -6,8 +6,7 @@ use akidb_embedding::{EmbedOptions, Embedder, Input, Progress, Tokens};
 
 use super::error::ServiceError;
 use super::turns::{Turn, Turns};
-use crate::caller::RETRY_AFTER;
-use crate::room::{Reserved, Room};
+use crate::room::{NoRoom, Reserved, Room};
 
 /// What is tokenized where the request is: less than a millisecond's work, mostly some µs.
 const INLINE_BYTES: usize = 4 << 10;
@@ -107,10 +106,8 @@ impl Tokenizing {
             }
             let more = job.bytes - counted;
             if !held.grow(more) {
-                return Err(ServiceError::NoRoom {
-                    needed: held.own().saturating_add(more),
-                    retry_after: RETRY_AFTER,
-                });
+                let needed = held.own().saturating_add(more);
+                return Err(NoRoom { needed }.into());
             }
             counted = job.bytes;
             if job.texts.len() == job.inputs.len() {

@@ -22,7 +22,7 @@ use crate::http::inputs::Inputs;
 use crate::http::schemas::{Ids, Texts};
 use crate::problem::{Cause, Problem};
 use crate::room::Reserved;
-use crate::service::{EmbeddingService, Pieces, PiecesPart};
+use crate::service::{EmbeddingService, Pieces, PiecesPart, ServiceError};
 
 /// What a byte takes until it is answered: it can become a token of some hundred bytes, whose JSON has 70.
 const BYTES_PER_BYTE: usize = 256;
@@ -100,7 +100,9 @@ pub(crate) async fn tokenize(
         return Err(Problem::new(Cause::Empty, "`inputs` cannot be empty"));
     }
     let part = bytes.saturating_mul(BYTES_PER_BYTE).min(PART_BYTES);
-    caller.reserve(bytes.saturating_add(part))?;
+    caller
+        .reserve(bytes.saturating_add(part))
+        .map_err(ServiceError::from)?;
     let options = EmbedOptions {
         prompt: prompt(request.prompt_name),
         ..EmbedOptions::default()
