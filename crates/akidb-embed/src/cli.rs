@@ -1,7 +1,7 @@
 //! The commands, and what holds for all of them.
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, stderr};
-use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::filter::LevelFilter;
@@ -12,7 +12,7 @@ use crate::commands::{
     bench, completions, doctor, embed, inspect, man, models, optimize, serve, similarity, validate,
     verify,
 };
-use crate::error::CliError;
+use crate::error::{CliError, SUCCESS};
 use crate::message::be_quiet;
 
 /// Text to vectors with Qwen3-Embedding and other ONNX models.
@@ -100,15 +100,17 @@ fn with_help(command: clap::Command) -> clap::Command {
         .mut_subcommands(with_help)
 }
 
-/// Runs the program.
-pub(crate) fn main() -> ExitCode {
-    let mut matches = command().get_matches();
-    match Cli::from_arg_matches_mut(&mut matches) {
-        Ok(cli) => match run(cli) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => error.report(),
-        },
-        Err(error) => error.format(&mut command()).exit(),
+/// Runs the program and gives its exit status.
+pub(crate) fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let matches = command().try_get_matches_from(arguments);
+    let cli = matches.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    match cli.map_err(|error| error.format(&mut command())) {
+        Ok(cli) => run(cli).map_or_else(|error| error.report(), |()| SUCCESS),
+        Err(error) => {
+            // Where that fails there is nobody to tell.
+            let _ = error.print();
+            u8::try_from(error.exit_code()).unwrap_or(u8::MAX)
+        }
     }
 }
 

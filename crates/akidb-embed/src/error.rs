@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::io;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use akidb_bulk::BulkError;
 use akidb_embedding::EmbedError;
@@ -14,6 +13,13 @@ use akidb_server::ServiceError;
 
 use crate::hints::{hint_of, models_hint, repair, row_hint};
 use crate::message::{failure, message};
+
+/// Exit status when all was done.
+pub(crate) const SUCCESS: u8 = 0;
+/// Exit status when the work failed, or some rows did.
+const FAILED: u8 = 1;
+/// Exit status of wrong usage.
+const WRONG_USAGE: u8 = 2;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -119,13 +125,13 @@ impl CliError {
         }
     }
 
-    /// Prints the error and gives the exit status: 1 the work failed, 2 wrong usage.
-    pub(crate) fn report(&self) -> ExitCode {
+    /// Prints the error and gives the exit status.
+    pub(crate) fn report(&self) -> u8 {
         if let Self::Write { source, .. } | Self::Bulk(BulkError::Write { source, .. }) = self
             && source.kind() == io::ErrorKind::BrokenPipe
         {
             // The reader has seen enough.
-            return ExitCode::SUCCESS;
+            return SUCCESS;
         }
         failure(format_args!("error: {self}"));
         let mut cause = self.source();
@@ -143,18 +149,18 @@ impl CliError {
             message(format_args!("{line}"));
         }
         match self {
-            Self::Usage(_) | Self::NpyOnTerminal => ExitCode::from(2),
-            Self::Bulk(error) if is_usage_of_files(error) => ExitCode::from(2),
-            Self::Embed(error) if is_usage(error) => ExitCode::from(2),
+            Self::Usage(_) | Self::NpyOnTerminal => WRONG_USAGE,
+            Self::Bulk(error) if is_usage_of_files(error) => WRONG_USAGE,
+            Self::Embed(error) if is_usage(error) => WRONG_USAGE,
             Self::Optimize(error) if matches!(error.kind(), ErrorKind::Shape(_)) => {
-                ExitCode::from(2)
+                WRONG_USAGE
             }
-            Self::Models(error) if error.is_usage() => ExitCode::from(2),
-            Self::Serve(error) if error.is_usage() => ExitCode::from(2),
-            Self::Settings(_) | Self::Telemetry(_) => ExitCode::from(2),
-            Self::Service(ServiceError::Settings(_)) => ExitCode::from(2),
-            Self::Service(error) if embed_error(error).is_some_and(is_usage) => ExitCode::from(2),
-            _ => ExitCode::FAILURE,
+            Self::Models(error) if error.is_usage() => WRONG_USAGE,
+            Self::Serve(error) if error.is_usage() => WRONG_USAGE,
+            Self::Settings(_) | Self::Telemetry(_) => WRONG_USAGE,
+            Self::Service(ServiceError::Settings(_)) => WRONG_USAGE,
+            Self::Service(error) if embed_error(error).is_some_and(is_usage) => WRONG_USAGE,
+            _ => FAILED,
         }
     }
 

@@ -1,15 +1,5 @@
-//! The command line: reads arguments, runs one command, reports what failed.
+//! The command line as a program.
 #![forbid(unsafe_code)]
-
-mod args;
-mod cli;
-mod commands;
-mod error;
-mod hints;
-mod message;
-mod print;
-mod text;
-mod waiting;
 
 use std::process::ExitCode;
 
@@ -19,5 +9,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    cli::main()
+    akidb_embed::main(std::env::args_os()).into()
 }
