@@ -1,0 +1,178 @@
+"""The library itself, in Rust."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict, final
+
+from numpy.typing import NDArray
+from typing_extensions import Self, Unpack
+
+from .errors import EmbedError
+
+__version__: str
+
+class SupportsArrowArray(Protocol):
+    """An Arrow array: pyarrow's, nanoarrow's …"""
+
+    def __arrow_c_array__(
+        self, requested_schema: object | None = None
+    ) -> tuple[object, object]: ...
+
+class SupportsArrowStream(Protocol):
+    """Arrow arrays: a chunked array of pyarrow's, a series of Polars' or pandas'."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+Texts: TypeAlias = Iterable[str] | SupportsArrowArray | SupportsArrowStream
+"""Texts, one each. A `str` alone is refused: it would be one text a character."""
+
+class EmbedderOptions(TypedDict, total=False):
+    """How a model is loaded and run."""
+
+    variant: str | None
+    """Which of a directory's weight files: "f32", "fp16", "int8", "q4", "safetensors" …"""
+    precision: str | None
+    """Arithmetic of the native engine: "auto", "f32", "bf16", "int8" …"""
+    backend: Literal["auto", "native", "rten", "onnxruntime"] | None
+    threads: int | None
+    """Number of threads; one a core as a rule."""
+    pooling: str | None
+    """How a text's vector is made of its tokens' states, whatever the model's files say."""
+    output: str | None
+    """Name of the graph's output that is the embedding."""
+    provider: str | None
+    """What runs the model inside ONNX Runtime."""
+    onnxruntime_library: str | os.PathLike[str] | None
+
+class EmbedOptions(TypedDict, total=False):
+    """How texts become vectors."""
+
+    role: Literal["query", "document"] | None
+    """What the texts are for; without it they get the model's default prompt, or a document's."""
+    instruction: str | None
+    """The task of queries, in your own words."""
+    prompt: str | None
+    """Put before each text as it is."""
+    prompt_name: str | None
+    """One of the model's prompts."""
+    dim: int | None
+    """Keep the first so many values alone, then normalise."""
+    normalize: bool | None
+    """Whether vectors have length 1; True as a rule."""
+    encoding: Literal["f32", "f16", "int8", "binary"] | None
+    """float32, float16, int8 (largest magnitude 127), or uint8 with 8 signs a byte."""
+    max_tokens: int | None
+    """Longest text in tokens, below the model's own limit."""
+    on_long: Literal["truncate", "truncate-start", "error"] | None
+    """What to do with longer texts."""
+
+class CorpusOptions(TypedDict, total=False):
+    """Which texts of a corpus, and what goes along with their vectors."""
+
+    text: str | None
+    template: str | None
+    id: str | None
+    keep: str | list[str] | None
+    unit_rows: int | None
+    chunk: int | None
+    overlap: int | None
+    max_error_rate: float | None
+
+class Info(TypedDict):
+    """What vectors come from."""
+
+    model: str
+    revision: str | None
+    variant: str
+    precision: str
+    backend: str
+    device: str
+    pooling: str
+    instruction: str
+    prompt: str | None
+    task: str | None
+    dimension: int
+    normalized: bool
+    encoding: str
+    fallback: str | None
+    guesses: list[str]
+
+class ModelInfo(Info):
+    """The same, and what the model takes."""
+
+    max_tokens: int
+    has_query_prompt: bool
+
+@final
+class Embedding:
+    """One text's vector."""
+
+    @property
+    def vector(self) -> NDArray[Any]: ...
+    @property
+    def scale(self) -> float | None: ...
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def truncated(self) -> bool: ...
+
+@final
+class ArrowArray:
+    """An Arrow array, for whatever takes one."""
+
+    def __arrow_c_array__(
+        self, requested_schema: object | None = None
+    ) -> tuple[object, object]: ...
+    def __arrow_c_schema__(self) -> object: ...
+    def __len__(self) -> int: ...
+
+@final
+class Embedder:
+    """A loaded model: texts go in, vectors come out."""
+
+    def __new__(
+        cls,
+        model: str | os.PathLike[str] | None = "akidb-mini",
+        **arguments: Unpack[EmbedderOptions],
+    ) -> Self: ...
+    def embed(self, texts: Texts, **options: Unpack[EmbedOptions]) -> NDArray[Any]: ...
+    def embed_query(self, text: str, **options: Unpack[EmbedOptions]) -> NDArray[Any]: ...
+    def embed_each(
+        self, texts: Texts, **options: Unpack[EmbedOptions]
+    ) -> list[Embedding | EmbedError]: ...
+    def embed_arrow(self, texts: Texts, **options: Unpack[EmbedOptions]) -> ArrowArray: ...
+    def embed_columns(self, texts: Texts, **options: Unpack[EmbedOptions]) -> ArrowArray: ...
+    def tokenize(self, texts: Texts, **options: Unpack[EmbedOptions]) -> list[list[int]]: ...
+    def provenance(self, **options: Unpack[EmbedOptions]) -> Info: ...
+    @property
+    def info(self) -> ModelInfo: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exception: object) -> None: ...
+
+@final
+class Corpus:
+    """A corpus of files that is embedded into a folder, a unit at a time."""
+
+    def __new__(
+        cls,
+        embedder: Embedder,
+        inputs: Sequence[str],
+        out: str,
+        settings: CorpusOptions,
+        **options: Unpack[EmbedOptions],
+    ) -> Self: ...
+    @staticmethod
+    def of_plan(
+        embedder: Embedder, plan: str, out: str, **options: Unpack[EmbedOptions]
+    ) -> Corpus: ...
+    def plan(self) -> str: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def units(self) -> list[str]: ...
+    def run_unit(self, name: str) -> Literal["written", "there", "held"]: ...
+    def run(self, progress: Callable[[int, int, int], object] | None = None) -> None: ...
+    def finish(self) -> str: ...
+
+def command_line(arguments: Sequence[str]) -> int: ...

@@ -1,0 +1,182 @@
+"""Spark: texts of a DataFrame to vectors, on all executors of a cluster.
+
+>>> vectors = embed(df, text="body", model="akidb-mini")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from pyspark import TaskContext
+from pyspark.sql.types import (
+    ArrayType,
+    BinaryType,
+    BooleanType,
+    ByteType,
+    DataType,
+    FloatType,
+    IntegerType,
+    StringType,
+    StructField,
+    StructType,
+)
+
+from . import _cluster
+from ._options import split
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from ._corpus import Inputs
+    from ._corpus_work import Parcel
+    from ._native import CorpusOptions, EmbedderOptions, EmbedOptions
+
+__all__ = ["embed", "embed_files"]
+
+
+def embed(
+    df: DataFrame, *, text: str = "text", model: str | None = "akidb-mini", **options: Any
+) -> DataFrame:
+    """Add the columns `embedding`, `tokens`, `truncated` and `error` to a DataFrame.
+
+    `options` are those of `Embedder` and of its `embed`. One model a process of Python, whose
+    threads follow `spark.task.cpus`. Where a text can't be embedded, the row has the reason in
+    `error` and nulls in the others. `embedding` is an array of floats (f32 and f16), of bytes
+    (int8), or binary.
+
+    Raises `OptionError`; workers without the wheel, or with another than the driver's, say so when
+    the DataFrame is computed.
+    """
+    load, how = split(options)
+    _cluster.check_columns(df.columns, text)
+    encoding = how.get("encoding") or "f32"
+    fields = [
+        StructField("embedding", _sql_type(encoding)),
+        StructField("tokens", IntegerType()),
+        StructField("truncated", BooleanType()),
+        StructField("error", StringType()),
+    ]
+    driver = _cluster.fingerprint()
+    version = driver["version"]
+
+    # Spark sends this function's code itself, so that it can say what a worker lacks.
+    def run(batches: Any) -> Any:
+        try:
+            from akidb_embedding.spark import embed_batches
+        except ImportError as error:
+            raise RuntimeError(
+                f"this worker can't use akidb-embedding ({error}): install it where the executors' "
+                f"Python is: pip install 'akidb-embedding[spark]=={version}'"
+            ) from None
+        yield from embed_batches(batches, text, model, load, how, driver)
+
+    return df.mapInArrow(run, StructType([*df.schema.fields, *fields]))
+
+
+def embed_batches(
+    batches: Iterator[pa.RecordBatch],
+    text: str,
+    model: str | None,
+    load: EmbedderOptions,
+    how: EmbedOptions,
+    driver: _cluster.Fingerprint,
+) -> Iterator[pa.RecordBatch]:
+    """Add the columns to a task's batches, on a worker."""
+    _cluster.check_fingerprint(driver)
+    cpus = _task_cpus()
+    if cpus is not None:
+        load.setdefault("threads", cpus)
+    embedder = _cluster.embedder(model, load)
+    for batch in batches:
+        table = _cluster.add_columns(batch, text, embedder, how)
+        place = table.schema.get_field_index("embedding")
+        vectors = _for_spark(table.column(place))
+        yield from table.set_column(place, "embedding", vectors).to_batches()
+
+
+def _sql_type(encoding: str) -> DataType:
+    if encoding == "binary":
+        return BinaryType()
+    return ArrayType(ByteType() if encoding == "int8" else FloatType())
+
+
+def _for_spark(vectors: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Arrow's types that Spark has: no lists of fixed size, no float16, no uint8."""
+    kind = vectors.type
+    if kind.value_type == pa.uint8():
+        width = kind.list_size
+        chunks = [
+            pa.Array.from_buffers(
+                pa.binary(width),
+                len(chunk),
+                [chunk.buffers()[0], chunk.values.buffers()[1]],
+                offset=chunk.offset,
+            )
+            for chunk in vectors.chunks
+        ]
+        return pa.chunked_array(chunks, pa.binary(width)).cast(pa.binary())
+    if kind.value_type == pa.float16():
+        vectors = vectors.cast(pa.list_(pa.float32(), kind.list_size))
+    return vectors.cast(pa.list_(vectors.type.value_type))
+
+
+def embed_files(
+    spark: SparkSession,
+    inputs: Inputs,
+    out: str | os.PathLike[str],
+    *,
+    model: str | None = "akidb-mini",
+    settings: CorpusOptions | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Embed files into a folder of Parquet files, as `akidb-embed run` does, and give its manifest.
+
+    `inputs` and `out` are paths that all machines have. A task is a unit: it reads, embeds and
+    writes its own file, and no vector goes through a shuffle. Whatever is killed: called again, it
+    goes on. `settings` are those of `run`: text, template, id, keep, unit_rows, chunk, overlap.
+    Raises `CorpusError` as `run` does.
+    """
+    from ._corpus_work import CorpusWork
+
+    work = CorpusWork(inputs, out, model, settings or {}, options)
+    context = spark.sparkContext
+    parcel = context.broadcast(work.parcel())
+    version = work.driver["version"]
+
+    def run(names: Any) -> Any:
+        try:
+            from akidb_embedding.spark import run_units
+        except ImportError as error:
+            raise RuntimeError(
+                f"this worker can't use akidb-embedding ({error}): install it where the executors' "
+                f"Python is: pip install 'akidb-embedding[spark]=={version}'"
+            ) from None
+        yield from run_units(names, parcel.value)
+
+    left = work.units
+    while left:
+        outcomes = context.parallelize(left, len(left)).mapPartitions(run).collect()
+        held = [name for name, outcome in outcomes if outcome == "held"]
+        if len(held) == len(left):
+            # Others work on all that is left, or did until they were killed.
+            time.sleep(2)
+        left = held
+    return work.finish()
+
+
+def run_units(names: Iterator[str], parcel: Parcel) -> Iterator[tuple[str, str]]:
+    """Embed units on a worker, and say what came of each."""
+    from ._corpus_work import open_corpus
+
+    corpus = open_corpus(parcel, _task_cpus())
+    for name in names:
+        yield name, corpus.run_unit(name)
+
+
+def _task_cpus() -> int | None:
+    context = TaskContext.get()
+    return None if context is None else max(1, context.cpus())

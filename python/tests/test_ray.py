@@ -1,0 +1,163 @@
+"""Ray Data on a real cluster of two nodes on this machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clusters import (
+    BAD,
+    ROWS,
+    SETTINGS,
+    check,
+    corpus,
+    kill,
+    rows_of,
+    wait_for_units,
+    write,
+    written,
+)
+
+from akidb_embedding import Embedder, OptionError
+
+ray = pytest.importorskip("ray", reason="ray is not installed")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="processes are found by /proc"),
+    pytest.mark.filterwarnings("ignore"),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    from ray.cluster_utils import Cluster
+
+    memory = 200 << 20
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 2, "object_store_memory": memory}
+    )
+    cluster.add_node(num_cpus=2, object_store_memory=memory)
+    ray.init(address=cluster.address, log_to_driver=False)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def dataset() -> Any:
+    return ray.data.from_arrow(corpus()).repartition(40)
+
+
+def embedded(then: Callable[[], object] = lambda: None, **options: Any) -> list[dict[str, Any]]:
+    """The rows of a run; `then` is done when the first are there."""
+    from akidb_embedding.ray import embed
+
+    ds = embed(dataset(), text="body", concurrency=2, batch_size=50, **options)
+    rows: list[dict[str, Any]] = []
+    for batch in ds.iter_batches(batch_size=50, batch_format="pyarrow", prefetch_batches=0):
+        if not rows:
+            then()
+        rows.extend(batch.to_pylist())
+    return rows
+
+
+def test_a_dataset_gets_its_columns(cluster: Any, embedder: Embedder) -> None:
+    check(embedded(), embedder)
+
+
+def test_the_class_is_for_map_batches(cluster: Any) -> None:
+    from akidb_embedding.ray import EmbedTexts
+
+    ds = dataset().map_batches(
+        EmbedTexts,
+        batch_format="pyarrow",
+        fn_constructor_kwargs={"model": "akidb-mini", "text": "body", "dim": 64},
+        concurrency=1,
+        num_cpus=2,
+    )
+    first = ds.take(1)[0]
+    assert set(first) == {"id", "body", "embedding", "tokens", "truncated", "error"}
+    assert len(first["embedding"]) == 64
+
+
+@pytest.mark.parametrize("victim", ["worker", "node"])
+def test_what_is_killed_is_made_up_for(cluster: Any, embedder: Embedder, victim: str) -> None:
+    def strike() -> None:
+        if victim == "worker":
+            kill("ray::MapWorker(MapBatches(EmbedTexts))")
+        else:
+            cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
+
+    rows = embedded(strike)
+    if victim == "node":
+        cluster.add_node(num_cpus=2, object_store_memory=200 << 20)
+    assert len(rows) == ROWS
+    check(rows, embedder)
+
+
+def test_what_does_not_fit_is_told_on_the_driver(cluster: Any) -> None:
+    from akidb_embedding.ray import embed
+
+    with pytest.raises(OptionError, match=r"no column 'text'.*\n.*id, body"):
+        embed(dataset())
+    with pytest.raises(OptionError, match="no option 'rle'"):
+        embed(dataset(), text="body", rle="query")
+    taken = dataset().rename_columns({"id": "tokens"})
+    with pytest.raises(OptionError, match="'tokens' is there already"):
+        embed(taken, text="body")
+
+
+@pytest.mark.parametrize("wrong", ["model", "wheel"])
+def test_what_a_worker_lacks_is_told_on_the_driver(
+    cluster: Any, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from akidb_embedding import _cluster
+    from akidb_embedding.ray import embed
+
+    if wrong == "wheel":
+        other = {**_cluster.fingerprint(), "version": "9.9.9"}
+        monkeypatch.setattr(_cluster, "fingerprint", lambda: other)
+        says = "install the driver's wheel on every worker"
+    else:
+        says = 'there is no model "no-such-model"'
+    model = "no-such-model" if wrong == "model" else "akidb-mini"
+    with pytest.raises(Exception, match=says):
+        embed(dataset(), text="body", model=model, concurrency=1).take_all()
+
+
+@pytest.mark.parametrize("victim", ["worker", "node", "driver"])
+def test_a_corpus_of_files_comes_out_once(
+    cluster: Any, embedder: Embedder, victim: str, tmp_path: Path
+) -> None:
+    from akidb_embedding.ray import embed_files
+
+    docs, out = write(tmp_path / "docs"), tmp_path / "out"
+    program = f"""
+import ray
+from akidb_embedding.ray import embed_files
+ray.init(address={cluster.address!r}, log_to_driver=False)
+embed_files({str(docs)!r}, {str(out)!r}, concurrency=2, settings={SETTINGS!r})
+"""
+    driver = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+    wait_for_units(out, driver)
+    if victim == "worker":
+        kill("ray::MapWorker(MapBatches(_RunUnits))")
+    elif victim == "node":
+        cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
+    else:
+        driver.kill()
+    there = written(out)
+    assert 3 <= len(there) < 20
+    driver.wait(timeout=300)
+    if victim == "node":
+        cluster.add_node(num_cpus=2, object_store_memory=200 << 20)
+    manifest = embed_files(docs, out, concurrency=2, settings=SETTINGS)
+    assert (manifest["rows_in"], manifest["errors"]) == (ROWS, len(BAD))
+    # What was there when the blow fell was not touched again.
+    after = written(out)
+    assert len(after) == 20
+    assert {path: after[path] for path in there} == there
+    check(rows_of(out), embedder)

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Builds the Python wheel, installs it into an empty virtual environment and runs its tests there.
+# Usage: python_wheel.sh [PROFILE]      default dev; `release` is what people get
+# Python 3.10 or newer is python3, or what PYTHON3 names; without it, it says so and succeeds.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+profile=${1:-dev}
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+python=${PYTHON3:-python3}
+
+if ! "$python" -c 'import sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+  echo "SKIPPED: the Python wheel (no Python 3.10 or newer)"
+  exit 0
+fi
+
+step() { printf '\n-- %s\n' "$*"; "$@"; }
+pip() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"; }
+
+# What builds and checks it.
+venv=$target/python-tools
+[ -d "$venv" ] || "$python" -m venv "$venv"
+pip maturin==1.16.0 ruff==0.17.5
+tools=$venv/bin
+step "$tools/ruff" check python
+step "$tools/ruff" format --check python
+step cargo fmt --manifest-path python/Cargo.toml --check
+# The interpreter that the build asks is no part of what it makes: one stable ABI for all.
+export PYO3_PYTHON=$tools/python CARGO_TARGET_DIR=$target
+if [ "$profile" = dev ]; then
+  step cargo clippy --manifest-path python/Cargo.toml --locked -- -D warnings
+fi
+rm -rf "$target/wheels"
+step "$tools/maturin" build --manifest-path python/Cargo.toml --profile "$profile" --locked \
+  --interpreter "$tools/python" --compatibility linux --out "$target/wheels"
+wheel=$(echo "$target"/wheels/akidb_embedding-*.whl)
+ls -l "$wheel"
+
+# Nothing but the wheel and what it asks for.
+venv=$target/python-wheel
+rm -rf "$venv"
+"$python" -m venv "$venv"
+pip "$wheel"
+step "$venv/bin/python" -c 'import akidb_embedding; print(akidb_embedding.Embedder().embed(["a"]).shape)'
+step "$venv/bin/akidb-embed" --version
+
+# What its tests and its drop-ins need.
+pip pytest==9.2.0 mypy==2.4.1 typing_extensions pandas==3.1.1 polars==2.1.0 pyarrow==26.0.1 tqdm==4.70.1 \
+  langchain-core==1.8.1 llama-index-core==0.14.25 haystack-ai==3.4.1 lancedb==0.40.0 chromadb==1.5.9 \
+  qdrant-client==1.20.0 'ray[data]==2.60.0' pyspark==4.3.0
+cd python
+step "$venv/bin/mypy" --python-executable "$venv/bin/python" akidb_embedding
+if command -v npm >/dev/null; then
+  step npm install --silent --no-audit --no-fund --prefix "$target/pyright" pyright@1.1.414
+  step "$target/pyright/node_modules/.bin/pyright" --pythonpath "$venv/bin/python"
+else
+  echo "SKIPPED: pyright (no npm)"
+fi
+# Not where the sources are: the wheel is what is tested.
+step "$venv/bin/python" -P -m pytest -p no:cacheprovider tests
