@@ -79,6 +79,11 @@ impl ServeError {
 
     /// Whether what was asked for can't be, rather than failed.
     pub fn is_usage(&self) -> bool {
-        !matches!(self, Self::Service(_))
+        let busy = |source: &io::Error| source.kind() == io::ErrorKind::AddrInUse;
+        match self {
+            Self::Service(_) => false,
+            Self::Listen { source, .. } | Self::UnixSocket { source, .. } => !busy(source),
+            _ => true,
+        }
     }
 }

@@ -165,6 +165,7 @@ impl Server {
             tracing::warn!(connections = connections.len(), "connections were cut");
         }
         self.lifecycle.send_replace(Phase::Stopped);
+        tracing::info!("stopped");
         Ok(())
     }
 

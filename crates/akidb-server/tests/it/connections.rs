@@ -229,7 +229,7 @@ fn a_port_in_use_is_named() {
     let service = std::sync::Arc::new(akidb_server::EmbeddingService::new(taken).unwrap());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let error = runtime.block_on(akidb_server::serve(service)).unwrap_err();
-    assert!(error.is_usage());
+    assert!(!error.is_usage());
     assert!(error.to_string().contains(&server.address().to_string()));
     assert!(error.hint().unwrap().contains("--port"));
 }
