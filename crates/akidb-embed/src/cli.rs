@@ -46,8 +46,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Fetch, list, check and remove models
     Models(models::ModelsArgs),
-    /// Start here when something is wrong: this machine, and what the next four say of a model, in a
-    /// line each
+    /// Start here when something is wrong: this machine, and of a model a line each of what inspect,
+    /// validate, models verify and verify say
     Doctor(doctor::DoctorArgs),
     /// Show what is inside a model, and what runs it
     Inspect(inspect::InspectArgs),

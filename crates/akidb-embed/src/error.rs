@@ -152,9 +152,7 @@ impl CliError {
             Self::Usage(_) | Self::NpyOnTerminal => WRONG_USAGE,
             Self::Bulk(error) if is_usage_of_files(error) => WRONG_USAGE,
             Self::Embed(error) if is_usage(error) => WRONG_USAGE,
-            Self::Optimize(error) if matches!(error.kind(), ErrorKind::Shape(_)) => {
-                WRONG_USAGE
-            }
+            Self::Optimize(error) if matches!(error.kind(), ErrorKind::Shape(_)) => WRONG_USAGE,
             Self::Models(error) if error.is_usage() => WRONG_USAGE,
             Self::Serve(error) if error.is_usage() => WRONG_USAGE,
             Self::Settings(_) | Self::Telemetry(_) => WRONG_USAGE,

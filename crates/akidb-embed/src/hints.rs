@@ -57,7 +57,9 @@ pub(crate) fn models_hint(error: &akidb_models::Error) -> Option<String> {
             let similar = similar.unwrap_or_default();
             format!("{similar}akidb-embed models list shows what is installed")
         }
-        Error::BuiltIn { id } => format!("akidb-embed verify --model {id} looks at its vectors"),
+        Error::BuiltIn { id } => format!(
+            "it has no files to check, take along or remove; akidb-embed verify {id} looks at its vectors"
+        ),
         Error::OtherRevision { installed, .. } => format!(
             "--replace takes the other revision and removes the installed one; --revision \
              {installed} stays with it; vectors of the two must not be mixed"

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use akidb_bulk::{BulkError, Fields, Rows};
 use clap::Args;
+use same_file::Handle;
 
 use crate::error::CliError;
+use crate::message::message;
 
 /// What errors call standard input.
 const STDIN: &str = "standard input";
@@ -14,7 +16,7 @@ const STDIN: &str = "standard input";
 /// Where texts come from.
 #[derive(Debug, Args)]
 pub(crate) struct InputArgs {
-    /// Texts; without any, standard input is read, one text a line
+    /// Texts; without any, or with "-", standard input is read, one text a line
     texts: Vec<String>,
 
     /// Read texts from a JSON Lines file, "-" for standard input
@@ -48,16 +50,50 @@ impl InputArgs {
             };
             return Ok(json_lines(path, fields)?);
         }
-        if !self.texts.is_empty() {
+        if !self.texts.is_empty() && self.texts != ["-"] {
+            self.tell_of_files();
             return Ok(Rows::texts(self.texts.clone(), "the arguments"));
         }
-        if stdin().is_terminal() {
+        if self.texts.is_empty() && stdin().is_terminal() {
             return Err(CliError::Usage(
                 "there is no text: give some as arguments, with --jsonl, or on standard input"
                     .to_owned(),
             ));
         }
         Ok(Rows::lines(BufReader::new(stdin()), STDIN))
+    }
+}
+
+impl InputArgs {
+    /// Whether the texts come from this regular file.
+    pub(crate) fn reads(&self, file: &Path) -> bool {
+        // Who opens a pipe waits for its other end.
+        let handle = |path: &Path| {
+            path.is_file()
+                .then(|| Handle::from_path(path).ok())
+                .flatten()
+        };
+        let Some(file) = handle(file) else {
+            return false;
+        };
+        match &self.jsonl {
+            Some(path) if path.as_os_str() != "-" => {
+                handle(path).is_some_and(|input| input == file)
+            }
+            None if !self.texts.is_empty() && self.texts != ["-"] => false,
+            _ => Handle::stdin().is_ok_and(|input| input == file),
+        }
+    }
+
+    /// Says so where a text is the name of a file, whose contents may have been meant.
+    fn tell_of_files(&self) {
+        let mut files = self.texts.iter().filter(|text| Path::new(text).is_file());
+        if let Some(file) = files.next() {
+            message(format_args!(
+                "warning: {file} is taken as a text, and not as the file of that name: < {file} reads its \
+                 lines"
+            ));
+        }
     }
 }
 

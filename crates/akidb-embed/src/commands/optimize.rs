@@ -191,6 +191,10 @@ fn copy_companions(files: &ModelFiles, dir: &Path) -> Result<(), CliError> {
         let (a, b) = (a.canonicalize().ok(), b.canonicalize().ok());
         a.is_some() && a == b
     };
+    // The manifest and the graphs of an earlier run, whole or not.
+    let graphs = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with("coreml");
+    let mut entries = fs::read_dir(dir).map_err(|e| unwritten(dir, e))?.flatten();
+    let ours = entries.any(graphs);
     for name in files.companions()? {
         let to = dir.join(&name);
         if same(Path::new(&files.label(&name)), &to) {
@@ -201,6 +205,12 @@ fn copy_companions(files: &ModelFiles, dir: &Path) -> Result<(), CliError> {
         };
         if read_regular_file(&to, bytes.len() as u64).is_ok_and(|there| there == *bytes) {
             continue;
+        }
+        if to.exists() && !ours {
+            return Err(CliError::Usage(format!(
+                "{} is there already, and not of files for CoreML: name another directory",
+                to.display()
+            )));
         }
         // What was written for a model with other settings must not be found with these.
         let manifest = dir.join(coreml::MANIFEST);

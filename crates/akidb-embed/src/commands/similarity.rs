@@ -62,9 +62,11 @@ enum Format {
 pub(crate) fn run(args: &SimilarityArgs) -> Result<(), CliError> {
     let texts = args.input.open()?.take_texts(MAX_TEXTS + 1)?;
     if texts.len() < 2 {
-        return Err(CliError::Usage(
-            "two texts or more can be compared".to_owned(),
-        ));
+        return Err(CliError::Usage(format!(
+            "two texts or more can be compared: give them as arguments, or one a line on standard input \
+             ({} came)",
+            texts.len()
+        )));
     }
     if texts.len() > MAX_TEXTS {
         return Err(CliError::Usage(format!(

@@ -384,7 +384,10 @@ fn the_hub_is_not_asked_for_a_name_that_no_model_has() {
 #[test]
 fn the_built_in_model_has_no_files() {
     let setup = setup();
-    let words = ["akidb-mini is built in", "hint: akidb-embed verify"];
+    let words = [
+        "akidb-mini is built in",
+        "akidb-embed verify akidb-mini looks at its vectors",
+    ];
     setup.failed(&["models", "verify", "akidb-mini"], 2, &words);
     setup.failed(&["models", "export", "akidb-mini", "m.tar"], 2, &words);
     setup.failed(&["models", "remove", "akidb-mini", "--yes"], 2, &words);

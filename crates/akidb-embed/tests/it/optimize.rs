@@ -185,3 +185,17 @@ fn a_model_is_named_by_its_id_and_what_is_written_runs() {
         assert!(akidb_testing::cosine(&vector(&coreml), &vector(&native)) > 0.999);
     }
 }
+
+#[test]
+fn files_of_somebody_else_are_not_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config.json");
+    std::fs::write(&config, "mine").unwrap();
+    let out = dir.path().display().to_string();
+    let model = builtin("");
+    let out = akidb(&[
+        "optimize", &model, "--target", "coreml", "--shapes", "1x4", "-o", &out,
+    ]);
+    crate::common::failed(&out, 2, &["config.json is there already"]);
+    assert_eq!(std::fs::read_to_string(&config).unwrap(), "mine");
+}

@@ -86,7 +86,7 @@ fn formats_without_a_place_leave_bad_rows_out_and_tell() {
     for words in [
         "line 2 of standard input: its field \"text\" is null",
         "line 9 of standard input: it is not valid UTF-8",
-        "error: 8 of 10 texts could not be embedded\nhint: put a text there",
+        "error: 8 of 10 texts could not be embedded\nhint: each line above says why",
     ] {
         assert!(text.stderr.contains(words), "{words}:\n{}", text.stderr);
     }
@@ -254,7 +254,7 @@ fn a_files_ending_says_the_format() {
         ("a.jsonl", b"{\"model\":"),
         ("a.json", b"{\"object\":\"list\""),
         ("a.CSV", b"index,line,"),
-        ("a.vectors", b"{\"object\":\"list\""),
+        ("vectors", b"{\"object\":\"list\""),
     ] {
         let (out, bytes) = to(name, &[]);
         assert_eq!((out.code, out.stdout.as_str()), (0, ""), "{}", out.stderr);
@@ -277,6 +277,68 @@ fn a_files_ending_says_the_format() {
     assert_eq!(bytes, b"");
     let (out, _) = to("b.parquet", &[]);
     failed(&out, 2, &["Parquet", "akidb-embed run"]);
+    let (out, bytes) = to("b.jsonl.gz", &[]);
+    failed(&out, 2, &["no format has the ending .gz", "--format"]);
+    assert_eq!(bytes, b"");
+}
+
+#[test]
+fn no_file_is_lost_to_another_of_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let docs = path("docs.jsonl");
+    fs::write(&docs, LINES).unwrap();
+    let other = format!("{}/./docs.jsonl", dir.path().display());
+    for (args, words) in [
+        (
+            ["-o", &other, "-q"],
+            "the input and the output are one file",
+        ),
+        (
+            ["--errors", &other, "-q"],
+            "the input and the file of --errors",
+        ),
+    ] {
+        let out = embed(&[&["--jsonl", &docs], &args[..]].concat(), b"");
+        failed(&out, 2, &[words]);
+        assert_eq!(fs::read(&docs).unwrap(), LINES);
+    }
+    let both = path("both.jsonl");
+    let out = embed(&["--jsonl", &docs, "-o", &both, "--errors", &both], b"");
+    failed(&out, 2, &["the output and the file of --errors"]);
+
+    let lines = path("lines.txt");
+    fs::write(&lines, "a\nb\n").unwrap();
+    let out = std::process::Command::new(env!("CARGO_BIN_EXE_akidb-embed"))
+        .args(["embed", "-m", "akidb-mini", "-o", &lines])
+        .stdin(fs::File::open(&lines).unwrap())
+        .status();
+    assert_eq!(out.unwrap().code(), Some(2));
+    assert_eq!(fs::read_to_string(&lines).unwrap(), "a\nb\n");
+
+    let out = embed(&[&lines, "--dim", "2"], b"");
+    assert!(
+        out.code == 0 && out.stderr.contains("is taken as a text"),
+        "{}",
+        out.stderr
+    );
+    let out = embed(&["-", "--format", "text"], b"a\nb\n");
+    assert_eq!((out.code, out.stdout.lines().count()), (0, 2));
+}
+
+#[test]
+fn a_hint_is_one_for_all_rows_that_failed() {
+    for (rows, hint) in [
+        (
+            &b"{\"text\": null}\n{\n"[..],
+            "hint: each line above says why",
+        ),
+        (b"{}\n{\"a\": 1}\n", "hint: name the field with --field"),
+    ] {
+        let out = embed(&["--jsonl", "-", "--format", "text"], rows);
+        assert_eq!(out.code, 1);
+        assert!(out.stderr.contains(hint), "{}", out.stderr);
+    }
 }
 
 #[cfg(unix)]

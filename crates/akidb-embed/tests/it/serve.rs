@@ -158,7 +158,7 @@ fn log_lines_can_be_json() {
 }
 
 #[test]
-fn a_port_in_use_is_wrong_usage() {
+fn a_port_in_use_is_told_with_what_to_do() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let out = akidb(&[
@@ -175,7 +175,7 @@ fn a_port_in_use_is_wrong_usage() {
         stderr: out.stderr[last..].to_owned(),
         ..out
     };
-    failed(&out, 2, &[&port, "caused by: ", "hint: ", "--port"]);
+    failed(&out, 1, &[&port, "caused by: ", "hint: ", "--port"]);
 }
 
 #[test]

@@ -53,6 +53,9 @@ pub(crate) struct BenchArgs {
 
 /// What the last columns are.
 const MEASURES: &str = "\
+Without --batch, --tokens, --text and --jsonl, the usual work is timed: 1, 8 and 32 short texts, 8 of 128 \
+tokens, and one of 512.
+
 read GB/s: how fast this machine read memory just before the work, with all threads; a text alone can't \
 be faster than this takes the weights in. barrier ns: how long two threads took to meet just before the \
 work; each layer has several such meetings, and a busy machine shows as a large number here.";

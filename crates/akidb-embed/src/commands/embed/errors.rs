@@ -12,12 +12,15 @@ use crate::message::failure;
 /// Rows that are told one by one; the others are counted.
 const TOLD: u64 = 10;
 
+/// What helps with rows that fail for different reasons.
+const MIXED: &str = "each line above says why; --errors FILE takes all of them, as JSON";
+
 /// Takes rows that failed.
 pub(super) struct Errors {
     file: Option<(BufWriter<File>, PathBuf)>,
     columns: Columns,
     failed: u64,
-    /// What would help with the first one.
+    /// What would help, where it is the same with all of them.
     hint: Option<String>,
 }
 
@@ -38,8 +41,11 @@ impl Errors {
 
     pub(super) fn tell(&mut self, row: &FailedRow<'_>) -> Result<(), BulkError> {
         self.failed += 1;
+        let hint = row_hint(row.error);
         if self.failed == 1 {
-            self.hint = row_hint(row.error);
+            self.hint = hint;
+        } else if self.hint != hint {
+            self.hint = Some(MIXED.to_owned());
         }
         if let Some((file, path)) = &mut self.file {
             let object = row.object(&self.columns);
@@ -56,7 +62,7 @@ impl Errors {
         Ok(())
     }
 
-    /// Says how many were not told one by one, and gives what would help with the first.
+    /// Says how many were not told one by one, and gives what would help with all of them.
     pub(super) fn finish(self) -> Option<String> {
         if let Some((_, path)) = self.file {
             return Some(format!("{} says why", path.display()));

@@ -7,12 +7,13 @@ mod progress;
 mod summary;
 mod target;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use akidb_bulk::{Bulk, BulkError, FailedRow, Listener, OnError, Summary, VectorWriter};
 use akidb_embedding::Encoding;
 use clap::Args;
+use same_file::is_same_file;
 
 use crate::args::{InputArgs, ModelFlag, RunArgs, VectorArgs, choices, report_truncated};
 use crate::error::CliError;
@@ -55,8 +56,8 @@ pub(crate) struct EmbedArgs {
     #[command(flatten)]
     model: ModelFlag,
 
-    /// Write to a file, which appears when it is complete; its ending says the format: .npy, .jsonl,
-    /// .json, .csv, .txt [default: "-", standard output]
+    /// Write to a file, which appears when it is complete, in the place of one that is there; its ending
+    /// says the format: .npy, .jsonl, .json, .csv, .txt [default: "-", standard output]
     #[arg(long, short, value_name = "FILE", help_heading = "Output")]
     output: Option<PathBuf>,
 
@@ -64,8 +65,8 @@ pub(crate) struct EmbedArgs {
     #[arg(long, value_parser = formats(), value_name = "FORMAT", help_heading = "Output")]
     format: Option<Format>,
 
-    /// Element type of the vectors; json, jsonl and csv say by which scale int8 is multiplied, npy and
-    /// text don't (cosines don't need it)
+    /// Element type of the vectors. Of int8, json, jsonl and csv have the scale that its values are
+    /// multiplied by; npy and text don't (cosines don't need it)
     #[arg(
         long,
         value_parser = choices::<Encoding>(),
@@ -93,6 +94,7 @@ pub(crate) struct EmbedArgs {
 
 pub(crate) fn run(args: &EmbedArgs) -> Result<(), CliError> {
     let target = Target::new(args.format, args.output.as_deref())?;
+    check_files_differ(args)?;
     let on_error = on_error(args, target.format)?;
     let id = args.id_field.as_deref();
     let mut rows = args.input.open_with(id, &args.keep)?;
@@ -133,6 +135,27 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<(), CliError> {
     let path = args.output.as_deref();
     let last = summary::line(&summary, seconds, path);
     summary::end(&summary, last, hint)
+}
+
+/// Refuses what would lose the input, or the answers, to another file of the same name.
+fn check_files_differ(args: &EmbedArgs) -> Result<(), CliError> {
+    let (output, errors) = (args.output.as_deref(), args.errors.as_deref());
+    let same = |what: &str| CliError::Usage(format!("{what} are one file: name another"));
+    if output.is_some_and(|output| args.input.reads(output)) {
+        return Err(same("the input and the output"));
+    }
+    let Some(errors) = errors else { return Ok(()) };
+    if args.input.reads(errors) {
+        return Err(same("the input and the file of --errors"));
+    }
+    let files = |output: &Path| output.is_file() && errors.is_file();
+    let by_name = |output: &Path| {
+        output == errors || (files(output) && is_same_file(output, errors).unwrap_or(false))
+    };
+    match output.is_some_and(by_name) {
+        true => Err(same("the output and the file of --errors")),
+        false => Ok(()),
+    }
 }
 
 /// What is done with bad rows: by the format, unless the user says it.

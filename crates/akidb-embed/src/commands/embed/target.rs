@@ -77,7 +77,10 @@ impl<'a> Target<'a> {
         let by_name = path.map(by_name).transpose()?.flatten();
         let format = match (format, by_name) {
             (None, None) if terminal && output.is_none() => Format::Pretty,
-            (None, None) => Format::Machine(akidb_bulk::Format::Json),
+            (None, None) => match path.and_then(Path::extension) {
+                Some(ending) => return Err(unknown_ending(&ending.to_string_lossy())),
+                None => Format::Machine(akidb_bulk::Format::Json),
+            },
             (None, Some(by_name)) => Format::Machine(by_name),
             // What is for people is text, too.
             (Some(Format::Pretty), Some(akidb_bulk::Format::Text)) => Format::Pretty,
@@ -121,6 +124,13 @@ impl<'a> Target<'a> {
     }
 }
 
+fn unknown_ending(ending: &str) -> CliError {
+    CliError::Usage(format!(
+        "no format has the ending .{ending}: .npy, .jsonl, .json, .csv and .txt have one, for another \
+         name --format"
+    ))
+}
+
 /// The format that a file's name asks for.
 fn by_name(path: &Path) -> Result<Option<akidb_bulk::Format>, CliError> {
     let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
@@ -152,7 +162,6 @@ mod tests {
             ("a.json", "json"),
             ("a.csv", "csv"),
             ("a.txt", "text"),
-            ("a.vec", "json"),
             ("npy", "json"),
             ("-", "json"),
         ] {
@@ -165,6 +174,10 @@ mod tests {
         for (word, path) in [("json", "a.npy"), ("pretty", "a.json"), ("json", "a.jsonl")] {
             let error = format(Some(word), path).unwrap_err();
             assert!(matches!(error, CliError::Usage(_)), "{error}");
+        }
+        for path in ["a.vec", "a.jsonl.gz"] {
+            let error = format(None, path).unwrap_err().to_string();
+            assert!(error.contains("--format"), "{error}");
         }
         let error = format(None, "a.Parquet").unwrap_err().to_string();
         assert!(error.contains("akidb-embed run"), "{error}");

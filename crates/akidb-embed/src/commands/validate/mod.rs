@@ -60,7 +60,8 @@ pub(crate) fn run(args: &ValidateArgs) -> Result<(), CliError> {
         false => print(&text(&files))?,
     }
     match errors(&files) {
-        0 => Ok(()),
+        0 if args.json => Ok(()),
+        0 => print("Its files are whole and agree.\n"),
         errors => Err(CliError::Invalid { errors }),
     }
 }
