@@ -82,6 +82,17 @@ pub enum RowError {
         /// What it holds.
         is: &'static str,
     },
+    /// The field holds nothing.
+    #[error("its field {0:?} is null")]
+    Null(String),
+    /// The record has other fields than the header.
+    #[error("it has {has} fields, not the {header} of the header")]
+    Fields {
+        /// Fields of the record.
+        has: usize,
+        /// Fields of the header.
+        header: usize,
+    },
     /// The text can't be embedded.
     #[error(transparent)]
     Embed(#[from] EmbedError),

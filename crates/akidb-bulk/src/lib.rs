@@ -27,6 +27,8 @@
 #![forbid(unsafe_code)]
 
 mod bulk;
+#[cfg(feature = "corpus")]
+pub mod corpus;
 mod destination;
 mod error;
 mod read;

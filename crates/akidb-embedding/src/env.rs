@@ -76,6 +76,30 @@ pub const AKIDB_SERVE_THREADS: Variable = Variable {
     doc: "serve: as --threads",
 };
 
+/// Which task of Slurm's array it is.
+pub const SLURM_ARRAY_TASK_ID: Variable = Variable {
+    name: "SLURM_ARRAY_TASK_ID",
+    doc: "run --shard auto: the task's number in an array of Slurm",
+};
+
+/// The first of them.
+pub const SLURM_ARRAY_TASK_MIN: Variable = Variable {
+    name: "SLURM_ARRAY_TASK_MIN",
+    doc: "run --shard auto: the number of the array's first task (default: 0)",
+};
+
+/// How many there are.
+pub const SLURM_ARRAY_TASK_COUNT: Variable = Variable {
+    name: "SLURM_ARRAY_TASK_COUNT",
+    doc: "run --shard auto: how many tasks the array has",
+};
+
+/// Which pod of a job it is.
+pub const JOB_COMPLETION_INDEX: Variable = Variable {
+    name: "JOB_COMPLETION_INDEX",
+    doc: "run --shard auto/N: the pod's number in an indexed job of Kubernetes, from 0",
+};
+
 /// Where models are fetched from.
 pub const HF_ENDPOINT: Variable = Variable {
     name: "HF_ENDPOINT",
@@ -194,6 +218,10 @@ pub const ALL: &[Variable] = &[
     AKIDB_SERVE_PRECISION,
     AKIDB_SERVE_THREADS,
     AKIDB_SERVE_VARIANT,
+    SLURM_ARRAY_TASK_ID,
+    SLURM_ARRAY_TASK_MIN,
+    SLURM_ARRAY_TASK_COUNT,
+    JOB_COMPLETION_INDEX,
     ORT_DYLIB_PATH,
     LD_LIBRARY_PATH,
     VIRTUAL_ENV,

@@ -27,6 +27,7 @@
 
 mod backend;
 mod builder;
+mod checksum;
 mod description;
 pub mod diagnostics;
 mod distinct;

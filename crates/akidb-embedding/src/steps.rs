@@ -101,8 +101,12 @@ impl Embedder {
         self.forward_task(texts, instruction, task.map_or(0, |(task, _)| task))
     }
 
-    /// As [`Self::forward`], with the model's adaptation of this number, where it has several.
-    pub(crate) fn forward_task(
+    /// As [`Self::forward`], with the model's adaptation of this number ([`Tokens::task`]), where it has
+    /// several.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn forward_task(
         &self,
         texts: &[&[u32]],
         instruction: &str,

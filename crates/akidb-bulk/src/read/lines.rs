@@ -5,23 +5,23 @@ use std::io::{self, BufRead, Read};
 use crate::error::RowError;
 
 /// Longest line that is read.
-const MAX_LINE_MIB: usize = 256;
+pub(crate) const MAX_LINE_MIB: usize = 256;
 
 /// Some editors put it before the first line.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Lines one by one, with their numbers.
-pub(super) struct LineReader {
+pub(crate) struct LineReader {
     reader: Box<dyn BufRead>,
     longest: usize,
     /// Number of the last line, from 1.
-    pub(super) line: u64,
+    pub(crate) line: u64,
     /// Bytes read so far.
-    pub(super) position: u64,
+    pub(crate) position: u64,
 }
 
 impl LineReader {
-    pub(super) fn new(reader: Box<dyn BufRead>) -> Self {
+    pub(crate) fn new(reader: Box<dyn BufRead>) -> Self {
         Self {
             reader,
             longest: MAX_LINE_MIB << 20,
@@ -31,7 +31,7 @@ impl LineReader {
     }
 
     /// The next line without its end, or what is wrong with it.
-    pub(super) fn next(&mut self) -> io::Result<Option<Result<String, RowError>>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<Result<String, RowError>>> {
         let limit = self.longest as u64;
         let mut bytes = Vec::new();
         let mut part = self.reader.by_ref().take(limit + 1);

@@ -1,7 +1,7 @@
 //! Where texts come from.
 
-mod lines;
-mod object;
+pub(crate) mod lines;
+pub(crate) mod object;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};

@@ -49,7 +49,7 @@ impl Object {
     }
 }
 
-fn object(line: &str) -> Result<Map<String, Value>, RowError> {
+pub(crate) fn object(line: &str) -> Result<Map<String, Value>, RowError> {
     match serde_json::from_str(line)? {
         Value::Object(object) => Ok(object),
         other => Err(RowError::NotObject(kind(&other))),
@@ -71,7 +71,7 @@ fn input(object: &mut Map<String, Value>, field: &str) -> Result<Input<'static>,
     }
 }
 
-fn kind(value: &Value) -> &'static str {
+pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

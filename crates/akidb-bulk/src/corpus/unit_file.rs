@@ -1,0 +1,389 @@
+//! A unit's file: Parquet, compressed with zstd.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use akidb_embedding::{Provenance, Values};
+use arrow_array::builder::{BooleanBuilder, Int32Builder, StringBuilder};
+use arrow_array::{
+    ArrayRef, FixedSizeBinaryArray, FixedSizeListArray, Float16Array, Float32Array, Int8Array,
+    Int32Array, Int64Array, RecordBatch, StringArray,
+};
+use arrow_buffer::{Buffer, NullBuffer, ScalarBuffer};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use half::f16;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use serde::{Deserialize, Serialize};
+
+use super::error::{CorpusError, unread, unread_parquet, unwritten};
+use super::plan::Plan;
+use super::window::{Answer, Vector, Window};
+
+/// The values of a vector within its column.
+const ELEMENT: &str = "element";
+
+/// Where a unit's file says how its work went.
+const SUMMARY: &str = "akidb.unit";
+
+/// Rows of a row group.
+const GROUP_ROWS: usize = super::window::WINDOW_ROWS;
+
+/// How the work on a unit went.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitSummary {
+    /// Rows of the input.
+    pub rows: u64,
+    /// Rows that have a vector.
+    pub embedded: u64,
+    /// Rows that have none.
+    pub errors: u64,
+    /// Vectors: more than rows where texts are split.
+    pub vectors: u64,
+    /// Tokens of all vectors.
+    pub tokens: u64,
+    /// Texts that were cut off.
+    pub truncated: u64,
+    /// What was wrong with the first row that has no vector.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_error: Option<String>,
+}
+
+/// What all units of a plan have in common.
+pub(super) struct UnitSchema {
+    pub(super) schema: SchemaRef,
+    properties: WriterProperties,
+    kept: usize,
+    /// Texts are split: which part it is goes along.
+    is_split: bool,
+    encoding: String,
+    dimension: usize,
+}
+
+impl UnitSchema {
+    pub(super) fn new(plan: &Plan, provenance: &Provenance) -> Result<Self, CorpusError> {
+        let dimension = provenance.dimension;
+        let width = |values: usize| i32::try_from(values).unwrap_or(i32::MAX);
+        let list = |data_type| {
+            let element = Field::new(ELEMENT, data_type, false);
+            DataType::FixedSizeList(Arc::new(element), width(dimension))
+        };
+        let embedding = match provenance.encoding.as_str() {
+            "f16" => list(DataType::Float16),
+            "int8" => list(DataType::Int8),
+            "binary" => DataType::FixedSizeBinary(width(dimension.div_ceil(8))),
+            _ => list(DataType::Float32),
+        };
+        let mut fields = vec![
+            Field::new("source_file", DataType::Utf8, false),
+            Field::new("source_row", DataType::Int64, false),
+        ];
+        fields.extend(
+            plan.kept
+                .fields()
+                .iter()
+                .map(|field| field.as_ref().clone()),
+        );
+        let is_split = plan.settings.chunks.is_some();
+        if is_split {
+            fields.push(Field::new("chunk", DataType::Int32, true));
+            fields.push(Field::new("start", DataType::Int64, true));
+            fields.push(Field::new("end", DataType::Int64, true));
+        }
+        fields.push(Field::new("embedding", embedding, true));
+        if provenance.encoding == "int8" {
+            fields.push(Field::new("scale", DataType::Float32, true));
+        }
+        fields.push(Field::new("tokens", DataType::Int32, true));
+        fields.push(Field::new("truncated", DataType::Boolean, true));
+        fields.push(Field::new("error", DataType::Utf8, true));
+        let json = |value: Result<String, serde_json::Error>| {
+            value.map_err(|error| CorpusError::Settings(error.to_string()))
+        };
+        let metadata = [
+            ("akidb.provenance", json(serde_json::to_string(provenance))?),
+            (
+                "akidb.fingerprint",
+                json(serde_json::to_string(&plan.fingerprint))?,
+            ),
+        ];
+        let metadata = metadata.map(|(key, value)| KeyValue::new(key.to_owned(), value));
+        // Vectors have no two values alike, and nobody looks for one of them.
+        let values = ColumnPath::from(vec![
+            "embedding".to_owned(),
+            "list".to_owned(),
+            ELEMENT.to_owned(),
+        ]);
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_max_row_group_row_count(Some(GROUP_ROWS))
+            .set_column_dictionary_enabled(values.clone(), false)
+            .set_column_statistics_enabled(values, EnabledStatistics::None)
+            .set_created_by(format!("akidb-embed {}", env!("CARGO_PKG_VERSION")))
+            .set_key_value_metadata(Some(metadata.to_vec()))
+            .build();
+        Ok(Self {
+            schema: Arc::new(Schema::new(fields)),
+            properties,
+            kept: plan.kept.fields().len(),
+            is_split,
+            encoding: provenance.encoding.clone(),
+            dimension,
+        })
+    }
+
+    /// A window and its answers as columns.
+    pub(super) fn batch(
+        &self,
+        file: &str,
+        window: &Window,
+        answers: &[Answer],
+    ) -> Result<RecordBatch, ArrowError> {
+        let texts = window.texts.len();
+        let row = |row: usize| i64::try_from(window.first_row).unwrap_or(i64::MAX) + row as i64;
+        let rows = window.texts.iter().map(|text| row(text.row));
+        let mut columns: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from_iter_values(std::iter::repeat_n(
+                file, texts,
+            ))),
+            Arc::new(Int64Array::from_iter_values(rows)),
+        ];
+        columns.extend(window.columns.iter().take(self.kept).cloned());
+        if self.is_split {
+            let spans = || window.texts.iter().map(|text| text.span);
+            let chunks = spans().map(|span| Some(span?.chunk));
+            columns.push(Arc::new(Int32Array::from_iter(chunks)));
+            let starts = spans().map(|span| Some(span?.start));
+            columns.push(Arc::new(Int64Array::from_iter(starts)));
+            let ends = spans().map(|span| Some(span?.end));
+            columns.push(Arc::new(Int64Array::from_iter(ends)));
+        }
+        columns.push(self.embeddings(answers)?);
+        if self.encoding == "int8" {
+            let scales = answers.iter().map(|answer| match answer {
+                Ok(Vector {
+                    values: Values::I8 { scale, .. },
+                    ..
+                }) => Some(*scale),
+                _ => None,
+            });
+            columns.push(Arc::new(Float32Array::from_iter(scales)));
+        }
+        let (mut tokens, mut truncated) = (Int32Builder::new(), BooleanBuilder::new());
+        let mut errors = StringBuilder::new();
+        for answer in answers {
+            let vector = answer.as_ref().ok();
+            tokens.append_option(vector.and_then(|vector| i32::try_from(vector.tokens).ok()));
+            truncated.append_option(vector.map(|vector| vector.truncated));
+            errors.append_option(answer.as_ref().err());
+        }
+        columns.push(Arc::new(tokens.finish()));
+        columns.push(Arc::new(truncated.finish()));
+        columns.push(Arc::new(errors.finish()));
+        RecordBatch::try_new(Arc::clone(&self.schema), columns)
+    }
+
+    /// The vectors; zeros where there is none, which is null.
+    fn embeddings(&self, answers: &[Answer]) -> Result<ArrayRef, ArrowError> {
+        let nulls = NullBuffer::from_iter(answers.iter().map(Result::is_ok));
+        let values = || {
+            answers
+                .iter()
+                .map(|a| a.as_ref().ok().map(|vector| &vector.values))
+        };
+        let place = self.schema.index_of("embedding")?;
+        let data_type = self.schema.field(place).data_type();
+        let (element, width) = match data_type {
+            DataType::FixedSizeList(element, width) => (Arc::clone(element), *width),
+            DataType::FixedSizeBinary(width) => {
+                let bytes = flat(
+                    values(),
+                    self.dimension.div_ceil(8),
+                    |values| match values {
+                        Values::Binary(bytes) => bytes,
+                        _ => &[],
+                    },
+                );
+                let array =
+                    FixedSizeBinaryArray::try_new(*width, Buffer::from_vec(bytes), Some(nulls))?;
+                return Ok(Arc::new(array));
+            }
+            other => return Err(ArrowError::SchemaError(format!("vectors are no {other}"))),
+        };
+        let values: ArrayRef = match element.data_type() {
+            DataType::Float16 => {
+                let flat: Vec<f16> = flat(values(), self.dimension, |values| match values {
+                    Values::F16(values) => values,
+                    _ => &[],
+                });
+                Arc::new(Float16Array::new(ScalarBuffer::from(flat), None))
+            }
+            DataType::Int8 => {
+                let flat: Vec<i8> = flat(values(), self.dimension, |values| match values {
+                    Values::I8 { codes, .. } => codes,
+                    _ => &[],
+                });
+                Arc::new(Int8Array::new(ScalarBuffer::from(flat), None))
+            }
+            _ => {
+                let flat: Vec<f32> = flat(values(), self.dimension, |values| match values {
+                    Values::F32(values) => values,
+                    _ => &[],
+                });
+                Arc::new(Float32Array::new(ScalarBuffer::from(flat), None))
+            }
+        };
+        let array = FixedSizeListArray::try_new(element, width, values, Some(nulls))?;
+        Ok(Arc::new(array))
+    }
+}
+
+/// The numbers of all vectors, one after the other; `width` zeros for none.
+fn flat<'a, T: Copy + Default + 'a>(
+    vectors: impl Iterator<Item = Option<&'a Values>>,
+    width: usize,
+    numbers: impl Fn(&'a Values) -> &'a [T],
+) -> Vec<T> {
+    let mut flat = Vec::new();
+    for (row, vector) in vectors.enumerate() {
+        if let Some(values) = vector {
+            flat.extend_from_slice(numbers(values));
+        }
+        // Every row has as many.
+        flat.resize((row + 1) * width, T::default());
+    }
+    flat
+}
+
+/// Writes one unit, under a temporary name.
+pub(super) struct UnitFile {
+    path: PathBuf,
+    writer: Option<ArrowWriter<File>>,
+    pub(super) summary: UnitSummary,
+}
+
+impl UnitFile {
+    pub(super) fn create(path: PathBuf, schema: &UnitSchema) -> Result<Self, CorpusError> {
+        let file = File::create(&path).map_err(unwritten(&path))?;
+        let writer = ArrowWriter::try_new(
+            file,
+            Arc::clone(&schema.schema),
+            Some(schema.properties.clone()),
+        );
+        let mut this = Self {
+            path,
+            writer: None,
+            summary: UnitSummary::default(),
+        };
+        this.writer = Some(writer.map_err(|source| this.unwritten(source))?);
+        Ok(this)
+    }
+
+    fn unwritten(&self, source: ParquetError) -> CorpusError {
+        match source {
+            ParquetError::External(error) => match error.downcast::<std::io::Error>() {
+                Ok(error) => unwritten(&self.path)(*error),
+                Err(error) => self.unwritten_parquet(ParquetError::External(error)),
+            },
+            source => self.unwritten_parquet(source),
+        }
+    }
+
+    fn unwritten_parquet(&self, source: ParquetError) -> CorpusError {
+        CorpusError::WriteParquet {
+            path: self.path.clone(),
+            source,
+        }
+    }
+
+    pub(super) fn write(
+        &mut self,
+        schema: &UnitSchema,
+        file: &str,
+        window: &Window,
+        answers: &[Answer],
+    ) -> Result<(), CorpusError> {
+        let batch = schema.batch(file, window, answers);
+        let batch = batch.map_err(|error| self.unwritten(error.into()))?;
+        if let Some(writer) = &mut self.writer {
+            let written = writer.write(&batch);
+            written.map_err(|source| self.unwritten(source))?;
+        }
+        self.summary.count(window, answers);
+        Ok(())
+    }
+
+    /// Writes what is left, as far as the disk.
+    pub(super) fn finish(&mut self) -> Result<&Path, CorpusError> {
+        if let Some(mut writer) = self.writer.take() {
+            let summary = serde_json::to_string(&self.summary);
+            let summary = summary.map_err(|error| unwritten(&self.path)(error.into()))?;
+            writer.append_key_value_metadata(KeyValue::new(SUMMARY.to_owned(), summary));
+            let file = writer
+                .into_inner()
+                .map_err(|source| self.unwritten(source))?;
+            file.sync_all().map_err(unwritten(&self.path))?;
+        }
+        Ok(&self.path)
+    }
+}
+
+impl Drop for UnitFile {
+    /// What isn't whole is nothing; what is has another name.
+    fn drop(&mut self) {
+        drop(self.writer.take());
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl UnitSummary {
+    /// A row has failed when one of its texts has.
+    fn count(&mut self, window: &Window, answers: &[Answer]) {
+        self.rows += window.rows as u64;
+        let mut failed: Option<usize> = None;
+        for (text, answer) in window.texts.iter().zip(answers) {
+            match answer {
+                Ok(vector) => {
+                    self.vectors += 1;
+                    self.tokens += vector.tokens as u64;
+                    self.truncated += u64::from(vector.truncated);
+                }
+                Err(error) => {
+                    if failed != Some(text.row) {
+                        failed = Some(text.row);
+                        self.errors += 1;
+                    }
+                    if self.first_error.is_none() {
+                        let row = window.first_row + text.row as u64;
+                        self.first_error = Some(format!("row {row}: {error}"));
+                    }
+                }
+            }
+        }
+        self.embedded = self.rows - self.errors;
+    }
+
+    /// What a unit's file says.
+    pub(super) fn read(path: &Path) -> Result<Self, CorpusError> {
+        let file = File::open(path).map_err(unread(path))?;
+        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())
+            .map_err(unread_parquet(path))?;
+        let damaged = |why: &str| CorpusError::Damaged {
+            path: path.to_owned(),
+            why: why.to_owned(),
+        };
+        let file = metadata.metadata().file_metadata();
+        let said = file.key_value_metadata().into_iter().flatten();
+        let said = said
+            .filter(|entry| entry.key == SUMMARY)
+            .find_map(|entry| entry.value.as_ref());
+        let said = said.ok_or_else(|| damaged("it doesn't say how the work on it went"))?;
+        serde_json::from_str(said).map_err(|error| damaged(&error.to_string()))
+    }
+}
