@@ -5,13 +5,14 @@ use std::io;
 use std::path::PathBuf;
 
 use akidb_bulk::BulkError;
+use akidb_bulk::corpus::CorpusError;
 use akidb_embedding::EmbedError;
 pub(crate) use akidb_embedding::diagnostics::chain;
 use akidb_embedding::onnxruntime::OnnxRuntimeError;
 use akidb_onnx::ErrorKind;
 use akidb_server::ServiceError;
 
-use crate::hints::{hint_of, models_hint, repair, row_hint};
+use crate::hints::{corpus_hint, hint_of, models_hint, repair, row_hint};
 use crate::message::{failure, message};
 
 /// Exit status when all was done.
@@ -30,6 +31,8 @@ pub(crate) enum CliError {
     Inspect(#[from] akidb_onnx::Error),
     #[error(transparent)]
     Bulk(#[from] BulkError),
+    #[error(transparent)]
+    Corpus(#[from] CorpusError),
     #[error(transparent)]
     Models(#[from] akidb_models::Error),
     #[error("damaged: {}", .0.join(", "))]
@@ -116,6 +119,23 @@ fn is_usage_of_files(error: &BulkError) -> bool {
     }
 }
 
+/// The same, of a corpus.
+fn is_usage_of_corpus(error: &CorpusError) -> bool {
+    match error {
+        CorpusError::Input { .. }
+        | CorpusError::Settings(_)
+        | CorpusError::NoColumn { .. }
+        | CorpusError::ColumnType { .. }
+        | CorpusError::ColumnTypes { .. }
+        | CorpusError::Reserved(_)
+        | CorpusError::OtherWork { .. }
+        | CorpusError::NotAFolder(_)
+        | CorpusError::NoWork(_) => true,
+        CorpusError::Embed(error) => is_usage(error),
+        _ => false,
+    }
+}
+
 impl CliError {
     /// Standard output can't be written.
     pub(crate) fn stdout(source: std::io::Error) -> Self {
@@ -152,6 +172,7 @@ impl CliError {
             Self::Usage(_) | Self::NpyOnTerminal => WRONG_USAGE,
             Self::Bulk(error) if is_usage_of_files(error) => WRONG_USAGE,
             Self::Embed(error) if is_usage(error) => WRONG_USAGE,
+            Self::Corpus(error) if is_usage_of_corpus(error) => WRONG_USAGE,
             Self::Optimize(error) if matches!(error.kind(), ErrorKind::Shape(_)) => WRONG_USAGE,
             Self::Models(error) if error.is_usage() => WRONG_USAGE,
             Self::Serve(error) if error.is_usage() => WRONG_USAGE,
@@ -165,6 +186,7 @@ impl CliError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Embed(error) => hint_of(error),
+            Self::Corpus(error) => corpus_hint(error),
             Self::Models(error) => models_hint(error),
             Self::DamagedModels(models) => Some(repair(models.first()?)),
             Self::WrongVectors(_) => Some(

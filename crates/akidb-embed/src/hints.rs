@@ -1,6 +1,7 @@
 //! What would help, in the words of this program's commands and flags.
 
 use akidb_bulk::RowError;
+use akidb_bulk::corpus::CorpusError;
 use akidb_embedding::onnxruntime::OnnxRuntimeError;
 use akidb_embedding::{EmbedError, Hint};
 use akidb_models::BundleError;
@@ -111,6 +112,33 @@ pub(crate) fn row_hint(error: &RowError) -> Option<String> {
             "put a text there, leave the line out, or name another field with --field"
         }
         RowError::Embed(error) => return hint_of(error),
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// What would help with a corpus.
+pub(crate) fn corpus_hint(error: &CorpusError) -> Option<String> {
+    let hint = match error {
+        CorpusError::NoColumn { .. } => "name the text's column with --text, the id's with --id",
+        CorpusError::ColumnTypes { .. } => {
+            "make several runs of it, or leave the column out of --keep"
+        }
+        CorpusError::Reserved(_) => "name the columns to --keep without it",
+        CorpusError::OtherWork { .. } => {
+            "choose another --out, or --force moves what is there aside and starts afresh"
+        }
+        CorpusError::NotAFolder(_) => "choose a new or empty folder with --out",
+        CorpusError::Changed { .. } => {
+            "put it back as it was, or start afresh with another --out or with --force"
+        }
+        CorpusError::Missing { .. } => {
+            "start these shards again, or run without --shard: what is there stays"
+        }
+        CorpusError::TooManyErrors { .. } => {
+            "whole units stay; mend the input, or allow more with --max-error-rate"
+        }
+        CorpusError::Embed(error) => return hint_of(error),
         _ => return None,
     };
     Some(hint.to_owned())

@@ -7,6 +7,7 @@ mod args;
 mod cli;
 mod commands;
 mod error;
+mod figures;
 mod hints;
 mod message;
 mod print;

@@ -5,6 +5,7 @@ use std::path::Path;
 use akidb_bulk::Summary;
 
 use crate::error::CliError;
+use crate::figures::{counted, grouped, time};
 use crate::message::message;
 
 /// More rows are summed up wherever they went.
@@ -61,35 +62,6 @@ pub(super) fn end(
     Ok(())
 }
 
-fn counted(n: u64, what: &str) -> String {
-    let plural = if n == 1 { "" } else { "s" };
-    format!("{} {what}{plural}", grouped(n))
-}
-
-/// In groups of three digits.
-fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut grouped = String::with_capacity(digits.len() * 4 / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            grouped.push(' ');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
-fn time(seconds: f64) -> String {
-    if seconds < 120.0 {
-        return format!("{seconds:.1} s");
-    }
-    let seconds = seconds.round() as u64;
-    match seconds / 3600 {
-        0 => format!("{} min {} s", seconds / 60, seconds % 60),
-        hours => format!("{hours} h {} min", seconds % 3600 / 60),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,8 +90,5 @@ mod tests {
             line(&one, 4000.0, Some(Path::new("a"))).unwrap(),
             "1 text, 1 token, 1 h 6 min, 0 texts/s → a; 1 blank line left out"
         );
-        assert_eq!(time(725.2), "12 min 5 s");
-        let numbers = [0, 999, 1000, 1_234_567].map(grouped);
-        assert_eq!(numbers, ["0", "999", "1 000", "1 234 567"]);
     }
 }

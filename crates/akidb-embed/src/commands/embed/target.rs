@@ -136,7 +136,7 @@ fn by_name(path: &Path) -> Result<Option<akidb_bulk::Format>, CliError> {
     let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
     if ending.is_some_and(|ending| ending == "parquet") {
         return Err(CliError::Usage(
-            "embed writes no Parquet: that comes with `akidb-embed run`; .npy, .jsonl and .csv are \
+            "embed writes no Parquet, `akidb-embed run` does; .npy, .jsonl and .csv are \
              written"
                 .to_owned(),
         ));
