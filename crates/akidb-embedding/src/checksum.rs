@@ -8,7 +8,7 @@ use twox_hash::XxHash3_128;
 
 use crate::embedder::Embedder;
 use crate::error::EmbedError;
-use crate::model::Source;
+use crate::model::WeightsSource;
 
 /// Bytes read at once.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -40,7 +40,7 @@ impl Embedder {
             hasher.write(&bytes);
         }
         let weights = self.files.weights(Some(&self.variant))?;
-        if let Source::OnnxBytes(bytes) = weights.source {
+        if let WeightsSource::OnnxBytes(bytes) = weights.source {
             hasher.write(bytes);
         }
         for file in &weights.files {

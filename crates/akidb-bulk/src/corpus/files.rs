@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use glob::MatchOptions;
+
 use super::error::{CorpusError, unread};
 use super::kind::{ENDINGS, FileKind, Packing};
 
@@ -66,7 +68,12 @@ impl Search {
             }
         } else if argument.contains(['*', '?', '[']) {
             let base = fixed_part(argument);
-            let paths = glob::glob(argument).map_err(|error| wrong(error.msg.to_owned()))?;
+            let as_in_a_shell = MatchOptions {
+                require_literal_leading_dot: true,
+                ..MatchOptions::new()
+            };
+            let paths = glob::glob_with(argument, as_in_a_shell);
+            let paths = paths.map_err(|error| wrong(error.msg.to_owned()))?;
             // `glob` gives them in the order of their names.
             for path in paths {
                 let path = path.map_err(|error| {
@@ -190,7 +197,7 @@ mod tests {
         assert_eq!(names(&found), ["b.txt", "a/c.jsonl.gz"]);
         assert_eq!(found.repeated, 1);
         let found = find(&[at("in/*/*")], &out).unwrap();
-        assert_eq!(names(&found), ["a/c.jsonl.gz", "_run/x.txt"]);
+        assert_eq!(names(&found), ["_run/x.txt", "a/c.jsonl.gz"]);
         for wrong in ["in/none.txt", "in/x.md", "in/*.csv"] {
             let error = find(&[at(wrong)], &out).unwrap_err();
             assert!(

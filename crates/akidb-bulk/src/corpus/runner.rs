@@ -327,7 +327,8 @@ impl<'a> Runner<'a> {
                             rows: summary.rows,
                             errors: summary.errors,
                             tokens: summary.tokens,
-                            seconds: started.elapsed().as_secs_f64(),
+                            // Milliseconds: more digits come back from JSON as other numbers.
+                            seconds: started.elapsed().as_millis() as f64 / 1e3,
                         })?;
                     }
                     // Nobody listens only when the work has ended.

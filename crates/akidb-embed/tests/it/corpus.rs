@@ -97,7 +97,8 @@ fn shards_are_named_by_number_or_by_the_scheduler() {
     let dir = tempfile::tempdir().unwrap();
     let (input, out) = corpus(dir.path(), 8);
     let command = ["run", &input, "--out", &out, "--unit-rows", "4"];
-    let with = |more: &[&str]| [&command[..], more].concat();
+    let with =
+        |more: &[&'static str]| -> Vec<&str> { command.iter().chain(more).copied().collect() };
     let first = akidb(&with(&["--shard", "1/3"]));
     assert!(
         well(&first).starts_with("shard 1/3: 8 rows, "),
