@@ -99,7 +99,7 @@ def fairness_builtin(setup):
         beside_digits(setup, server, 15)
 
 
-@row("the same on Qwen", "p50 ≤ 3 × alone + one slice", seconds=330, needs_model=True)
+@row("the same on Qwen", "p50 ≤ 3 × alone + one slice", seconds=900, needs_model=True)
 def fairness_qwen(setup):
     with qwen(setup) as server:
         server.warm(texts=2)

@@ -82,6 +82,14 @@ pub enum RowError {
         /// What it holds.
         is: &'static str,
     },
+    /// The field's list holds something else than token ids.
+    #[error("its field {field:?} is a list, and entry {index} of it is no token id")]
+    NotIds {
+        /// The field.
+        field: String,
+        /// The first entry that is none.
+        index: usize,
+    },
     /// The field holds nothing.
     #[error("its field {0:?} is null")]
     Null(String),

@@ -197,6 +197,9 @@ impl CliError {
             Self::Bulk(error) => match error {
                 BulkError::Row { source, .. } => row_hint(source),
                 BulkError::Embed(error) => hint_of(error),
+                BulkError::Read { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
+                    Some("convert it to UTF-8, for example with iconv".to_owned())
+                }
                 BulkError::NoPlace { .. } => Some("jsonl, json and csv have one".to_owned()),
                 BulkError::Reserved { field } if field == "id" => {
                     Some("--id-field id takes it along".to_owned())

@@ -111,6 +111,7 @@ pub(crate) fn row_hint(error: &RowError) -> Option<String> {
         RowError::NotText { .. } => {
             "put a text there, leave the line out, or name another field with --field"
         }
+        RowError::NotIds { .. } => "put a text there, or the ids as whole numbers",
         RowError::Embed(error) => return hint_of(error),
         _ => return None,
     };

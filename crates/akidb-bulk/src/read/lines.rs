@@ -10,6 +10,9 @@ pub(crate) const MAX_LINE_MIB: usize = 256;
 /// Some editors put it before the first line.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
+/// The same in UTF-16, of either byte order.
+const UTF_16: [[u8; 2]; 2] = [[0xff, 0xfe], [0xfe, 0xff]];
+
 /// Lines one by one, with their numbers.
 pub(crate) struct LineReader {
     reader: Box<dyn BufRead>,
@@ -55,6 +58,12 @@ impl LineReader {
         if self.line == 1 && bytes.starts_with(BYTE_ORDER_MARK) {
             bytes.drain(..BYTE_ORDER_MARK.len());
         }
+        if self.line == 1 && UTF_16.iter().any(|mark| bytes.starts_with(mark)) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it is UTF-16, and not UTF-8",
+            ));
+        }
         let text = String::from_utf8(bytes);
         Ok(Some(text.map_err(|error| {
             RowError::Utf8(error.utf8_error().valid_up_to())
@@ -75,6 +84,14 @@ mod tests {
         }
         assert_eq!(reader.position, text.len() as u64);
         lines
+    }
+
+    #[test]
+    fn utf_16_is_no_text_with_a_few_bad_lines() {
+        for text in [&b"\xff\xfea\0\n\0b\0"[..], b"\xfe\xff\0a\0\n"] {
+            let error = LineReader::new(Box::new(text)).next().unwrap_err();
+            assert!(error.to_string().contains("UTF-16"), "{error}");
+        }
     }
 
     #[test]

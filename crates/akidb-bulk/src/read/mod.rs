@@ -46,6 +46,8 @@ pub struct Rows {
     columns: Columns,
     read: u64,
     blank: u64,
+    /// Of each field that goes along, whether a row had it.
+    seen: Vec<bool>,
     bytes: Option<u64>,
 }
 
@@ -108,6 +110,7 @@ impl Rows {
         Self {
             name: name.to_owned(),
             source,
+            seen: vec![false; columns.keep.len()],
             columns,
             read: 0,
             blank: 0,
@@ -136,6 +139,14 @@ impl Rows {
     /// Blank lines that were passed over so far.
     pub fn blank(&self) -> u64 {
         self.blank
+    }
+
+    /// Fields that were to go along, and that no row had so far.
+    pub fn never_seen(&self) -> impl Iterator<Item = &str> {
+        let fields = self.columns.keep.iter().zip(&self.seen);
+        fields
+            .filter(|(_, seen)| !**seen)
+            .map(|(field, _)| field.as_str())
     }
 
     /// What people call the place of a row: `line 3 of docs.jsonl`, or `text 3`.
@@ -205,6 +216,10 @@ impl Rows {
         };
         let index = self.read;
         self.read += 1;
+        for (seen, value) in self.seen.iter_mut().zip(&kept) {
+            *seen |= value.is_some();
+        }
+        let kept = kept.into_iter().map(Option::unwrap_or_default).collect();
         Ok(Some(Row {
             index,
             line,
@@ -253,6 +268,7 @@ mod tests {
         assert_eq!(read[0].id, Some(7.into()));
         assert_eq!(read[1].id, Some(8.into()));
         assert!(read.iter().all(|row| row.kept == [serde_json::Value::Null]));
+        assert_eq!(rows.never_seen().collect::<Vec<_>>(), ["url"]);
         let wrong = |row: &Row| row.input.as_ref().err().map(ToString::to_string);
         let no_field = |name: &str| Some(format!("it has no field {name:?}"));
         assert_eq!(wrong(&read[0]), None);

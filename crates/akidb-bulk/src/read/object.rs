@@ -9,7 +9,8 @@ use crate::error::RowError;
 /// What a line holds.
 pub(super) struct Object {
     pub(super) id: Option<Value>,
-    pub(super) kept: Vec<Value>,
+    /// Of each field that goes along; `None` where the object hasn't it.
+    pub(super) kept: Vec<Option<Value>>,
     pub(super) input: Result<Input<'static>, RowError>,
 }
 
@@ -25,14 +26,14 @@ impl Object {
     pub(super) fn broken(error: RowError, fields: &Fields) -> Self {
         Self {
             id: None,
-            kept: vec![Value::Null; fields.keep.len()],
+            kept: vec![None; fields.keep.len()],
             input: Err(error),
         }
     }
 
     fn of(mut object: Map<String, Value>, fields: &Fields) -> Self {
         let id = fields.id.as_ref().map(|field| object.get(field).cloned());
-        let value = |field: &String| object.get(field).cloned().unwrap_or_default();
+        let value = |field: &String| object.get(field).cloned();
         let kept = fields.keep.iter().map(value).collect();
         let without_id = match (&fields.id, &id) {
             (Some(field), Some(None)) => Some(RowError::NoField(field.clone())),
@@ -60,14 +61,21 @@ fn input(object: &mut Map<String, Value>, field: &str) -> Result<Input<'static>,
     let value = object.remove(field);
     match value.ok_or_else(|| RowError::NoField(field.to_owned()))? {
         Value::String(text) => Ok(Input::from(text)),
-        other => {
-            let is = kind(&other);
-            let ids = serde_json::from_value::<Vec<u32>>(other);
-            ids.map(Input::from).map_err(|_| RowError::NotText {
-                field: field.to_owned(),
-                is,
-            })
+        Value::Array(ids) => {
+            let id = |(index, id): (usize, &Value)| {
+                let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
+                id.ok_or_else(|| RowError::NotIds {
+                    field: field.to_owned(),
+                    index,
+                })
+            };
+            let ids: Result<Vec<u32>, _> = ids.iter().enumerate().map(id).collect();
+            ids.map(Input::from)
         }
+        other => Err(RowError::NotText {
+            field: field.to_owned(),
+            is: kind(&other),
+        }),
     }
 }
 

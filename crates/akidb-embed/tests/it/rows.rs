@@ -327,6 +327,28 @@ fn no_file_is_lost_to_another_of_its_name() {
 }
 
 #[test]
+fn what_the_input_is_not_is_told() {
+    let utf_16 = embed(&[], b"\xff\xfeh\0i\0\n\0");
+    failed(&utf_16, 1, &["UTF-16", "hint: convert it to UTF-8"]);
+    let ids = embed(
+        &["--jsonl", "-", "--format", "text"],
+        b"{\"text\": [1, -1]}\n",
+    );
+    assert!(
+        ids.stderr.contains("entry 1 of it is no token id"),
+        "{}",
+        ids.stderr
+    );
+    let rows = b"{\"text\": \"a\", \"url\": 1}\n";
+    let out = embed(&["--jsonl", "-", "--keep", "url,urll"], rows);
+    assert!(
+        out.code == 0 && out.stderr.contains("no row has the field \"urll\""),
+        "{}",
+        out.stderr
+    );
+}
+
+#[test]
 fn a_hint_is_one_for_all_rows_that_failed() {
     for (rows, hint) in [
         (

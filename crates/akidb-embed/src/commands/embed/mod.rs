@@ -17,6 +17,7 @@ use same_file::is_same_file;
 
 use crate::args::{InputArgs, ModelFlag, RunArgs, VectorArgs, choices, report_truncated};
 use crate::error::CliError;
+use crate::message::message;
 use errors::Errors;
 use interrupt::Interruptible;
 use pretty::Pretty;
@@ -127,6 +128,11 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<(), CliError> {
     let seconds = started.elapsed().as_secs_f64();
     let Told { errors, progress } = told;
     progress.finish();
+    for field in rows.never_seen().filter(|_| summary.embedded > 0) {
+        message(format_args!(
+            "warning: no row has the field {field:?} of --keep"
+        ));
+    }
     let in_place = "the error objects in the answers say why".to_owned();
     let hint = errors.finish();
     let hint = hint.or_else(|| (on_error == OnError::Object).then_some(in_place));
