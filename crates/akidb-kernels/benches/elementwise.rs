@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use akidb_kernels::{Isa, ShapeError, norm_rotary, rms_norm, swiglu};
+use akidb_kernels::{Gate, Isa, ShapeError, glu, norm_rotary, rms_norm};
 
 const ROWS: usize = 128;
 const HIDDEN: usize = 1024;
@@ -35,7 +35,7 @@ fn main() -> Result<(), ShapeError> {
                 norm_rotary(isa, row, &weight[..HEAD_DIM], 1e-6, [cos, sin], out)
             })
         })?;
-        let gate = time(|| swiglu(isa, black_box(&x), &up, &mut out))?;
+        let gate = time(|| glu(isa, Gate::Silu, black_box(&x), &up, &mut out))?;
         println!(
             "{isa:>10}  rms_norm {norm:.3}  norm_rotary {heads:.3}  swiglu {gate:.3} µs a row"
         );

@@ -37,7 +37,7 @@ impl<const TANH: bool> Kernel for Gelu<'_, TANH> {
 /// With t = |x|, Φ(-t) is e^(-t²/2) · u · P(u), u = 1 / (1 + 0.35 t): a minimax fit of 0..14,
 /// within 3.2e-8 of the value. Beyond, Φ(-t) is 0 in f32.
 #[inline(always)]
-fn erf<T: Target>(x: &Lanes) -> Lanes {
+pub(crate) fn erf<T: Target>(x: &Lanes) -> Lanes {
     const P: [f32; 9] = [
         0.139_621_4,
         0.139_861_9,
@@ -69,7 +69,7 @@ fn erf<T: Target>(x: &Lanes) -> Lanes {
 
 /// The approximation by tanh, lane by lane: x · σ(2y), y what tanh is taken of.
 #[inline(always)]
-fn tanh<T: Target>(x: &Lanes) -> Lanes {
+pub(crate) fn tanh<T: Target>(x: &Lanes) -> Lanes {
     // 2 · √(2/π)
     const FACTOR: f32 = 1.595_769;
     let (mut y, mut power) = ([0.0; LANES], [0.0; LANES]);

@@ -32,9 +32,9 @@ mod rotary;
 #[cfg(test)]
 mod testing;
 
-pub use activation::swiglu;
+pub use activation::{Gate, glu};
 pub use attention::{
-    Attention, AttentionScratch, KEY_TILE, KeyValueTile, KeyValueType, Mask, attention,
+    Attention, AttentionScratch, KEY_TILE, KeyValueTile, KeyValueType, Mask, STEP_TILES, attention,
 };
 pub use error::ShapeError;
 pub use gelu::{gelu_erf, gelu_tanh};
@@ -47,4 +47,4 @@ pub use product::{
     Epilogue, Int8Type, NBitsCodes, NBitsFormat, NR, PackedBf16, PackedF32, PackedInt8,
     PackedNBits, Rows, Weight, WeightFormat, quantize_int4, quantize_int8,
 };
-pub use rotary::norm_rotary;
+pub use rotary::{norm_rotary, rotary};

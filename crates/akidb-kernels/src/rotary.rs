@@ -1,5 +1,5 @@
-//! What happens to heads before attention: `RMSNormalization`, then `RotaryEmbedding` with the two
-//! halves of a head turned against each other (not interleaved).
+//! What happens to heads before attention: `RMSNormalization`, where the model has it, then
+//! `RotaryEmbedding` with the two halves of a head turned against each other (not interleaved).
 
 use crate::arch::{Kernel, Target};
 use crate::norm::inverse_rms;
@@ -40,6 +40,29 @@ pub fn norm_rotary(
     Ok(())
 }
 
+/// Turns heads as [`norm_rotary`] does, without normalising them.
+///
+/// # Errors
+/// When `cos` is empty, `sin` is not as long, `x` is no multiple of twice that, or `out` is not as
+/// long as `x`.
+pub fn rotary(
+    isa: Isa,
+    x: &[f32],
+    [cos, sin]: [&[f32]; 2],
+    out: &mut [f32],
+) -> Result<(), ShapeError> {
+    let op = "rotary";
+    if cos.is_empty() {
+        return Err(ShapeError::size(op, "cos", 0));
+    }
+    ShapeError::length(op, "sin", cos.len(), sin.len())?;
+    let head_dim = 2 * cos.len();
+    ShapeError::length(op, "x", x.len() / head_dim * head_dim, x.len())?;
+    ShapeError::length(op, "out", x.len(), out.len())?;
+    isa.run(Rotary { x, cos, sin, out });
+    Ok(())
+}
+
 struct NormRotary<'a> {
     x: &'a [f32],
     /// Of both halves.
@@ -66,11 +89,43 @@ impl Kernel for NormRotary<'_> {
             for (((x, weights), (cos, sin)), out) in x.zip(weights).zip(angles).zip(out) {
                 let a = *x.0 * inverse * *weights.0;
                 let b = *x.1 * inverse * *weights.1;
-                *out.0 = T::mul_add_f32(a, *cos, -(b * *sin));
-                *out.1 = T::mul_add_f32(b, *cos, a * *sin);
+                (*out.0, *out.1) = turned::<T>(a, b, *cos, *sin);
             }
         }
     }
+}
+
+struct Rotary<'a> {
+    x: &'a [f32],
+    cos: &'a [f32],
+    sin: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Kernel for Rotary<'_> {
+    #[inline(always)]
+    fn run<T: Target>(self, _: T) {
+        let half = self.cos.len();
+        let heads = self.x.chunks_exact(2 * half);
+        for (x, out) in heads.zip(self.out.chunks_exact_mut(2 * half)) {
+            let (first, second) = x.split_at(half);
+            let (first_out, second_out) = out.split_at_mut(half);
+            let angles = self.cos.iter().zip(self.sin);
+            let out = first_out.iter_mut().zip(second_out);
+            for (((a, b), (cos, sin)), out) in first.iter().zip(second).zip(angles).zip(out) {
+                (*out.0, *out.1) = turned::<T>(*a, *b, *cos, *sin);
+            }
+        }
+    }
+}
+
+/// A pair of elements, turned by an angle.
+#[inline(always)]
+fn turned<T: Target>(a: f32, b: f32, cos: f32, sin: f32) -> (f32, f32) {
+    (
+        T::mul_add_f32(a, cos, -(b * sin)),
+        T::mul_add_f32(b, cos, a * sin),
+    )
 }
 
 #[cfg(test)]
@@ -110,6 +165,49 @@ mod tests {
                 assert_eq!(bits(&alone), bits(&out[2 * half..4 * half]), "{isa}");
             });
         }
+    }
+
+    #[test]
+    fn without_a_norm_heads_are_only_turned() {
+        for half in LENGTHS {
+            let x = random(6, 3 * 2 * half);
+            let angles = random(7, half);
+            let cos: Vec<f32> = angles.iter().map(|a| (9.0 * a).cos()).collect();
+            let sin: Vec<f32> = angles.iter().map(|a| (9.0 * a).sin()).collect();
+            for_each_isa(|isa| {
+                let run = |x: &[f32]| {
+                    let mut out = vec![0.0; x.len()];
+                    rotary(isa, x, [&cos, &sin], &mut out).unwrap();
+                    out
+                };
+                let out = run(&x);
+                for (x, out) in x.chunks(2 * half).zip(out.chunks(2 * half)) {
+                    for i in 0..half {
+                        let [a, b, cos, sin] = [x[i], x[half + i], cos[i], sin[i]].map(f64::from);
+                        let first = f64::from(out[i]) - (a * cos - b * sin);
+                        let second = f64::from(out[half + i]) - (b * cos + a * sin);
+                        let most = 3e-7 * (a.abs() + b.abs());
+                        assert!(first.abs() <= most && second.abs() <= most, "{isa}");
+                    }
+                }
+                let alone = run(&x[2 * half..4 * half]);
+                assert_eq!(bits(&alone), bits(&out[2 * half..4 * half]), "{isa}");
+            });
+        }
+        let run = |x: usize, cos: usize, sin: usize, out: usize| {
+            let (cos, sin) = (vec![1.0; cos], vec![0.0; sin]);
+            rotary(
+                Isa::detect(),
+                &vec![1.0; x],
+                [&cos, &sin],
+                &mut vec![0.0; out],
+            )
+        };
+        assert!(run(8, 2, 2, 8).is_ok());
+        assert!(run(0, 0, 0, 0).is_err());
+        assert!(run(4, 2, 1, 4).is_err());
+        assert!(run(6, 2, 2, 6).is_err());
+        assert!(run(4, 2, 2, 8).is_err());
     }
 
     #[test]

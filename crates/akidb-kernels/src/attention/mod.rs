@@ -17,12 +17,13 @@ mod tests;
 use key_values::{Pairs, Row};
 use operand::{Bf16, CHUNK, Chunk, F32, Operand};
 use product::{Values, score, tallest, weigh};
-use softmax::{add_bias, mask, weigh_keys};
+use softmax::{add_bias, hide, mask, weigh_keys};
 
 pub use key_values::{KEY_TILE, KeyValueTile, KeyValueType};
 
-/// Tiles whose keys share one step of the softmax.
-const STEP_TILES: usize = 4;
+/// Tiles whose keys share one step of the softmax. Where the first keys of a text are seen by no query
+/// of a call, whole steps of them may be left out.
+pub const STEP_TILES: usize = 4;
 
 /// Keys of a step. Steps lie at fixed places like tiles.
 const STEP_KEYS: usize = STEP_TILES * KEY_TILE;
@@ -56,14 +57,34 @@ pub enum Mask<'a> {
         /// to `n` behind it.
         bias: &'a [f32],
     },
+    /// Those that are near.
+    Window {
+        /// Positions of the text.
+        tokens: usize,
+        /// So many positions before the query's own,
+        before: usize,
+        /// and behind it.
+        after: usize,
+    },
 }
 
 impl Mask<'_> {
     /// Positions up to the last that one of the queries up to `end` sees.
+    #[inline(always)]
     fn end(self, end: usize) -> usize {
         match self {
             Self::Causal => end,
             Self::Full { tokens } | Self::Biased { tokens, .. } => tokens,
+            Self::Window { tokens, after, .. } => tokens.min(end.saturating_add(after)),
+        }
+    }
+
+    /// The first position that the query at `position` sees.
+    #[inline(always)]
+    fn start(self, position: usize) -> usize {
+        match self {
+            Self::Window { before, .. } => position.saturating_sub(before),
+            _ => 0,
         }
     }
 }
@@ -130,7 +151,7 @@ impl AttentionScratch {
 ///
 /// A query's result is the same bits whatever other queries are in the call, as long as all values
 /// are finite: keys are taken in steps at fixed positions, and keys that a query doesn't see have
-/// weight 0. Some 128 queries (rows × heads) a call are best: keys and values are then read from
+/// weight 0. Steps that no query of a block sees, as those outside of a window, are not computed. Some 128 queries (rows × heads) a call are best: keys and values are then read from
 /// the cache, and the queries fit beside them.
 ///
 /// # Errors
@@ -165,6 +186,9 @@ pub fn attention(
         let row = bias.len() / shape.query_heads;
         ShapeError::length(op, "bias", row * shape.query_heads, bias.len())?;
         ShapeError::range(op, "tokens", tokens.max(end), row.div_ceil(2))?;
+    }
+    if let Mask::Window { tokens, .. } = mask {
+        ShapeError::range(op, "queries", end, tokens)?;
     }
     let end = mask.end(end);
     if end == 0 {
@@ -342,12 +366,21 @@ impl Call<'_, '_> {
     ) {
         let (first_position, heads) = (self.first_position, self.shape.query_heads);
         let mask_of = self.mask;
-        // Keys of the step that a query sees.
+        let queries = block.start..block.start + block.queries;
+        // The first key that the block sees. No sums are known before its step.
+        let first = mask_of.start(first_position + queries.start / heads);
+        let knows_sums = start > first;
+        let unseen_tiles = (first.saturating_sub(start) / KEY_TILE).min(tiles.len());
+        let (start, tiles) = (start + unseen_tiles * KEY_TILE, &tiles[unseen_tiles..]);
+        // Keys of the step that a query sees, and those before them.
         let seen_by = |query: usize| {
             let end = mask_of.end(first_position + query / heads + 1);
-            end.saturating_sub(start).min(STEP_KEYS)
+            end.saturating_sub(start).min(tiles.len() * KEY_TILE)
         };
-        let queries = block.start..block.start + block.queries;
+        let unseen_by = |query: usize| {
+            let first = mask_of.start(first_position + query / heads);
+            first.saturating_sub(start)
+        };
         let seen = seen_by(queries.end - 1);
         if seen == 0 {
             return;
@@ -373,16 +406,21 @@ impl Call<'_, '_> {
         for (row, query) in queries.clone().enumerate() {
             let scores = &mut scores[row * width..][..width];
             let before = largest[row];
+            hide(scores, unseen_by(query));
             largest[row] = larger(before, mask(scores, seen_by(query)));
-            shrink[row] = before - largest[row];
+            // Nothing may be seen so far: -∞ - -∞ is no number.
+            if largest[row] != before {
+                shrink[row] = before - largest[row];
+            }
         }
         let shrink = exp2_nonpositive::<T>(&shrink);
         for (row, query) in queries.clone().enumerate() {
             let total = &mut self.state.total[query];
             total.0 = product(target, &total.0, shrink[row]);
+            let seen = seen_by(query);
             weigh_keys::<T, O>(
                 &scores[row * width..][..width],
-                seen_by(query),
+                if unseen_by(query) < seen { seen } else { 0 },
                 largest[row],
                 &mut factors.weights[row..],
                 height,
@@ -393,7 +431,7 @@ impl Call<'_, '_> {
         let columns = columns(self.shape.head_dim);
         let sums = &mut self.state.weighted[block.start * columns..][..height * columns];
         let values = values_seen::<O>(tiles, seen, &mut factors.last_row);
-        let shrink = (start > 0).then_some(&shrink);
+        let shrink = knows_sums.then_some(&shrink);
         weigh::<T, O>(target, height, &factors.weights, &values, shrink, sums);
     }
 

@@ -27,6 +27,18 @@ pub(super) fn mask(scores: &mut [Aligned<Lanes>], seen: usize) -> f32 {
     max(&top)
 }
 
+/// Makes -∞ of the first `unseen` scores.
+#[inline(always)]
+pub(super) fn hide(scores: &mut [Aligned<Lanes>], unseen: usize) {
+    for (vector, Aligned(scores)) in scores.iter_mut().enumerate().take(unseen.div_ceil(LANES)) {
+        for l in 0..LANES {
+            if vector * LANES + l < unseen {
+                scores[l] = f32::NEG_INFINITY;
+            }
+        }
+    }
+}
+
 /// Adds `bias` to the scores, which are those of powers of two. Where it ends, no key is seen.
 #[inline(always)]
 pub(super) fn add_bias(scores: &mut [Aligned<Lanes>], bias: &[f32]) {

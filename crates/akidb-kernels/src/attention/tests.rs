@@ -9,6 +9,8 @@ struct Case {
     is_full: bool,
     /// Added to scores, where the whole text is seen.
     bias: Vec<f32>,
+    /// Positions before and behind a query that it sees, where it doesn't see more.
+    window: Option<[usize; 2]>,
     tokens: usize,
     queries: Vec<f32>,
     keys: Vec<f32>,
@@ -26,6 +28,7 @@ impl Case {
             },
             is_full: false,
             bias: Vec::new(),
+            window: None,
             tokens,
             queries: random(seed, tokens * query_heads * head_dim),
             keys: random(seed + 1, tokens * head_dim),
@@ -37,6 +40,14 @@ impl Case {
     fn full(self) -> Self {
         Self {
             is_full: true,
+            ..self
+        }
+    }
+
+    /// The same, where queries see what is near.
+    fn window(self, before: usize, after: usize) -> Self {
+        Self {
+            window: Some([before, after]),
             ..self
         }
     }
@@ -53,6 +64,13 @@ impl Case {
 
     fn mask(&self) -> Mask<'_> {
         let (tokens, bias) = (self.tokens, &self.bias[..]);
+        if let Some([before, after]) = self.window {
+            return Mask::Window {
+                tokens,
+                before,
+                after,
+            };
+        }
         match (self.is_full, bias) {
             (false, _) => Mask::Causal,
             (true, []) => Mask::Full { tokens },
@@ -108,13 +126,14 @@ impl Case {
         let query = &self.queries[vector * head_dim..][..head_dim];
         let heads = self.shape.query_heads;
         let seen = self.mask().end(vector / heads + 1);
+        let first = self.mask().start(vector / heads);
         let bias = |key: usize| {
             let row = self.bias.len() / heads;
             let place = (row / 2 + key).checked_sub(vector / heads);
             let bias = place.and_then(|place| self.bias.get(vector % heads * row + place));
             bias.map_or(0.0, |bias| f64::from(*bias))
         };
-        let scores: Vec<f64> = (0..seen)
+        let scores: Vec<f64> = (first..seen)
             .map(|place| {
                 let key = &self.keys[place * head_dim..][..head_dim];
                 let terms = query.iter().zip(key);
@@ -129,7 +148,7 @@ impl Case {
             .map(|i| {
                 let value = |key: usize| f64::from(self.values[key * head_dim + i]);
                 let terms = weights.iter().enumerate();
-                terms.map(|(key, w)| w / total * value(key)).sum()
+                terms.map(|(i, w)| w / total * value(first + i)).sum()
             })
             .collect()
     }
@@ -164,7 +183,13 @@ fn agrees_with_f64_at_every_edge() {
         .chain([(600, 10, 3, 20.0)]);
     let cases = cases.flat_map(|(tokens, head_dim, heads, scale)| {
         let case = || Case::new(tokens, head_dim, heads, scale);
-        [case(), case().full(), case().biased()]
+        [
+            case(),
+            case().full(),
+            case().biased(),
+            case().window(tokens / 3, tokens / 5),
+            case().window(0, 0),
+        ]
     });
     for case in cases {
         let (tokens, head_dim, heads) = (case.tokens, case.shape.head_dim, case.shape.query_heads);
@@ -246,6 +271,57 @@ fn bits_of_the_whole_text_do_not_depend_on_other_queries() {
                     let whole = &all[first * 48..end * 48];
                     assert_eq!(bits(&part), bits(whole), "{isa} {first}..{end}");
                 }
+            }
+        });
+    }
+}
+
+#[test]
+fn bits_of_a_window_do_not_depend_on_other_queries_or_keys_outside_of_it() {
+    let tokens = 1100;
+    for ([before, after], key_value_type) in [[3, 5], [64, 64], [300, 0], [0, 520]]
+        .into_iter()
+        .flat_map(|window| TYPES.map(|t| (window, t)))
+    {
+        let case = Case::new(tokens, 8, 2, 0.3).window(before, after);
+        let tiles = case.tiles(key_value_type, tokens);
+        for_each_isa(|isa| {
+            let all = case.run(isa, &tiles, 0, tokens);
+            assert!(all.iter().all(|x| x.is_finite()), "{isa}");
+            for step in [1, 7, 100] {
+                for first in (0..tokens).step_by(11 * step) {
+                    let end = (first + step).min(tokens);
+                    let part = case.run(isa, &tiles, first, end);
+                    let whole = &all[first * 16..end * 16];
+                    assert_eq!(bits(&part), bits(whole), "{isa} {first}..{end}");
+                }
+            }
+            // Of a long text, only the steps that are seen need be there.
+            for first in [200, 600, 1099] {
+                let unseen = (first - before.min(first)) / STEP_KEYS * STEP_TILES;
+                let width = 16;
+                let mut out = [f32::NAN; 16];
+                let rows: Vec<&KeyValueTile> = tiles[unseen..].iter().collect();
+                let mask = Mask::Window {
+                    tokens: tokens - unseen * KEY_TILE,
+                    before,
+                    after,
+                };
+                let queries = &case.queries[first * width..][..width];
+                let (position, mut scratch) =
+                    (first - unseen * KEY_TILE, AttentionScratch::new(isa));
+                let out_rows = &mut [&mut out[..]];
+                attention(
+                    &case.shape,
+                    mask,
+                    &rows,
+                    position,
+                    queries,
+                    out_rows,
+                    &mut scratch,
+                )
+                .unwrap();
+                assert_eq!(bits(&out), bits(&all[first * width..][..width]), "{isa}");
             }
         });
     }
@@ -396,5 +472,23 @@ fn what_does_not_fit_is_refused() {
         let out = &mut [&mut row[..]];
         let done = attention(&shape, mask, &tiles, 0, &[0.0; 8], out, &mut scratch);
         assert_eq!(done.is_ok(), fits, "{tokens}");
+    }
+    for (tokens, first, fits) in [
+        (65, 0, true),
+        (65, 64, true),
+        (65, 65, false),
+        (129, 0, true),
+    ] {
+        let (mut row, mask) = (
+            [0.0; 8],
+            Mask::Window {
+                tokens,
+                before: 3,
+                after: 3,
+            },
+        );
+        let out = &mut [&mut row[..]];
+        let done = attention(&shape, mask, &tiles, first, &[0.0; 8], out, &mut scratch);
+        assert_eq!(done.is_ok(), fits, "{tokens} {first}");
     }
 }

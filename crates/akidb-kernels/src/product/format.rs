@@ -220,7 +220,7 @@ macro_rules! formats {
             /// Multiplies the rows, packed for `weight`, with the columns of it that lie in `panels`.
             ///
             /// `c` holds one slice per row. It is as wide as `panels`: [`NR`] columns a panel, where
-            /// the last panel of a weight ends with its column N. With [`Epilogue::SwiGlu`],
+            /// the last panel of a weight ends with its column N. With [`Epilogue::Gated`],
             /// `panels` are whole pairs, NR columns of C a pair, and the last pair may have fewer
             /// columns in C, at least one. Callers split work by giving each thread other panels or
             /// other rows; the bits stay the same: each element is one sum over K, from zero upwards,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::activation::gated;
+use crate::activation::{Gate, gated};
 use crate::arch::{Kernel, Target};
 use crate::lanes::{Aligned, LANES, Lanes, load_partial};
 use crate::product::row_blocks::RowBlocks;
@@ -20,10 +20,10 @@ pub enum Epilogue<'a> {
     Add,
     /// Is added to it after a bias, as in [`Self::StoreBiased`].
     AddBiased(&'a [f32]),
-    /// Overwrites it with `SiLU(gate) · up`: panels are gate, up, gate, up, … and each such pair
-    /// gives [`NR`] columns of C. The bits are those of [`swiglu`](crate::swiglu()) applied to the
-    /// two products.
-    SwiGlu,
+    /// Overwrites it with `act(gate) · up`: panels are gate, up, gate, up, … and each such pair
+    /// gives [`NR`] columns of C. The bits are those of [`glu`](crate::glu()) applied to the two
+    /// products.
+    Gated(Gate),
 }
 
 impl<'a> Epilogue<'a> {
@@ -38,9 +38,9 @@ impl<'a> Epilogue<'a> {
     }
 
     /// Panels that give the same columns of C.
-    fn panels(self) -> usize {
+    pub fn panels(self) -> usize {
         match self {
-            Self::SwiGlu => 2,
+            Self::Gated(_) => 2,
             _ => 1,
         }
     }
@@ -145,8 +145,8 @@ fn check(
     for row in c {
         let width = match epilogue {
             // Padding of gate and up is no part of C.
-            Epilogue::SwiGlu if row.len() + NR > widest => row.len().min(widest),
-            Epilogue::SwiGlu => widest,
+            Epilogue::Gated(_) if row.len() + NR > widest => row.len().min(widest),
+            Epilogue::Gated(_) => widest,
             _ => (end * NR).min(n).saturating_sub(start * NR),
         };
         ShapeError::length(op, "rows of c", width, row.len())?;
@@ -249,7 +249,7 @@ fn finish<T: Target>(
         let elements = match epilogue {
             Epilogue::Store | Epilogue::Add => elements[v],
             Epilogue::StoreBiased(_) | Epilogue::AddBiased(_) => biased(&elements[v], bias, v),
-            Epilogue::SwiGlu => gated::<T>(&gate[v], &elements[v]),
+            Epilogue::Gated(act) => gated::<T>(act, &gate[v], &elements[v]),
         };
         let adds = matches!(epilogue, Epilogue::Add | Epilogue::AddBiased(_));
         match (c.first_chunk_mut::<LANES>(), adds) {

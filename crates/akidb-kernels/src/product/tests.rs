@@ -6,8 +6,8 @@ use crate::bf16::to_bf16;
 use crate::product::quantized::outliers::reference::{quantize, quantize_blocks};
 use crate::testing::{LENGTHS, aligned, bits, for_each_isa, random, random_bytes, row_of};
 use crate::{
-    Epilogue, Int8Type, Isa, NBitsCodes, NBitsFormat, NR, PackedBf16, PackedF32, PackedInt8,
-    PackedNBits, Rows, ShapeError, Tier, Weight, WeightFormat, swiglu,
+    Epilogue, Gate, Int8Type, Isa, NBitsCodes, NBitsFormat, NR, PackedBf16, PackedF32, PackedInt8,
+    PackedNBits, Rows, ShapeError, Tier, Weight, WeightFormat, glu,
 };
 
 const NBITS: NBitsFormat = NBitsFormat {
@@ -172,8 +172,10 @@ fn columns(panels: &Range<usize>, n: usize) -> Range<usize> {
     (panels.start * NR).min(n)..(panels.end * NR).min(n)
 }
 
+const SWIGLU: Epilogue<'_> = Epilogue::Gated(Gate::Silu);
+
 #[test]
-fn swiglu_has_the_bits_of_two_products() {
+fn a_gate_has_the_bits_of_two_products() {
     for (m, k, width) in [
         (2_usize, 3_usize, 64_usize),
         (1, 9, 1),
@@ -187,16 +189,18 @@ fn swiglu_has_the_bits_of_two_products() {
             for_each_isa(|isa| {
                 let stored = vec![0.0; m * b.n()];
                 let stored = b.whole(isa, (&a, k), (stored, b.n()), Epilogue::Store);
-                let gated = vec![9.0; m * width];
-                let gated = b.whole(isa, (&a, k), (gated, width), Epilogue::SwiGlu);
-                for (stored, gated) in stored.chunks(b.n()).zip(gated.chunks(width)) {
-                    let (gate, up): (Vec<_>, Vec<_>) = stored
-                        .chunks(2 * NR)
-                        .flat_map(|pair| pair[..NR].iter().zip(&pair[NR..]))
-                        .unzip();
-                    let mut expected = vec![0.0; gate.len()];
-                    swiglu(isa, &gate, &up, &mut expected).unwrap();
-                    assert_eq!(bits(gated), bits(&expected[..width]), "{isa} {m} {b:?}");
+                for act in [Gate::Silu, Gate::GeluErf, Gate::GeluTanh] {
+                    let gated = vec![9.0; m * width];
+                    let gated = b.whole(isa, (&a, k), (gated, width), Epilogue::Gated(act));
+                    for (stored, gated) in stored.chunks(b.n()).zip(gated.chunks(width)) {
+                        let (gate, up): (Vec<_>, Vec<_>) = stored
+                            .chunks(2 * NR)
+                            .flat_map(|pair| pair[..NR].iter().zip(&pair[NR..]))
+                            .unzip();
+                        let mut expected = vec![0.0; gate.len()];
+                        glu(isa, act, &gate, &up, &mut expected).unwrap();
+                        assert_eq!(bits(gated), bits(&expected[..width]), "{isa} {m} {b:?}");
+                    }
                 }
             });
         }
@@ -215,12 +219,12 @@ fn bits_do_not_depend_on_rows_or_panels() {
         Epilogue::AddBiased(&bias),
     ];
     // The last panel is not full, save in pairs.
-    for (n, epilogues) in [(203, &single[..]), (256, &[Epilogue::SwiGlu])] {
+    for (n, epilogues) in [(203, &single[..]), (256, &[SWIGLU])] {
         for ((b, _), epilogue) in weights(k, n)
             .iter()
             .flat_map(|b| epilogues.iter().map(move |epilogue| (b, *epilogue)))
         {
-            let group = if epilogue == Epilogue::SwiGlu { 2 } else { 1 };
+            let group = epilogue.panels();
             let n = n / group;
             for_each_isa(|isa| {
                 let expected = b.whole(isa, (&a, k), (vec![1.0; m * n], n), epilogue);
@@ -393,7 +397,7 @@ fn what_does_not_fit_is_refused() {
             assert!(!run(4, 0..5, &[100, 100], epilogue));
             assert!(!run(8, 0..4, &[100], epilogue));
         }
-        let pairs = |panels, widths: &[usize]| run(4, panels, widths, Epilogue::SwiGlu);
+        let pairs = |panels, widths: &[usize]| run(4, panels, widths, SWIGLU);
         assert!(pairs(0..4, &[64, 64]));
         assert!(pairs(0..4, &[33, 64]));
         assert!(pairs(2..4, &[1, 32]));

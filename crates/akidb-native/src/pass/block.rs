@@ -1,6 +1,6 @@
 //! One block of the model, walked through once for every way in which threads share it.
 
-use akidb_kernels::{Epilogue, Isa, gelu_erf, gelu_tanh};
+use akidb_kernels::{Epilogue, Gate, Isa, gelu_erf, gelu_tanh};
 use akidb_transformer::Activation;
 
 use crate::dims::Dims;
@@ -110,7 +110,7 @@ pub(super) fn block(split: &mut impl Split, layer: &Layer, part: Part) -> Result
             Epilogue::store(inner.bias()),
             Before::Activation(activation),
         ),
-        None => (Epilogue::SwiGlu, nothing),
+        None => (Epilogue::Gated(Gate::Silu), nothing),
     };
     split.product(Hidden, norm, inner, to_inner, Inner)?;
     split.wait()?;

@@ -267,7 +267,7 @@ impl ColumnShare<'_> {
             return Ok(());
         };
         // Gate and up alternate.
-        let per_column = if epilogue == Epilogue::SwiGlu { 2 } else { 1 };
+        let per_column = epilogue.panels();
         let panels = columns.start / NR * per_column..columns.end.div_ceil(NR) * per_column;
         let mut next = self.rows.iter().peekable();
         let mut out: Vec<&mut [f32]> = out

@@ -16,7 +16,7 @@ use crate::product::weight_type::WeightType;
 
 /// Each element is an exact sum of integers, rounded to f32 and multiplied with `scale of the row ·
 /// scale of the column`. The bits are the same on every tier, too, save with
-/// [`Epilogue::SwiGlu`](crate::Epilogue::SwiGlu).
+/// [`Epilogue::Gated`](crate::Epilogue::Gated).
 pub(super) struct Integers<'a> {
     pub(super) a: &'a RowsOf<RowScales>,
     pub(super) b: &'a PackedInt8,
