@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use akidb_backend::{Backend, BackendError, BackendInfo, GraphInterface, Pooling, TokenBatch};
 use akidb_kernels::{Isa, KEY_TILE, KeyValueType, Precision};
 use akidb_onnx::MappedFiles;
-use akidb_transformer::{Head, Mask, Transformer};
+use akidb_transformer::{Head, Transformer};
 
 use crate::dims::Dims;
 use crate::error::EngineError;
-use crate::pass::{Model, Prefix, Prefixes, RotaryTable, Wanted, Workspace};
+use crate::head::DenseLayers;
+use crate::pass::{Model, Prefix, Prefixes, Wanted, Workspace};
 use crate::pool::Pool;
 use crate::runnable;
 use crate::weights::{PackedCache, Weights};
@@ -52,6 +53,7 @@ pub struct Engine {
     files: MappedFiles,
     info: BackendInfo,
     head: Head,
+    dense: DenseLayers,
     /// Passes of several calls take turns.
     workspace: Mutex<Workspace>,
     /// `None` when none are kept.
@@ -95,13 +97,14 @@ impl Engine {
                 backend: "native",
                 precision: weights.precision().as_str(),
                 device: isa.to_string(),
-                hidden_size: dims.hidden_size,
+                hidden_size: model.output_size(),
                 vocab_size: Some(dims.vocab_size),
                 max_tokens: Some(max_tokens),
                 pooling: pooling(model.head),
                 graph: GraphInterface::default(),
             },
             head: model.head,
+            dense: DenseLayers::new(model, isa)?,
             workspace: Mutex::new(Workspace::new(isa, pool.threads())),
             prefixes: (!options.no_prefix_cache && has_prefixes(model)).then(Mutex::default),
             files: weights.files(),
@@ -112,10 +115,6 @@ impl Engine {
                     KeyValueType::F32
                 },
                 weights,
-                rotary: model.blocks.first().and_then(|block| {
-                    let rotary = block.attention.rotary?;
-                    Some(RotaryTable::new(rotary.base, dims.head_dim, max_tokens))
-                }),
                 dims,
                 pool,
                 isa,
@@ -123,10 +122,10 @@ impl Engine {
         })
     }
 
-    /// `out` must have room for `rows` states.
+    /// `out` must have room for `rows` vectors or states.
     fn check(&self, batch: &TokenBatch, rows: usize, out: &[f32]) -> Result<(), EngineError> {
         let dims = &self.model.dims;
-        let hidden_size = dims.hidden_size;
+        let hidden_size = self.info.hidden_size;
         if rows.checked_mul(hidden_size) != Some(out.len()) {
             let actual = out.len();
             return Err(EngineError::Output {
@@ -160,17 +159,33 @@ impl Engine {
         let texts: Vec<&[u32]> = batch.iter().collect();
         let prefix = self.prefix(batch)?;
         let prefix = prefix.as_deref();
-        let width = self.model.dims.hidden_size;
+        let (width, hidden_size) = (self.info.hidden_size, self.model.dims.hidden_size);
         for pass in passes(&texts) {
             let out = &mut out[pass.start * width..pass.end * width];
             let texts = &texts[pass];
-            match self.head {
-                Head::LastToken => self.pass(texts, Wanted::Last, prefix, out)?,
-                Head::FirstToken => self.pass(texts, Wanted::First, None, out)?,
-                Head::Mean => self.mean(texts, out)?,
+            if !self.dense.is_empty() {
+                let mut pooled = vec![0.0; texts.len() * hidden_size];
+                self.pooled(texts, prefix, &mut pooled)?;
+                self.dense.apply(&pooled, out)?;
+                continue;
             }
+            self.pooled(texts, prefix, out)?;
         }
         Ok(())
+    }
+
+    /// What each text's states are pooled to.
+    fn pooled(
+        &self,
+        texts: &[&[u32]],
+        prefix: Option<&Prefix>,
+        out: &mut [f32],
+    ) -> Result<(), EngineError> {
+        match self.head {
+            Head::LastToken => self.pass(texts, Wanted::Last, prefix, out),
+            Head::FirstToken => self.pass(texts, Wanted::First, None, out),
+            Head::Mean => self.mean(texts, out),
+        }
     }
 
     /// The mean of each text's states.
@@ -180,19 +195,28 @@ impl Engine {
         let mut states = vec![0.0; tokens * width];
         self.pass(texts, Wanted::All, None, &mut states)?;
         let mut states = &states[..];
-        for (text, out) in texts.iter().zip(out.chunks_exact_mut(width)) {
-            let (own, rest) = states.split_at(text.len() * width);
+        let tasks = texts.iter().zip(out.chunks_exact_mut(width));
+        let tasks: Vec<_> = tasks
+            .map(|(text, out)| {
+                let (own, rest) = states.split_at(text.len() * width);
+                states = rest;
+                (own, out)
+            })
+            .collect();
+        self.model.pool.for_each(tasks, |(own, out)| {
             mean_of_rows(own, out);
-            states = rest;
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn run_all(&self, batch: &TokenBatch, out: &mut [f32]) -> Result<(), EngineError> {
+        let width = self.model.dims.hidden_size;
+        if width != self.info.hidden_size {
+            return Err(EngineError::StatesOfOtherWidth);
+        }
         self.check(batch, batch.total_tokens(), out)?;
         let texts: Vec<&[u32]> = batch.iter().collect();
         let offsets = batch.offsets();
-        let width = self.model.dims.hidden_size;
         for pass in passes(&texts) {
             let out = &mut out[offsets[pass.start] * width..offsets[pass.end] * width];
             self.pass(&texts[pass], Wanted::All, None, out)?;
@@ -290,7 +314,7 @@ fn pooling(head: Head) -> Pooling {
 /// not be pooled.
 fn has_prefixes(model: &Transformer) -> bool {
     let mut blocks = model.blocks.iter();
-    model.head == Head::LastToken && blocks.all(|block| block.attention.mask == Mask::Causal)
+    model.head == Head::LastToken && blocks.all(|block| block.attention.mask.is_causal())
 }
 
 /// Cuts texts into runs that fit into one pass each.

@@ -58,6 +58,8 @@ pub(crate) enum EngineError {
         hidden_size: usize,
     },
 
+    #[error("the model's vectors have another width than the states of its tokens")]
+    StatesOfOtherWidth,
     #[error("the weights can't be read any more")]
     Changed(#[source] akidb_onnx::Error),
     #[error("a block lacks a product")]
@@ -75,7 +77,7 @@ impl From<EngineError> for BackendError {
             E::Config { .. } | E::TensorShape { .. } | E::NotFinite { .. } | E::Tensor(_) => {
                 BackendErrorKind::InvalidModel
             }
-            E::Unsupported(_) => BackendErrorKind::UnsupportedModel,
+            E::Unsupported(_) | E::StatesOfOtherWidth => BackendErrorKind::UnsupportedModel,
             E::EmptyText { .. } | E::TooLong { .. } | E::TokenId { .. } | E::Output { .. } => {
                 BackendErrorKind::InvalidInput
             }

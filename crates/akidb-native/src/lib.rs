@@ -8,6 +8,7 @@
 mod dims;
 mod engine;
 mod error;
+mod head;
 mod pass;
 mod pool;
 mod qkv_layout;

@@ -101,7 +101,7 @@ impl Transformer {
         if !plain {
             return Err(NotADecoder::Embeddings);
         }
-        if self.head != Head::LastToken {
+        if self.head != Head::LastToken || !self.dense.is_empty() {
             return Err(NotADecoder::Head);
         }
         let (Some(first), Some(norm)) = (self.blocks.first(), &self.final_norm) else {
@@ -131,7 +131,7 @@ fn decoder_block(block: &Block, epsilon: f32) -> Result<DecoderBlock<'_>, NotADe
     }
     if attention
         .rotary
-        .is_none_or(|rotary| rotary.width != attention.head_dim)
+        .is_none_or(|rotary| rotary.width != attention.head_dim || rotary.position_scale != 1.0)
     {
         return Err(NotADecoder::Rotary);
     }

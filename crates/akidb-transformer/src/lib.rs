@@ -26,11 +26,14 @@ mod weights;
 
 pub use config::DecoderConfig;
 pub use decoder::{DecoderBlock, NotADecoder};
-pub use families::{EncoderConfig, ModelConfig, decoder_from_safetensors, from_safetensors};
+pub use families::{
+    EncoderConfig, ModelConfig, RotaryConfig, decoder_from_safetensors, dense_from_safetensors,
+    from_safetensors,
+};
 pub use graph::{from_onnx, recognise};
 pub use transformer::{
-    Activation, Attention, Block, BranchNorms, Embeddings, Head, Mask, Mlp, Norm, NormKind,
-    PositionTable, RelativeBias, Rotary, Transformer,
+    Activation, Attention, Block, BranchNorms, Dense, DenseActivation, Embeddings, Head, Mask, Mlp,
+    Norm, NormKind, PositionTable, RelativeBias, Rotary, Transformer,
 };
 pub use weights::{
     Bnb4QuantType, DequantizeLinear, DequantizeLinearAttributes, EmbeddingTable, Linear,

@@ -16,6 +16,8 @@ pub struct Transformer {
     pub final_norm: Option<Norm>,
     /// What becomes of a text's states.
     pub head: Head,
+    /// What the pooled state passes then, in order.
+    pub dense: Vec<Dense>,
     /// Longest text in tokens.
     pub max_tokens: usize,
 }
@@ -145,6 +147,8 @@ pub struct Attention {
 pub struct Rotary {
     /// Base of the frequencies.
     pub base: f64,
+    /// What positions are multiplied by.
+    pub position_scale: f64,
     /// Elements of a head that are turned, from the first on.
     pub width: usize,
 }
@@ -185,8 +189,20 @@ pub enum Mask {
     Causal,
     /// At the whole text.
     Full,
-    /// At what is at most so many tokens away, on either side.
-    Window(usize),
+    /// At what is near.
+    Window {
+        /// So many tokens before itself,
+        before: usize,
+        /// and behind it.
+        after: usize,
+    },
+}
+
+impl Mask {
+    /// Whether a token sees nothing behind it.
+    pub fn is_causal(self) -> bool {
+        matches!(self, Self::Causal | Self::Window { after: 0, .. })
+    }
 }
 
 /// Two products with an activation between them.
@@ -231,7 +247,31 @@ pub enum Head {
     Mean,
 }
 
+/// A layer behind the pooling.
+#[derive(Debug, Clone)]
+pub struct Dense {
+    /// As wide as what comes before it → any width.
+    pub linear: Linear,
+    /// What its outputs pass.
+    pub activation: DenseActivation,
+}
+
+/// A function of single values, behind the pooling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DenseActivation {
+    /// x.
+    Identity,
+    /// tanh x.
+    Tanh,
+}
+
 impl Transformer {
+    /// Width of a text's vector.
+    pub fn output_size(&self) -> usize {
+        let last = self.dense.last();
+        last.map_or(self.hidden_size(), |dense| dense.linear.out_features())
+    }
+
     /// Width of the residual stream.
     pub fn hidden_size(&self) -> usize {
         self.embeddings.words.hidden_size()
@@ -245,7 +285,7 @@ impl Transformer {
     /// Whether tokens see what is behind them.
     pub fn is_encoder(&self) -> bool {
         let mut masks = self.blocks.iter().map(|block| block.attention.mask);
-        masks.any(|mask| mask != Mask::Causal)
+        masks.any(|mask| !mask.is_causal())
     }
 
     /// Whether a linear layer's weights are codes, and not f32, f16 or bf16.

@@ -3,7 +3,9 @@
 
 use std::ops::Range;
 
-use akidb_kernels::{AttentionScratch, KEY_TILE, KeyValueTile, Mask, attention, norm_rotary};
+use akidb_kernels::{
+    AttentionScratch, KEY_TILE, KeyValueTile, Mask, STEP_TILES, attention, norm_rotary, rotary,
+};
 
 use super::buffer::{Buffer, grow};
 use super::key_values::KeyValues;
@@ -162,19 +164,10 @@ impl LayerAttention<'_> {
     ) -> Result<(), EngineError> {
         let dims = &self.model.dims;
         let group = dims.query_group();
-        let (mask, end) = match self.layer.mask {
-            akidb_transformer::Mask::Causal => (Mask::Causal, segment.position + segment.rows),
-            _ => {
-                let tokens = segment.tokens;
-                let mask = match self.layer.bias_of(head) {
-                    Some(bias) => Mask::Biased { tokens, bias },
-                    None => Mask::Full { tokens },
-                };
-                (mask, tokens)
-            }
-        };
-        let tiles = end.div_ceil(KEY_TILE);
-        let tiles = self.key_values.read(segment.first_tile, tiles, head);
+        let seen = self.tiles_seen(segment.position, segment.rows, segment.tokens);
+        let first_tile = seen.start;
+        let tiles = segment.first_tile + first_tile;
+        let tiles = self.key_values.read(tiles, seen.len(), head);
         let tiles: Vec<&KeyValueTile> = tiles.iter().map(|tile| &**tile).collect();
         for (part, out) in out.chunks_mut(QUERY_ROWS).enumerate() {
             let row = part * QUERY_ROWS;
@@ -187,13 +180,42 @@ impl LayerAttention<'_> {
                 self.norm_and_turn(heads, self.layer.q_norm.as_ref(), position + i, queries)?;
             }
             let (shape, scratch) = (&self.layer.attention, &mut scratch.attention);
-            let seen = match mask {
-                Mask::Causal => (position + out.len()).div_ceil(KEY_TILE),
-                Mask::Full { .. } | Mask::Biased { .. } => tiles.len(),
-            };
-            attention(shape, mask, &tiles[..seen], position, queries, out, scratch)?;
+            let seen = self.tiles_seen(position, out.len(), segment.tokens);
+            let before = seen.start * KEY_TILE;
+            let mask = self.mask(segment.tokens - before, head);
+            let tiles = &tiles[seen.start - first_tile..seen.end - first_tile];
+            attention(shape, mask, tiles, position - before, queries, out, scratch)?;
         }
         Ok(())
+    }
+
+    /// The tiles of a text with what the queries of some rows see. Only whole steps are left out
+    /// before, so that the bits don't depend on it.
+    fn tiles_seen(&self, position: usize, rows: usize, tokens: usize) -> Range<usize> {
+        const STEP: usize = STEP_TILES * KEY_TILE;
+        let (first, end) = match self.layer.mask {
+            akidb_transformer::Mask::Causal => (0, position + rows),
+            akidb_transformer::Mask::Full => (0, tokens),
+            akidb_transformer::Mask::Window { before, after } => (
+                position.saturating_sub(before),
+                tokens.min((position + rows).saturating_add(after)),
+            ),
+        };
+        first / STEP * STEP_TILES..end.div_ceil(KEY_TILE)
+    }
+
+    /// What the kernel is told, of a text that has so many tokens from the first given tile on.
+    fn mask(&self, tokens: usize, head: usize) -> Mask<'_> {
+        match (self.layer.mask, self.layer.bias_of(head)) {
+            (akidb_transformer::Mask::Causal, _) => Mask::Causal,
+            (akidb_transformer::Mask::Full, None) => Mask::Full { tokens },
+            (akidb_transformer::Mask::Full, Some(bias)) => Mask::Biased { tokens, bias },
+            (akidb_transformer::Mask::Window { before, after }, _) => Mask::Window {
+                tokens,
+                before,
+                after,
+            },
+        }
     }
 
     /// Normalises each head of one position and turns it by the position's angles, where the model
@@ -205,18 +227,20 @@ impl LayerAttention<'_> {
         position: usize,
         out: &mut [f32],
     ) -> Result<(), EngineError> {
-        let (Some(norm), Some(rotary)) = (norm, &self.model.rotary) else {
-            out.copy_from_slice(heads);
-            return Ok(());
-        };
-        let (weight, angles) = (&norm.weight, rotary.cos_sin(position));
-        Ok(norm_rotary(
-            self.model.isa,
-            heads,
-            weight,
-            norm.epsilon,
-            angles,
-            out,
-        )?)
+        let isa = self.model.isa;
+        let angles = self.layer.rotary.as_ref();
+        match (norm, angles.map(|rotary| rotary.cos_sin(position))) {
+            (Some(norm), Some(angles)) => {
+                norm_rotary(isa, heads, &norm.weight, norm.epsilon, angles, out)?;
+            }
+            (None, Some(angles)) => rotary(isa, heads, angles, out)?,
+            (norm, None) => {
+                out.copy_from_slice(heads);
+                if let Some(norm) = norm {
+                    norm.apply(isa, out)?;
+                }
+            }
+        }
+        Ok(())
     }
 }

@@ -1,11 +1,11 @@
 //! One block of the model, walked through once for every way in which threads share it.
 
-use akidb_kernels::{Epilogue, Gate, Isa, gelu_erf, gelu_tanh};
+use akidb_kernels::{Epilogue, Isa, gelu_erf, gelu_tanh};
 use akidb_transformer::Activation;
 
 use crate::dims::Dims;
 use crate::error::EngineError;
-use crate::weights::{Layer, Norm, Product};
+use crate::weights::{InnerActivation, Layer, Norm, Norms, Product};
 
 /// Activations of the rows at work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,13 +16,15 @@ pub(super) enum Activations {
     Attended,
     /// Inside the MLP.
     Inner,
+    /// What a branch gives that is normalised before it is added to the residual stream.
+    Branch,
 }
 
 impl Activations {
     /// Width of a row.
     pub(super) fn width(self, dims: &Dims) -> usize {
         match self {
-            Self::Hidden => dims.hidden_size,
+            Self::Hidden | Self::Branch => dims.hidden_size,
             Self::Attended => dims.q_width,
             Self::Inner => dims.intermediate_size,
         }
@@ -81,6 +83,10 @@ pub(super) trait Split {
     /// Normalises the residual stream, which all threads have added to.
     fn normalise(&mut self, norm: &Norm) -> Result<(), EngineError>;
 
+    /// Normalises [`Activations::Branch`], which all threads have written, and adds it to the
+    /// residual stream.
+    fn add_normed(&mut self, norm: &Norm) -> Result<(), EngineError>;
+
     /// From [`Activations::Hidden`] to [`Activations::Attended`]: q, k and v, each head's keys and
     /// values put away, and what its queries gather; or only a part of it.
     fn attend(&mut self, part: Part) -> Result<(), EngineError>;
@@ -98,25 +104,40 @@ pub(super) fn block(split: &mut impl Split, layer: &Layer, part: Part) -> Result
         return Ok(());
     }
     split.wait()?;
-    let (o, inner, down) = (&layer.o, &layer.inner, &layer.down);
-    split.product(Attended, nothing, o, Epilogue::add(o.bias()), Hidden)?;
-    split.wait()?;
-    if let Some(norm) = &layer.attention_norms.of_sum {
-        split.normalise(norm)?;
-    }
+    let (norms, inner) = (&layer.attention_norms, &layer.inner);
+    add_branch(split, Attended, nothing, &layer.o, norms)?;
     let norm = Before::norm(layer.mlp_norms.before.as_ref());
     let (to_inner, activation) = match layer.activation {
-        Some(activation) => (
+        InnerActivation::Plain(activation) => (
             Epilogue::store(inner.bias()),
             Before::Activation(activation),
         ),
-        None => (Epilogue::Gated(Gate::Silu), nothing),
+        InnerActivation::Gated(gate) => (Epilogue::Gated(gate), nothing),
     };
     split.product(Hidden, norm, inner, to_inner, Inner)?;
     split.wait()?;
-    split.product(Inner, activation, down, Epilogue::add(down.bias()), Hidden)?;
+    add_branch(split, Inner, activation, &layer.down, &layer.mlp_norms)
+}
+
+/// Adds what a branch ends with to the residual stream.
+fn add_branch(
+    split: &mut impl Split,
+    from: Activations,
+    before: Before<'_>,
+    last: &Product,
+    norms: &Norms,
+) -> Result<(), EngineError> {
+    use Activations::{Branch, Hidden};
+    match &norms.after {
+        None => split.product(from, before, last, Epilogue::add(last.bias()), Hidden)?,
+        Some(norm) => {
+            split.product(from, before, last, Epilogue::store(last.bias()), Branch)?;
+            split.wait()?;
+            split.add_normed(norm)?;
+        }
+    }
     split.wait()?;
-    match &layer.mlp_norms.of_sum {
+    match &norms.of_sum {
         Some(norm) => split.normalise(norm),
         None => Ok(()),
     }

@@ -26,6 +26,7 @@ impl SharedColumns {
             Activations::Hidden => &self.hidden,
             Activations::Attended => &self.attended,
             Activations::Inner => &self.inner,
+            Activations::Branch => &self.branch,
         }
     }
 
@@ -41,6 +42,7 @@ impl SharedColumns {
         let heads = (0..threads).map(|i| share(dims.num_key_value_heads, i, threads));
         let heads = heads.map(|heads| heads.start * group..heads.end * group);
         self.hidden.reserve(rows, columns(dims.hidden_size));
+        self.branch.reserve(rows, columns(dims.hidden_size));
         self.qkv.reserve(
             rows,
             match own_sets(dims, threads) {
@@ -151,17 +153,10 @@ impl Split for ColumnShare<'_> {
 
     /// Each thread normalises all rows, and keeps its own columns once all have read theirs.
     fn normalise(&mut self, norm: &Norm) -> Result<(), EngineError> {
-        let model = self.attention.model;
-        let width = model.dims.hidden_size;
-        let whole = grow(self.whole, self.rows.len() * width);
-        {
-            let hidden = self.columns.hidden.read();
-            for (row, whole) in self.rows.iter().zip(whole.chunks_exact_mut(width)) {
-                hidden.copy(*row, 0, whole);
-                norm.apply(model.isa, whole)?;
-            }
-        }
+        let width = self.attention.model.dims.hidden_size;
+        self.normed(norm, Activations::Hidden)?;
         self.member.wait()?;
+        let whole = grow(self.whole, self.rows.len() * width);
         let own = self.columns.hidden.range(self.member.index);
         if let Some(mut hidden) = self.columns.hidden.write(self.member.index) {
             for (row, whole) in self.rows.iter().zip(whole.chunks_exact(width)) {
@@ -169,6 +164,22 @@ impl Split for ColumnShare<'_> {
             }
         }
         self.member.wait()
+    }
+
+    /// Each thread normalises all rows, and adds its own columns.
+    fn add_normed(&mut self, norm: &Norm) -> Result<(), EngineError> {
+        let width = self.attention.model.dims.hidden_size;
+        self.normed(norm, Activations::Branch)?;
+        let whole = grow(self.whole, self.rows.len() * width);
+        let own = self.columns.hidden.range(self.member.index);
+        if let Some(mut hidden) = self.columns.hidden.write(self.member.index) {
+            for (row, whole) in self.rows.iter().zip(whole.chunks_exact(width)) {
+                let hidden = &mut hidden[row * own.len()..][..own.len()];
+                let branch = &whole[own.clone()];
+                hidden.iter_mut().zip(branch).for_each(|(x, y)| *x += *y);
+            }
+        }
+        Ok(())
     }
 
     /// Queries are projected along with keys and values.
@@ -192,6 +203,19 @@ impl Split for ColumnShare<'_> {
 }
 
 impl ColumnShare<'_> {
+    /// Leaves the rows at work of a matrix of the residual stream's width in `whole`, normalised.
+    fn normed(&mut self, norm: &Norm, from: Activations) -> Result<(), EngineError> {
+        let model = self.attention.model;
+        let width = model.dims.hidden_size;
+        let whole = grow(self.whole, self.rows.len() * width);
+        let from = self.columns.of(from).read();
+        for (row, whole) in self.rows.iter().zip(whole.chunks_exact_mut(width)) {
+            from.copy(*row, 0, whole);
+            norm.apply(model.isa, whole)?;
+        }
+        Ok(())
+    }
+
     /// q, k and v.
     fn project(&mut self) -> Result<(), EngineError> {
         let layer = self.attention.layer;

@@ -1,21 +1,16 @@
 //! What a pass finds: sizes, weights, angles and threads.
 
-use akidb_kernels::{Isa, KeyValueType};
-use akidb_transformer::Mask;
-
-use super::rotary::RotaryTable;
 use crate::dims::Dims;
 use crate::error::EngineError;
 use crate::pool::Pool;
 use crate::weights::Weights;
+use akidb_kernels::{Isa, KeyValueType};
 
 /// Everything that stays the same from one pass to the next.
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) dims: Dims,
     pub(crate) weights: Weights,
-    /// Where heads are turned.
-    pub(crate) rotary: Option<RotaryTable>,
     pub(crate) pool: Pool,
     pub(crate) isa: Isa,
     pub(crate) key_value_type: KeyValueType,
@@ -25,7 +20,7 @@ impl Model {
     /// Whether tokens see nothing behind them.
     pub(crate) fn is_causal(&self) -> bool {
         let mut layers = self.weights.layers.iter();
-        layers.all(|layer| layer.mask == Mask::Causal)
+        layers.all(|layer| layer.mask.is_causal())
     }
 
     /// Applies the norm behind the last layer to whole rows.

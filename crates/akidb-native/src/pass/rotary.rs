@@ -2,6 +2,8 @@
 
 use std::sync::OnceLock;
 
+use akidb_transformer::Rotary;
+
 /// Positions of a block of the table.
 const BLOCK: usize = 256;
 
@@ -15,9 +17,11 @@ pub(crate) struct RotaryTable {
 }
 
 impl RotaryTable {
-    pub(crate) fn new(rope_theta: f64, head_dim: usize, max_position_embeddings: usize) -> Self {
-        let inv_freq = (0..head_dim / 2)
-            .map(|i| 1.0 / (rope_theta as f32).powf((2 * i) as f32 / head_dim as f32))
+    pub(crate) fn new(rotary: Rotary, max_position_embeddings: usize) -> Self {
+        let (base, width) = (rotary.base as f32, rotary.width);
+        let inv_freq = (0..width / 2)
+            .map(|i| 1.0 / base.powf((2 * i) as f32 / width as f32))
+            .map(|frequency| frequency * rotary.position_scale as f32)
             .collect();
         let mut blocks = Vec::new();
         blocks.resize_with(max_position_embeddings.div_ceil(BLOCK), OnceLock::new);
@@ -53,7 +57,15 @@ mod tests {
 
     #[test]
     fn every_position_has_its_angles() {
-        let table = RotaryTable::new(10_000.0, 8, 600);
+        let mut rotary = Rotary {
+            base: 10_000.0,
+            position_scale: 1.0,
+            width: 8,
+        };
+        let table = RotaryTable::new(rotary, 600);
+        rotary.position_scale = 0.25;
+        let slow = RotaryTable::new(rotary, 600);
+        assert_eq!(slow.cos_sin(596), table.cos_sin(149));
         for position in [0, 1, 255, 256, 599] {
             let [cos, sin] = table.cos_sin(position);
             for i in 0..4 {

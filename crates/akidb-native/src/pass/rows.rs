@@ -143,6 +143,7 @@ impl Split for RowChunk<'_> {
             Activations::Hidden => &mut *self.hidden,
             Activations::Attended => grow(&mut self.chunk.attended, len),
             Activations::Inner => grow(&mut self.chunk.inner, len),
+            Activations::Branch => grow(&mut self.chunk.branch, len),
         };
         let mut out = rows_of(out, width);
         let rows = &self.scratch.rows;
@@ -154,6 +155,18 @@ impl Split for RowChunk<'_> {
         let width = model.dims.hidden_size;
         let mut rows = self.hidden.chunks_exact_mut(stride(width));
         rows.try_for_each(|row| norm.apply(model.isa, &mut row[..width]))
+    }
+
+    fn add_normed(&mut self, norm: &Norm) -> Result<(), EngineError> {
+        let model = self.attention.model;
+        let width = model.dims.hidden_size;
+        let rows = self.hidden.chunks_exact_mut(stride(width));
+        for (row, branch) in rows.zip(self.chunk.branch.chunks_exact_mut(stride(width))) {
+            let branch = &mut branch[..width];
+            norm.apply(model.isa, branch)?;
+            row.iter_mut().zip(branch).for_each(|(x, y)| *x += *y);
+        }
+        Ok(())
     }
 
     /// One set of heads after the other, each while its projections are in the cache.
@@ -206,6 +219,7 @@ impl RowChunk<'_> {
             Activations::Hidden => self.hidden,
             Activations::Attended => &self.chunk.attended,
             Activations::Inner => &self.chunk.inner,
+            Activations::Branch => &self.chunk.branch,
         };
         let packed = &mut self.scratch.rows;
         packed.pack_from::<EngineError>(weight, rows, |i, row| {

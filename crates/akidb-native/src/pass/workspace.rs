@@ -30,8 +30,10 @@ pub(crate) struct SharedColumns {
     pub(crate) qkv: Columns,
     /// `[rows, q_width]`.
     pub(crate) attended: Columns,
-    /// SiLU(gate) · up, `[rows, intermediate_size]`.
+    /// Inside the MLP, `[rows, intermediate_size]`.
     pub(crate) inner: Columns,
+    /// What a branch gives, `[rows, hidden_size]`.
+    pub(crate) branch: Columns,
     /// Rows that each thread packed for all.
     pub(crate) packed: Vec<RwLock<Rows>>,
 }
@@ -58,6 +60,8 @@ pub(crate) struct Chunk {
     pub(crate) attended: Buffer,
     /// `[rows, intermediate_size]`.
     pub(crate) inner: Buffer,
+    /// `[rows, hidden_size]`, where branches are normalised before they are added.
+    pub(crate) branch: Buffer,
 }
 
 /// What the kernels keep from one call to the next.
@@ -86,6 +90,7 @@ impl Workspace {
                 qkv: Columns::default(),
                 attended: Columns::default(),
                 inner: Columns::default(),
+                branch: Columns::default(),
                 packed: (0..threads).map(|_| RwLock::new(Rows::new(isa))).collect(),
             },
             members: (0..threads).map(|_| Mutex::new(memory())).collect(),

@@ -1,6 +1,8 @@
 //! The weights of a block.
 
-use akidb_kernels::{Attention, Isa, NR, Precision, Weight};
+use std::sync::Arc;
+
+use akidb_kernels::{Attention, Gate, Isa, NR, Precision, Weight};
 use akidb_transformer::{Activation, Block, Mask, RelativeBias};
 
 use super::check_shape;
@@ -8,6 +10,7 @@ use super::norm::Norm;
 use super::packing::{Part, bias, check_finite, pack};
 use crate::dims::Dims;
 use crate::error::EngineError;
+use crate::pass::RotaryTable;
 
 /// Weights of a layer, and what is done with them.
 #[derive(Debug)]
@@ -22,14 +25,25 @@ pub(crate) struct Layer {
     pub(crate) o: Product,
     pub(crate) attention: Attention,
     pub(crate) mask: Mask,
+    /// Where heads are turned.
+    pub(crate) rotary: Option<Arc<RotaryTable>>,
     /// Added to scores, `[heads, row]` as attention takes it, and the length of a row.
     bias: Option<(Vec<f32>, usize)>,
     pub(crate) mlp_norms: Norms,
     /// Panels of gate and up in turn, or up alone.
     pub(crate) inner: Product,
-    /// Of what `inner` gives, where it has no gate.
-    pub(crate) activation: Option<Activation>,
+    /// Of what `inner` gives.
+    pub(crate) activation: InnerActivation,
     pub(crate) down: Product,
+}
+
+/// What happens inside an MLP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InnerActivation {
+    /// Of single values.
+    Plain(Activation),
+    /// Of a gate, which another value is multiplied by.
+    Gated(Gate),
 }
 
 /// Norms around a branch.
@@ -37,6 +51,8 @@ pub(crate) struct Layer {
 pub(crate) struct Norms {
     /// Of what the branch reads.
     pub(crate) before: Option<Norm>,
+    /// Of what it gives, before that is added to the residual stream.
+    pub(crate) after: Option<Norm>,
     /// Of the residual stream once the branch is added.
     pub(crate) of_sum: Option<Norm>,
 }
@@ -59,7 +75,12 @@ pub(super) type Products = Vec<Weight>;
 
 impl Layer {
     /// A layer of packed products, and vectors from the file.
-    pub(super) fn new(block: &Block, dims: &Dims, products: Products) -> Result<Self, EngineError> {
+    pub(super) fn new(
+        block: &Block,
+        dims: &Dims,
+        products: Products,
+        rotary: Option<Arc<RotaryTable>>,
+    ) -> Result<Self, EngineError> {
         let (hidden, head_dim) = (dims.hidden_size, dims.head_dim);
         let attention = &block.attention;
         let mut products = products
@@ -84,10 +105,16 @@ impl Layer {
                 scale: attention.scale,
             },
             mask: attention.mask,
+            rotary,
             bias: relative_bias.transpose()?,
             mlp_norms: Norms::new(&block.mlp_norms, hidden)?,
             inner: next()?,
-            activation: (!dims.is_gated).then_some(block.mlp.activation),
+            activation: match (dims.is_gated, block.mlp.activation) {
+                (false, plain) => InnerActivation::Plain(plain),
+                (true, Activation::Silu) => InnerActivation::Gated(Gate::Silu),
+                (true, Activation::GeluErf) => InnerActivation::Gated(Gate::GeluErf),
+                (true, Activation::GeluTanh) => InnerActivation::Gated(Gate::GeluTanh),
+            },
             down: next()?,
         })
     }
@@ -113,6 +140,7 @@ impl Norms {
     ) -> Result<Self, EngineError> {
         Ok(Self {
             before: Norm::optional(norms.before.as_ref(), hidden_size)?,
+            after: Norm::optional(norms.after.as_ref(), hidden_size)?,
             of_sum: Norm::optional(norms.of_sum.as_ref(), hidden_size)?,
         })
     }

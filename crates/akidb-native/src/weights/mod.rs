@@ -6,21 +6,24 @@ mod layer;
 mod norm;
 mod packing;
 
+use std::sync::Arc;
+
 use akidb_kernels::{Isa, Precision, Weight};
 use akidb_onnx::MappedFiles;
 use akidb_onnx::tensor::Tensor;
-use akidb_transformer::{Block, Transformer};
+use akidb_transformer::{Block, Rotary, Transformer};
 
 use crate::dims::Dims;
 use crate::error::EngineError;
+use crate::pass::RotaryTable;
 use crate::pool::Pool;
 
 pub use cache::{PackedCache, SourceFile, packs_made_of};
 pub(crate) use embeddings::Embeddings;
-pub(crate) use layer::{Layer, Product};
+pub(crate) use layer::{InnerActivation, Layer, Norms, Product};
 use layer::{Products, pack_block};
 pub(crate) use norm::Norm;
-use packing::check_finite;
+pub(crate) use packing::check_finite;
 
 /// All weights of a model.
 #[derive(Debug)]
@@ -50,25 +53,27 @@ impl Weights {
         let cached = cache.as_ref().and_then(|cache| cache.read(pool));
         let from_cache = cached.is_some();
         let mut cached = cached.into_iter().flatten();
+        let mut angles: Vec<(Rotary, Arc<RotaryTable>)> = Vec::new();
         let mut tasks = Vec::new();
         for block in &model.blocks {
-            tasks.push((block, cached.next(), None));
+            let rotary = block.attention.rotary;
+            tasks.push(Task {
+                block,
+                cached: cached.next(),
+                rotary: rotary.map(|rotary| table_of(&mut angles, rotary, dims)),
+                packed: None,
+            });
         }
-        pool.for_each(
-            tasks.iter_mut().collect(),
-            |(block, cached, packed): &mut (&Block, Option<Products>, Option<Layer>)| {
-                let products = match cached.take() {
-                    Some(products) => products,
-                    None => pack_block(block, dims, precision, isa)?,
-                };
-                *packed = Some(Layer::new(block, dims, products)?);
-                Ok(())
-            },
-        )?;
-        let layers: Vec<Layer> = tasks
-            .into_iter()
-            .filter_map(|(_, _, packed)| packed)
-            .collect();
+        pool.for_each(tasks.iter_mut().collect(), |task: &mut Task<'_>| {
+            let products = match task.cached.take() {
+                Some(products) => products,
+                None => pack_block(task.block, dims, precision, isa)?,
+            };
+            let rotary = task.rotary.take();
+            task.packed = Some(Layer::new(task.block, dims, products, rotary)?);
+            Ok(())
+        })?;
+        let layers: Vec<Layer> = tasks.into_iter().filter_map(|task| task.packed).collect();
         if let Some(cache) = cache
             && !from_cache
         {
@@ -99,7 +104,30 @@ impl Weights {
     }
 }
 
-fn vector(tensor: &Tensor, len: usize) -> Result<Vec<f32>, EngineError> {
+/// A layer to be made.
+struct Task<'a> {
+    block: &'a Block,
+    cached: Option<Products>,
+    rotary: Option<Arc<RotaryTable>>,
+    packed: Option<Layer>,
+}
+
+/// The angles of `rotary`, which layers share.
+fn table_of(
+    tables: &mut Vec<(Rotary, Arc<RotaryTable>)>,
+    rotary: Rotary,
+    dims: &Dims,
+) -> Arc<RotaryTable> {
+    if let Some((_, table)) = tables.iter().find(|(known, _)| *known == rotary) {
+        return Arc::clone(table);
+    }
+    let table = RotaryTable::new(rotary, dims.max_position_embeddings);
+    let table = Arc::new(table);
+    tables.push((rotary, Arc::clone(&table)));
+    table
+}
+
+pub(crate) fn vector(tensor: &Tensor, len: usize) -> Result<Vec<f32>, EngineError> {
     check_shape(tensor, &[len])?;
     let values = tensor.to_f32_vec()?;
     check_finite(tensor, 0, &values)?;

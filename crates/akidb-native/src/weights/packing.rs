@@ -420,7 +420,7 @@ fn stored_nbits(
 }
 
 /// `values` start at element `first` of the tensor.
-pub(super) fn check_finite(
+pub(crate) fn check_finite(
     tensor: &Tensor,
     first: usize,
     values: &[f32],

@@ -76,16 +76,16 @@ fn quantized_onnx() {
 }
 
 /// As [`check_tiny`], where the largest difference is that of a value to the largest of its row.
-fn check_bert(engine: &Engine, what: &str, limit: f32) {
-    let goldens = hidden_goldens("tiny-bert");
+fn check_relative(engine: &Engine, name: &str, what: &str, limit: f32) {
+    let goldens = hidden_goldens(name);
     let texts: Vec<Vec<u32>> = goldens.iter().map(|golden| golden.ids.clone()).collect();
     let mut worst = 0.0_f32;
     for (golden, row) in goldens.iter().zip(run(engine, &texts)) {
         let largest = golden.hidden.iter().fold(0.0_f32, |a, x| a.max(x.abs()));
         worst = worst.max(max_abs_diff(&golden.hidden, &row) / largest);
     }
-    eprintln!("tiny-bert {what}: largest difference {worst:e}");
-    assert!(worst <= limit, "{what}: {worst}");
+    eprintln!("{name} {what}: largest difference {worst:e}");
+    assert!(worst <= limit, "{name} {what}: {worst}");
 }
 
 /// A wrong epsilon or GELU is 3e-5 of the largest value or more.
@@ -98,9 +98,12 @@ fn tiny_bert() {
         engine_of(&model, 2, None, precision)
     };
     let safetensors = from_safetensors(&dir, &config).unwrap();
-    check_bert(&encoder(safetensors.clone(), Precision::F32), "f32", 1e-5);
-    check_bert(&encoder(safetensors.clone(), Precision::Bf16), "bf16", 3e-2);
-    check_bert(&encoder(safetensors, Precision::Int8), "int8", 5e-2);
+    let check = |model: Transformer, precision, what: &str, limit| {
+        check_relative(&encoder(model, precision), "tiny-bert", what, limit);
+    };
+    check(safetensors.clone(), Precision::F32, "f32", 1e-5);
+    check(safetensors.clone(), Precision::Bf16, "bf16", 3e-2);
+    check(safetensors, Precision::Int8, "int8", 5e-2);
     for (file, limit) in [
         ("model.onnx", 1e-5),
         ("model_o2.onnx", 1e-5),
@@ -108,7 +111,32 @@ fn tiny_bert() {
     ] {
         let graph = OnnxModel::open(&dir.join("onnx").join(file)).unwrap();
         let model = akidb_transformer::from_onnx(&graph, Some(&config)).unwrap();
-        check_bert(&encoder(model, Precision::Auto), file, limit);
+        check(model, Precision::Auto, file, limit);
+    }
+}
+
+/// Those that turn their heads, from tensors and from a graph.
+#[test]
+fn tiny_families() {
+    for (family, head) in [
+        ("nomic", Head::Mean),
+        ("modernbert", Head::FirstToken),
+        ("gemma", Head::Mean),
+        ("qwen3-bidirectional", Head::Mean),
+    ] {
+        let name = format!("tiny-families/{family}");
+        let dir = fixture(&name);
+        let config = ModelConfig::open(&dir.join("config.json")).unwrap();
+        let tensors = from_safetensors(&dir, &config).unwrap();
+        let graph = OnnxModel::open(&dir.join("onnx/model.onnx")).unwrap();
+        let graph = akidb_transformer::from_onnx(&graph, Some(&config)).unwrap();
+        for (mut model, what) in [(tensors, "tensors"), (graph, "graph")] {
+            model.head = head;
+            let engine = |precision| engine_of(&model, 2, None, precision);
+            check_relative(&engine(Precision::F32), &name, what, 1e-5);
+            check_relative(&engine(Precision::Bf16), &name, what, 5e-2);
+            check_relative(&engine(Precision::Int8), &name, what, 1e-1);
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Against a plain forward pass in f64, on every tier of this CPU.
 
-use crate::common::{Random, config, decoder, encoder, engine, reference, run, tensor};
+use crate::common::{
+    Random, config, decoder, encoder, engine, local_encoder, reference, run, tensor,
+};
 use akidb_kernels::{Isa, Tier};
 use akidb_transformer::{
     Activation, DecoderConfig, EmbeddingTable, Head, Mask, NormKind, RelativeBias, Transformer,
@@ -21,6 +23,7 @@ fn agrees_with_f64() {
     for (seed, config) in configs.iter().enumerate() {
         check(config, &decoder(config, seed as u64));
         check(config, &encoder(config, seed as u64, Head::Mean));
+        check(config, &local_encoder(config, seed as u64, Head::Mean));
     }
     let config = &configs[2];
     for model in variants(config) {
@@ -61,7 +64,20 @@ fn variants(config: &DecoderConfig) -> Vec<Transformer> {
     norm.kind = NormKind::RmsPlusOne;
     plus_one.blocks[0].attention.scale = 0.3;
     plus_one.blocks[0].attention.mask = Mask::Full;
-    vec![last, first, tanh, before, biased, plus_one]
+    // Sees what is near and before it, as decoders do.
+    let mut causal = decoder(config, 12);
+    for block in &mut causal.blocks {
+        block.attention.mask = Mask::Window {
+            before: 40,
+            after: 0,
+        };
+    }
+    let mut normed = decoder(config, 13);
+    for block in &mut normed.blocks {
+        block.attention.rotary = None;
+    }
+    normed.blocks[0].attention.key_norm = None;
+    vec![last, first, tanh, before, biased, plus_one, causal, normed]
 }
 
 fn check(config: &DecoderConfig, model: &Transformer) {

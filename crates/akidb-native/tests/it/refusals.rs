@@ -4,7 +4,7 @@ use crate::common::{config, decoder, engine, tensor};
 use akidb_backend::{Backend, BackendError, BackendErrorKind, TokenBatch};
 use akidb_native::{Engine, EngineOptions};
 use akidb_transformer::{
-    Activation, EmbeddingTable, Linear, LinearWeight, Mask, NormKind, Transformer,
+    EmbeddingTable, Linear, LinearWeight, NormKind, RelativeBias, Transformer,
 };
 
 fn refused(decoder: &Transformer) -> BackendError {
@@ -97,39 +97,27 @@ fn models() {
 #[test]
 fn models_of_another_kind_are_named() {
     type Case = (&'static str, fn(&mut Transformer));
-    let cases: [Case; 10] = [
-        ("before they are added", |d| {
-            d.blocks[0].attention_norms.after = d.final_norm.clone();
-        }),
-        ("not normed alike", |d| {
+    let cases: [Case; 6] = [
+        ("otherwise than by RMSNorm", |d| {
             d.blocks[0].attention.key_norm.as_mut().unwrap().kind = NormKind::Layer;
         }),
-        ("not normed alike", |d| {
-            d.blocks[0].attention.query_norm = None
+        ("turned in part", |d| {
+            d.blocks[1].attention.rotary.as_mut().unwrap().width = 8;
         }),
-        ("not both normed and turned", |d| {
-            let attention = &mut d.blocks[1].attention;
-            (attention.query_norm, attention.key_norm) = (None, None);
-        }),
-        ("bias or another activation", |d| {
+        ("gate has a bias", |d| {
             let bias = tensor("bias", &[75], &[0.0; 75]);
             d.blocks[1].mlp.up = d.blocks[1].mlp.up.clone().with_bias(bias).unwrap();
         }),
-        ("not both normed and turned", |d| {
-            for block in &mut d.blocks {
-                block.attention.rotary = None;
-            }
-        }),
-        ("sees a window", |d| {
-            d.blocks[1].attention.mask = Mask::Window(8)
-        }),
-        ("bias or another activation", |d| {
-            d.blocks[0].mlp.activation = Activation::GeluErf
+        ("does not see the whole text", |d| {
+            let values = tensor("bias", &[32, 4], &[0.0; 128]);
+            d.blocks[1].attention.relative_bias = Some(RelativeBias {
+                table: EmbeddingTable::new(values).unwrap(),
+                max_distance: 128,
+            });
         }),
         ("SiLU without a gate", |d| d.blocks[1].mlp.gate = None),
-        ("differ in more", |d| {
-            let rotary = d.blocks[1].attention.rotary.as_mut().unwrap();
-            rotary.base = 5.0;
+        ("differ in their heads", |d| {
+            d.blocks[1].attention.heads = 2;
         }),
     ];
     for (part, change) in cases {

@@ -1,6 +1,8 @@
 //! A text's row is the same bits whatever runs beside it.
 
-use crate::common::{Random, bits, config, decoder, encoder, engine, engine_of, run};
+use crate::common::{
+    Random, bits, config, decoder, encoder, engine, engine_of, local_encoder, run,
+};
 use akidb_backend::{Backend, TokenBatch};
 use akidb_kernels::Isa;
 use akidb_native::{Engine, Precision};
@@ -49,6 +51,14 @@ fn of_encoders_in_any_batch_order_and_number_of_threads() {
     }
 }
 
+/// Tokens see what is near, in blocks of few kinds.
+#[test]
+fn of_encoders_with_windows_in_any_batch_order_and_number_of_threads() {
+    for head in [Head::Mean, Head::LastToken] {
+        check_batches(engines_of(&local_encoder(&config(3, 6, 2, 10), 1, head)));
+    }
+}
+
 fn check_batches(engines: Vec<(Isa, Vec<Engine>)>) {
     let texts = texts();
     for (isa, engines) in engines {
@@ -79,6 +89,7 @@ fn check_batches(engines: Vec<(Isa, Vec<Engine>)>) {
 fn few_rows_in_every_precision() {
     check_few_rows(&decoder(&config(3, 6, 2, 10), 1));
     check_few_rows(&encoder(&config(3, 6, 2, 10), 1, Head::Mean));
+    check_few_rows(&local_encoder(&config(3, 6, 2, 10), 1, Head::Mean));
 }
 
 fn check_few_rows(model: &Transformer) {
@@ -136,6 +147,7 @@ fn when_the_batch_takes_several_passes() {
     for model in [
         decoder(&config(1, 2, 1, 4), 3),
         encoder(&config(1, 2, 1, 4), 3, Head::Mean),
+        local_encoder(&config(2, 2, 1, 4), 3, Head::Mean),
     ] {
         let engine = engine(&model, 2, None);
         let alone: Vec<Vec<f32>> = texts
@@ -150,6 +162,7 @@ fn when_the_batch_takes_several_passes() {
 fn after_a_text_that_overflowed() {
     check_overflow(decoder(&config(2, 4, 2, 16), 4));
     check_overflow(encoder(&config(2, 4, 2, 16), 4, Head::Mean));
+    check_overflow(local_encoder(&config(2, 4, 2, 16), 4, Head::Mean));
 }
 
 fn check_overflow(mut decoder: Transformer) {

@@ -3,7 +3,8 @@
 use akidb_onnx::{Error, ErrorKind, parse_json};
 use serde::Deserialize;
 
-use super::encoder::{EncoderConfig, Names, activation, need, unsupported};
+use super::checks::{activation, need, unsupported};
+use super::encoder::{EncoderConfig, Names};
 
 /// The `model_type`s of this family; those that count positions as RoBERTa does.
 pub(super) const BERT: &str = "bert";

@@ -3,7 +3,8 @@
 use akidb_onnx::{Error, ErrorKind, parse_json};
 use serde::Deserialize;
 
-use super::encoder::{EncoderConfig, Names, activation, need, unsupported};
+use super::checks::{activation, need, unsupported};
+use super::encoder::{EncoderConfig, Names};
 
 pub(super) const MODEL_TYPE: &str = "distilbert";
 

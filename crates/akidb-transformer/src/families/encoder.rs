@@ -1,11 +1,12 @@
 //! What BERT's descendants have in common: learned positions, LayerNorm behind each sum, biases, full
 //! attention.
 
+use akidb_onnx::Disagreement;
 use akidb_onnx::Error;
 use akidb_onnx::safetensors::SafetensorsModel;
 use akidb_onnx::tensor::Tensor;
-use akidb_onnx::{Disagreement, ErrorKind, shorten};
 
+use super::checks::{check_epsilon, check_sizes, disagreements, invalid, shaped};
 use crate::inspect::EncoderSizes;
 use crate::transformer::{
     Activation, Attention, Block, BranchNorms, Embeddings, Head, Mask, Mlp, Norm, NormKind,
@@ -52,42 +53,18 @@ pub(super) struct Names {
     pub(super) relative_bias: Option<&'static str>,
 }
 
-/// Most layers, and the largest of every other size, that are believed.
-const MAX_LAYERS: usize = 1 << 10;
-const MAX_SIZE: usize = 1 << 24;
-
 /// From where on distances of keys are all the same, in all models there are.
 pub(crate) const MAX_DISTANCE: usize = 128;
 
 impl EncoderConfig {
     /// Refuses sizes that are zero, absurd, or contradict each other.
     pub(super) fn check(self) -> Result<Self, Error> {
-        let names = [
-            ("num_hidden_layers", self.num_hidden_layers, MAX_LAYERS),
-            ("hidden_size", self.hidden_size, MAX_SIZE),
-            ("num_attention_heads", self.num_attention_heads, MAX_SIZE),
-            ("intermediate_size", self.intermediate_size, MAX_SIZE),
-            ("vocab_size", self.vocab_size, MAX_SIZE),
-            (
-                "max_position_embeddings",
-                self.max_position_embeddings,
-                MAX_SIZE,
-            ),
-        ];
-        for (key, value, max) in names {
-            if value == 0 || value > max {
-                return Err(invalid(key, format!("{value} is not between 1 and {max}")));
-            }
-        }
+        check_sizes(&self.sizes_of(self.max_position_embeddings))?;
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             let why = format!("{} is no multiple of num_attention_heads", self.hidden_size);
             return Err(invalid("hidden_size", why));
         }
-        // This also refuses NaN.
-        if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps < 1.0) {
-            let why = format!("{} is not between 0 and 1", self.layer_norm_eps);
-            return Err(invalid("layer_norm_eps", why));
-        }
+        check_epsilon("layer_norm_eps", self.layer_norm_eps)?;
         if self.first_row() >= self.max_position_embeddings {
             let why = format!("no position is left behind pad_token_id {:?}", self.padding);
             return Err(invalid("max_position_embeddings", why));
@@ -97,38 +74,23 @@ impl EncoderConfig {
 
     /// Its sizes.
     pub(crate) fn sizes(&self) -> EncoderSizes {
+        self.sizes_of(self.max_tokens())
+    }
+
+    fn sizes_of(&self, max_tokens: usize) -> EncoderSizes {
         EncoderSizes {
             hidden_size: self.hidden_size,
             num_hidden_layers: self.num_hidden_layers,
             num_attention_heads: self.num_attention_heads,
             intermediate_size: self.intermediate_size,
             vocab_size: self.vocab_size,
-            max_tokens: self.max_tokens(),
+            max_tokens,
         }
     }
 
     /// Where a model's sizes are others than these.
-    pub(crate) fn disagreements(&self, model: &Transformer) -> Vec<Disagreement> {
-        let first = model.blocks.first();
-        let heads = first.map_or(0, |block| block.attention.heads);
-        let inner = first.map_or(0, |block| block.mlp.inner_size());
-        let layers = model.blocks.len();
-        let sizes = [
-            ("hidden_size", self.hidden_size, model.hidden_size()),
-            ("num_hidden_layers", self.num_hidden_layers, layers),
-            ("num_attention_heads", self.num_attention_heads, heads),
-            ("intermediate_size", self.intermediate_size, inner),
-            ("vocab_size", self.vocab_size, model.vocab_size()),
-        ];
-        let others = sizes
-            .into_iter()
-            .filter(|(_, config, graph)| config != graph);
-        let disagreement = |(key, config, graph): (_, usize, usize)| Disagreement {
-            key,
-            config: config.to_string(),
-            graph: graph.to_string(),
-        };
-        others.map(disagreement).collect()
+    pub(super) fn disagreements(&self, model: &Transformer) -> Vec<Disagreement> {
+        disagreements(&self.sizes(), model)
     }
 
     /// Row of the table of positions of a text's first token.
@@ -207,6 +169,7 @@ impl Reader<'_> {
             blocks: blocks.collect::<Result<_, Error>>()?,
             final_norm: None,
             head: Head::Mean,
+            dense: Vec::new(),
             max_tokens: config.max_tokens(),
         })
     }
@@ -296,42 +259,4 @@ impl Reader<'_> {
     fn has(&self, name: &str) -> bool {
         self.tensors.has(&format!("{}{name}", self.prefix))
     }
-}
-
-fn shaped(tensor: Tensor, dims: &[usize]) -> Result<Tensor, Error> {
-    if tensor.dims() == dims && tensor.dtype().is_float() {
-        return Ok(tensor);
-    }
-    let why = format!(
-        "is {} of shape {:?}, config.json needs floats of {dims:?}",
-        tensor.dtype(),
-        tensor.dims()
-    );
-    Err(Error::tensor(tensor.name(), why))
-}
-
-/// The function that a config.json names.
-pub(super) fn activation(key: &'static str, name: Option<&str>) -> Result<Activation, Error> {
-    match name {
-        None | Some("gelu" | "gelu_python") => Ok(Activation::GeluErf),
-        Some("gelu_new" | "gelu_pytorch_tanh" | "gelu_fast") => Ok(Activation::GeluTanh),
-        Some(other) => Err(unsupported(key, other)),
-    }
-}
-
-/// What a file must say; other backends do without.
-pub(super) fn need<T>(key: &'static str, value: Option<T>) -> Result<T, Error> {
-    value.ok_or_else(|| unsupported(key, "nothing"))
-}
-
-fn invalid(key: &'static str, why: String) -> Error {
-    ErrorKind::Config { key, why }.into()
-}
-
-pub(super) fn unsupported(key: &'static str, value: &str) -> Error {
-    ErrorKind::Unsupported {
-        key,
-        value: shorten(value),
-    }
-    .into()
 }

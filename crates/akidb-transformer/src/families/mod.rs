@@ -2,23 +2,34 @@
 //! which one it is.
 
 mod bert;
+mod checks;
+mod dense;
 mod distilbert;
 mod encoder;
+mod gemma3;
+mod gte;
+mod llama;
+mod modernbert;
 mod mpnet;
+mod nomic;
 mod qwen3;
+mod rope;
+mod rotary;
 
 use std::path::Path;
 
 use akidb_onnx::safetensors::SafetensorsModel;
-use akidb_onnx::{Error, ErrorKind, parse_json, read_small};
+use akidb_onnx::{Disagreement, Error, ErrorKind, parse_json, read_small};
 use serde::Deserialize;
 
 use crate::config::{DecoderConfig, MAX_CONFIG_BYTES};
-use crate::transformer::Transformer;
+use crate::transformer::{Rotary, Transformer};
 
+pub use dense::dense_from_safetensors;
 pub use encoder::EncoderConfig;
 pub(crate) use encoder::MAX_DISTANCE;
 pub use qwen3::decoder_from_safetensors;
+pub use rotary::RotaryConfig;
 
 /// What a `config.json` says of a model of a known family.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -26,8 +37,10 @@ pub use qwen3::decoder_from_safetensors;
 pub enum ModelConfig {
     /// Qwen3.
     Decoder(DecoderConfig),
-    /// BERT and its descendants.
+    /// BERT and its descendants with learned positions.
     Encoder(EncoderConfig),
+    /// Other transformers that turn their heads.
+    Rotary(RotaryConfig),
 }
 
 #[derive(Deserialize)]
@@ -35,6 +48,8 @@ struct Family {
     model_type: Option<String>,
     #[serde(default)]
     architectures: Option<Vec<String>>,
+    is_causal: Option<bool>,
+    use_bidirectional_attention: Option<bool>,
 }
 
 impl ModelConfig {
@@ -55,17 +70,53 @@ impl ModelConfig {
     pub fn from_json(json: &[u8]) -> Result<Self, Error> {
         let family: Family = parse_json(json).map_err(ErrorKind::Json)?;
         let model_type = family.model_type.as_deref().unwrap_or_default();
-        let encoder = match model_type {
-            bert::BERT => bert::config(json),
-            other if bert::ROBERTA.contains(&other) => bert::config(json),
-            distilbert::MODEL_TYPE => distilbert::config(json),
-            mpnet::MODEL_TYPE => mpnet::config(json),
+        let both_ways = llama::sees_both_ways(family.is_causal, family.use_bidirectional_attention);
+        let config = match model_type {
+            bert::BERT => bert::config(json).map(Self::Encoder),
+            other if bert::ROBERTA.contains(&other) => bert::config(json).map(Self::Encoder),
+            distilbert::MODEL_TYPE => distilbert::config(json).map(Self::Encoder),
+            mpnet::MODEL_TYPE => mpnet::config(json).map(Self::Encoder),
+            nomic::MODEL_TYPE => nomic::config(json).map(Self::Rotary),
+            other if gte::MODEL_TYPES.contains(&other) => gte::config(json).map(Self::Rotary),
+            modernbert::MODEL_TYPE => modernbert::config(json).map(Self::Rotary),
+            gemma3::MODEL_TYPE => gemma3::config(json).map(Self::Rotary),
+            other if llama::MODEL_TYPES.contains(&other) => llama::config(json).map(Self::Rotary),
+            "qwen3" if both_ways => llama::config(json).map(Self::Rotary),
             _ => return DecoderConfig::from_json(json).map(Self::Decoder),
         };
         let mut architectures = family.architectures.iter().flatten();
         match architectures.find(|name| name.ends_with("ForSequenceClassification")) {
-            Some(name) => Err(encoder::unsupported("architectures", name)),
-            None => encoder.map(Self::Encoder),
+            Some(name) => Err(checks::unsupported("architectures", name)),
+            None => config,
+        }
+    }
+}
+
+impl ModelConfig {
+    /// Longest text in tokens.
+    pub(crate) fn max_tokens(&self) -> usize {
+        match self {
+            Self::Encoder(config) => config.max_tokens(),
+            Self::Rotary(config) => config.max_tokens(),
+            Self::Decoder(config) => config.max_position_embeddings,
+        }
+    }
+
+    /// How the heads of a layer are turned, where they are.
+    pub(crate) fn rotary(&self, layer: usize) -> Option<Rotary> {
+        match self {
+            Self::Encoder(_) => None,
+            Self::Rotary(config) => config.layers.get(layer).map(|(_, rotary)| *rotary),
+            Self::Decoder(config) => Some(rotary::plain(config.rope_theta, config.head_dim)),
+        }
+    }
+
+    /// Where a model read off a graph by its values is of other sizes.
+    pub(crate) fn disagreements(&self, model: &Transformer) -> Vec<Disagreement> {
+        match self {
+            Self::Encoder(config) => config.disagreements(model),
+            Self::Rotary(config) => config.disagreements(model),
+            Self::Decoder(config) => config.disagreements(&model.decoder_config()),
         }
     }
 }
@@ -85,6 +136,10 @@ pub fn from_safetensors(path: &Path, config: &ModelConfig) -> Result<Transformer
         ModelConfig::Encoder(config) => {
             let tensors = SafetensorsModel::open(path)?;
             encoder::read(&tensors, config).map_err(|e| e.at(path))
+        }
+        ModelConfig::Rotary(config) => {
+            let tensors = SafetensorsModel::open(path)?;
+            rotary::read(&tensors, config).map_err(|e| e.at(path))
         }
     }
 }

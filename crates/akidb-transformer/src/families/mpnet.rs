@@ -3,7 +3,8 @@
 use akidb_onnx::{Error, ErrorKind, parse_json};
 use serde::Deserialize;
 
-use super::encoder::{EncoderConfig, Names, activation, need};
+use super::checks::{activation, need};
+use super::encoder::{EncoderConfig, Names};
 
 pub(super) const MODEL_TYPE: &str = "mpnet";
 

@@ -68,6 +68,7 @@ fn decoder(tensors: &SafetensorsModel, config: &DecoderConfig) -> Result<Transfo
                 scale: 1.0 / (config.head_dim as f32).sqrt(),
                 rotary: Some(Rotary {
                     base: config.rope_theta,
+                    position_scale: 1.0,
                     width: config.head_dim,
                 }),
                 mask: Mask::Causal,
@@ -93,6 +94,7 @@ fn decoder(tensors: &SafetensorsModel, config: &DecoderConfig) -> Result<Transfo
         blocks: blocks.collect::<Result<_, Error>>()?,
         final_norm: Some(norm(get("norm")?)),
         head: Head::LastToken,
+        dense: Vec::new(),
         max_tokens: config.max_position_embeddings,
     };
     // A model with more layers than config.json says would answer, wrongly.

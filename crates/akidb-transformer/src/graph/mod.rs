@@ -62,20 +62,50 @@ pub fn recognise(model: &OnnxModel, config: Option<&DecoderConfig>) -> Result<Tr
 /// # Errors
 /// As [`recognise`].
 pub fn from_onnx(model: &OnnxModel, config: Option<&ModelConfig>) -> Result<Transformer, Error> {
-    match config {
+    let known = match config {
         Some(ModelConfig::Decoder(config)) => recognise(model, Some(config)),
-        Some(ModelConfig::Encoder(config)) => {
-            let found = encoder_from_onnx(model)?;
-            match config.disagreements(&found).into_iter().next() {
-                Some(first) => Err(model.locate(ErrorKind::Disagreement(first).into())),
-                None => Ok(found),
-            }
-        }
-        None => match recognise(model, None) {
-            Err(e) if e.is_not_recognised() => encoder_from_onnx(model).map_err(|_| e),
-            found => found,
-        },
+        None => recognise(model, None),
+        Some(config) => return traced(model, Some(config)),
+    };
+    match known {
+        Err(e) if e.is_not_recognised() => traced(model, config).map_err(|other| {
+            // What is recognised and then contradicts config.json says more.
+            if other.is_not_recognised() { e } else { other }
+        }),
+        known => known,
     }
+}
+
+/// The model that `model` computes when it is run on a sample, which must agree with `config`.
+fn traced(model: &OnnxModel, config: Option<&ModelConfig>) -> Result<Transformer, Error> {
+    let mut found = encoder_from_onnx(model)?;
+    let Some(config) = config else {
+        return Ok(found);
+    };
+    if let Some(first) = config.disagreements(&found).into_iter().next() {
+        return Err(model.locate(ErrorKind::Disagreement(first).into()));
+    }
+    for (i, block) in found.blocks.iter_mut().enumerate() {
+        let (Some(graph), Some(said)) = (block.attention.rotary, config.rotary(i)) else {
+            continue;
+        };
+        // Tables of f16 tell it roughly.
+        let is_near = |a: f64, b: f64| (a / b - 1.0).abs() <= 0.1;
+        let agrees = is_near(graph.base, said.base)
+            && is_near(graph.position_scale, said.position_scale)
+            && graph.width == said.width;
+        if !agrees {
+            let disagreement = Disagreement {
+                key: "rope_theta",
+                config: said.base.to_string(),
+                graph: graph.base.to_string(),
+            };
+            return Err(model.locate(ErrorKind::Disagreement(disagreement).into()));
+        }
+        block.attention.rotary = Some(said);
+    }
+    found.max_tokens = found.max_tokens.min(config.max_tokens());
+    Ok(found)
 }
 
 /// The encoder that `model` computes, however it is spelled.
@@ -113,6 +143,7 @@ impl Recognised {
             blocks: found.blocks,
             final_norm: Some(found.final_norm),
             head: Head::LastToken,
+            dense: Vec::new(),
             max_tokens: rotary.positions(),
         };
         turn(&mut transformer, base);
@@ -139,7 +170,11 @@ impl Recognised {
 fn turn(transformer: &mut Transformer, base: f64) {
     for Block { attention, .. } in &mut transformer.blocks {
         let width = attention.head_dim;
-        attention.rotary = Some(Rotary { base, width });
+        attention.rotary = Some(Rotary {
+            base,
+            position_scale: 1.0,
+            width,
+        });
     }
 }
 

@@ -6,7 +6,9 @@ use std::collections::{HashMap, HashSet};
 use crate::weights::scales::ValueCheck;
 use akidb_onnx::model::{OnnxModel, is_op, node_name};
 use akidb_onnx::proto::tensor_proto::DataType as ProtoDataType;
-use akidb_onnx::proto::{AttributeProto, NodeProto};
+use akidb_onnx::proto::{
+    AttributeProto, NodeProto, ValueInfoProto, tensor_shape_proto, type_proto,
+};
 use akidb_onnx::tensor::Tensor;
 use akidb_onnx::{Error, ErrorKind, shorten};
 
@@ -189,6 +191,18 @@ pub(super) fn input(node: &NodeProto, index: usize) -> Option<&str> {
 
 pub(super) fn need_input(node: &NodeProto, index: usize) -> Result<&str, Error> {
     input(node, index).ok_or_else(|| unknown(node, format!("input {index} is missing")))
+}
+
+/// The axes that an input or output is declared with, as far as they have a fixed length.
+pub(super) fn fixed_dims(value: &ValueInfoProto) -> Option<Vec<Option<usize>>> {
+    let Some(type_proto::Value::TensorType(tensor)) = value.r#type.as_ref()?.value.as_ref() else {
+        return None;
+    };
+    let fixed = |dim: &tensor_shape_proto::Dimension| match dim.value {
+        Some(tensor_shape_proto::dimension::Value::DimValue(len)) => usize::try_from(len).ok(),
+        _ => None,
+    };
+    Some(tensor.shape.as_ref()?.dim.iter().map(fixed).collect())
 }
 
 pub(super) fn attribute<'m>(node: &'m NodeProto, name: &str) -> Option<&'m AttributeProto> {

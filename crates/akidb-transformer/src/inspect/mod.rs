@@ -142,7 +142,7 @@ pub struct ExternalFile {
 pub enum Architecture {
     /// A decoder of the Qwen3 family.
     Decoder(DecoderConfig),
-    /// An encoder of BERT's kind.
+    /// A transformer of another kind.
     Encoder(EncoderSummary),
     /// Something else; why it is not a decoder.
     NotRecognised(String),
@@ -250,7 +250,7 @@ fn config_file(dir: &Path) -> Option<ConfigFile> {
     })
 }
 
-/// Sizes of an encoder, named as in `config.json`.
+/// Sizes of a transformer, named as in `config.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EncoderSizes {
     /// Width of the residual stream.
@@ -267,7 +267,7 @@ pub struct EncoderSizes {
     pub max_tokens: usize,
 }
 
-/// An encoder in a file.
+/// A transformer in a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EncoderSummary {
     /// Its sizes.
@@ -287,7 +287,7 @@ impl EncoderSummary {
 }
 
 impl EncoderSizes {
-    fn of(model: &Transformer) -> Self {
+    pub(crate) fn of(model: &Transformer) -> Self {
         let config = model.decoder_config();
         Self {
             hidden_size: config.hidden_size,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use super::{Architecture, Dim, EncoderSummary, ExternalFile, OnnxFile, TensorFile, Value, most};
-use crate::families::{EncoderConfig, ModelConfig};
+use crate::families::ModelConfig;
 use crate::graph::{Recognised, encoder_from_onnx};
 use akidb_onnx::Location;
 use akidb_onnx::is_external;
@@ -55,7 +55,9 @@ pub fn inspect_onnx(model: &OnnxModel, config: Option<&ModelConfig>) -> OnnxFile
 
 fn recognise(model: &OnnxModel, config: Option<&ModelConfig>) -> (Architecture, Vec<Disagreement>) {
     let decoder_config = match config {
-        Some(ModelConfig::Encoder(config)) => return encoder(model, config),
+        Some(config @ (ModelConfig::Encoder(_) | ModelConfig::Rotary(_))) => {
+            return encoder(model, config);
+        }
         Some(ModelConfig::Decoder(config)) => Some(config),
         None => None,
     };
@@ -78,7 +80,7 @@ fn recognise(model: &OnnxModel, config: Option<&ModelConfig>) -> (Architecture, 
     })
 }
 
-fn encoder(model: &OnnxModel, config: &EncoderConfig) -> (Architecture, Vec<Disagreement>) {
+fn encoder(model: &OnnxModel, config: &ModelConfig) -> (Architecture, Vec<Disagreement>) {
     match encoder_from_onnx(model) {
         Ok(found) => {
             let summary = EncoderSummary::of(&found);

@@ -145,6 +145,7 @@ impl Display for ModelConfig {
         match self {
             Self::Decoder(config) => config.fmt(f),
             Self::Encoder(config) => config.fmt(f),
+            Self::Rotary(config) => config.sizes().fmt(f),
         }
     }
 }

@@ -24,7 +24,7 @@ pub fn inspect_safetensors(path: &Path, config: Option<&ModelConfig>) -> Result<
     };
     let (constant_bytes, linear_bytes) = bytes(&paths)?;
     let architecture = match config.map(|config| from_safetensors(model, config)) {
-        Some(Ok(found)) if matches!(config, Some(ModelConfig::Encoder(_))) => {
+        Some(Ok(found)) if !matches!(config, Some(ModelConfig::Decoder(_))) => {
             Architecture::Encoder(EncoderSummary::of(&found))
         }
         Some(Ok(decoder)) => Architecture::Decoder(decoder.decoder_config()),

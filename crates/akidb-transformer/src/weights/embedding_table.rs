@@ -11,8 +11,18 @@ use akidb_onnx::tensor::{DataType, Tensor};
 pub struct EmbeddingTable {
     /// `[vocab_size, hidden_size]`.
     weight: Tensor,
-    /// Scale and zero point of codes.
-    quantization: Option<(f32, f32)>,
+    quantization: Quantization,
+}
+
+/// What rows are made of.
+#[derive(Debug, Clone)]
+enum Quantization {
+    /// Floats.
+    None,
+    /// Codes with one scale and one zero point.
+    Whole { scale: f32, zero_point: f32 },
+    /// Codes with a scale for each row.
+    ByRow(Tensor),
 }
 
 impl EmbeddingTable {
@@ -28,7 +38,7 @@ impl EmbeddingTable {
         check_axes(&weight)?;
         Ok(Self {
             weight,
-            quantization: None,
+            quantization: Quantization::None,
         })
     }
 
@@ -62,7 +72,39 @@ impl EmbeddingTable {
         }
         Ok(Self {
             weight: codes,
-            quantization: Some((scale_value[0], zero_value[0])),
+            quantization: Quantization::Whole {
+                scale: scale_value[0],
+                zero_point: zero_value[0],
+            },
+        })
+    }
+
+    /// i8 or u8 codes `[vocab_size, hidden_size]`, with a float scale for each row, or one for all.
+    ///
+    /// # Errors
+    /// When types or shapes are others, or a scale is not positive and finite.
+    pub fn quantized_by_row(codes: Tensor, scales: &Tensor) -> Result<Self, Error> {
+        if scales.len() == 1 {
+            return Self::quantized(codes, scales, None);
+        }
+        if !matches!(codes.dtype(), DataType::I8 | DataType::U8) {
+            let why = format!("{} where 8-bit codes are needed", codes.dtype());
+            return Err(Error::tensor(codes.name(), why));
+        }
+        check_axes(&codes)?;
+        let rows = codes.dims()[0];
+        if scales.dims() != [rows, 1] || !scales.dtype().is_float() {
+            let why = format!(
+                "is {} of shape {:?}, a float for each of {rows} rows is needed",
+                scales.dtype(),
+                scales.dims()
+            );
+            return Err(Error::tensor(scales.name(), why));
+        }
+        MatMulInteger::SCALE.check(scales)?;
+        Ok(Self {
+            weight: codes,
+            quantization: Quantization::ByRow(scales.clone()),
         })
     }
 
@@ -110,8 +152,14 @@ impl EmbeddingTable {
             );
             return Err(Error::tensor(self.weight.name(), why));
         }
-        let Some((scale, zero_point)) = self.quantization else {
-            return self.weight.read_f32(id * width, out);
+        let (scale, zero_point) = match &self.quantization {
+            Quantization::None => return self.weight.read_f32(id * width, out),
+            Quantization::Whole { scale, zero_point } => (*scale, *zero_point),
+            Quantization::ByRow(scales) => {
+                let mut scale = [0.0];
+                scales.read_f32(id, &mut scale)?;
+                (scale[0], 0.0)
+            }
         };
         read_codes(&self.weight, id * width, out)?;
         for value in out {
@@ -147,6 +195,31 @@ mod tests {
         let mut out = vec![f32::NAN; table.hidden_size()];
         table.read_row(id, &mut out).unwrap();
         out
+    }
+
+    #[test]
+    fn rows_may_have_scales_of_their_own() {
+        let codes = || tensor(DataType::I8, &[2, 2], vec![1, 255, 2, 254]);
+        let scales = |dims: &[usize], values: &[f32]| {
+            let bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+            tensor(DataType::F32, dims, bytes)
+        };
+        let table = EmbeddingTable::quantized_by_row(codes(), &scales(&[2, 1], &[0.5, 3.0]));
+        let table = table.unwrap();
+        assert_eq!(
+            (row(&table, 0), row(&table, 1)),
+            (vec![0.5, -0.5], vec![6.0, -6.0])
+        );
+        let one = EmbeddingTable::quantized_by_row(codes(), &scales(&[1, 1], &[2.0])).unwrap();
+        assert_eq!(row(&one, 1), [4.0, -4.0]);
+        for bad in [
+            scales(&[1, 2], &[0.5, 3.0]),
+            scales(&[3, 1], &[0.5, 3.0, 1.0]),
+            scales(&[2, 1], &[0.5, f32::NAN]),
+            scales(&[2, 1], &[0.5, 0.0]),
+        ] {
+            assert!(EmbeddingTable::quantized_by_row(codes(), &bad).is_err());
+        }
     }
 
     #[test]

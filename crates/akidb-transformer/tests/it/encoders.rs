@@ -186,7 +186,7 @@ fn configs() {
     };
     let max_tokens = |config| match config {
         ModelConfig::Encoder(config) => config.max_tokens(),
-        ModelConfig::Decoder(_) => 0,
+        ModelConfig::Decoder(_) | ModelConfig::Rotary(_) => 0,
     };
     assert_eq!(max_tokens(read(&[]).unwrap()), 128);
     let marked = format!("\u{feff}{base}");

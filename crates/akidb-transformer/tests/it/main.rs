@@ -3,6 +3,7 @@
 
 mod dequantize_linear;
 mod encoders;
+mod families;
 mod forms;
 mod fuzz_seeds;
 mod group_query_attention;
@@ -13,3 +14,4 @@ mod inspect;
 mod quantized;
 mod recognise;
 mod standard_operators;
+mod traced;

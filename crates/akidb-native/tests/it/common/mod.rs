@@ -12,8 +12,9 @@ use akidb_kernels::Isa;
 use akidb_native::{Engine, EngineOptions, Precision};
 use akidb_onnx::tensor::{DataType, Tensor};
 use akidb_transformer::{
-    Activation, Attention, Block, BranchNorms, DecoderConfig, EmbeddingTable, Embeddings, Head,
-    Linear, LinearWeight, Mask, Mlp, Norm, NormKind, PositionTable, Rotary, Transformer,
+    Activation, Attention, Block, BranchNorms, DecoderConfig, Dense, DenseActivation,
+    EmbeddingTable, Embeddings, Head, Linear, LinearWeight, Mask, Mlp, Norm, NormKind,
+    PositionTable, Rotary, Transformer,
 };
 
 /// Repeatable numbers (an LCG by Knuth).
@@ -123,6 +124,7 @@ pub(crate) fn decoder(config: &DecoderConfig, seed: u64) -> Transformer {
                     scale: 1.0 / (c.head_dim as f32).sqrt(),
                     rotary: Some(Rotary {
                         base: c.rope_theta,
+                        position_scale: 1.0,
                         width: c.head_dim,
                     }),
                     mask: Mask::Causal,
@@ -151,6 +153,7 @@ pub(crate) fn decoder(config: &DecoderConfig, seed: u64) -> Transformer {
         blocks,
         final_norm: Some(norm(&mut random, "norm", hidden)),
         head: Head::LastToken,
+        dense: Vec::new(),
         max_tokens: c.max_position_embeddings,
     }
 }
@@ -215,6 +218,47 @@ pub(crate) fn encoder(config: &DecoderConfig, seed: u64, head: Head) -> Transfor
     model
 }
 
+/// The same as an encoder of later kinds: every other block sees a window and turns its heads faster,
+/// without a norm; branches are normed before and behind; gates are those of GELU; the pooled state
+/// passes two more layers.
+pub(crate) fn local_encoder(config: &DecoderConfig, seed: u64, head: Head) -> Transformer {
+    let mut random = Random(seed + 3000);
+    let width = config.hidden_size;
+    let mut model = decoder(config, seed);
+    model.head = head;
+    let norm = model.final_norm.clone();
+    for (i, block) in model.blocks.iter_mut().enumerate() {
+        (block.attention_norms.after, block.mlp_norms.after) = (norm.clone(), norm.clone());
+        let attention = &mut block.attention;
+        (attention.mask, block.mlp.activation) = (Mask::Full, Activation::GeluTanh);
+        if i % 2 == 0 {
+            attention.mask = Mask::Window {
+                before: 11,
+                after: 20,
+            };
+            let rotary = attention.rotary.as_mut().unwrap();
+            (rotary.base, rotary.position_scale) = (500.0, 0.5);
+            (attention.query_norm, attention.key_norm) = (None, None);
+            block.mlp.activation = Activation::GeluErf;
+        }
+    }
+    let mut dense = |k: usize, n: usize, activation| {
+        let mut values = |len: usize| -> Vec<f32> { (0..len).map(|_| random.float()).collect() };
+        let weight = tensor("linear.weight", &[n, k], &values(n * k));
+        let bias = tensor("linear.bias", &[n], &values(n));
+        let linear = Linear::new(LinearWeight::OutIn(weight)).unwrap();
+        Dense {
+            linear: linear.with_bias(bias).unwrap(),
+            activation,
+        }
+    };
+    model.dense = vec![
+        dense(width, 70, DenseActivation::Tanh),
+        dense(70, 33, DenseActivation::Identity),
+    ];
+    model
+}
+
 /// An engine in f32 with so many threads, on `isa` or the best tier.
 pub(crate) fn engine(decoder: &Transformer, threads: usize, isa: Option<Isa>) -> Engine {
     engine_of(decoder, threads, isa, Precision::F32)
@@ -276,7 +320,7 @@ pub(crate) fn reference(model: &Transformer, ids: &[u32]) -> Vec<f64> {
     for x in &mut hidden {
         *x = normed(x, model.final_norm.as_ref());
     }
-    match model.head {
+    let mut pooled = match model.head {
         Head::LastToken => hidden.pop().unwrap(),
         Head::FirstToken => hidden.remove(0),
         Head::Mean => {
@@ -284,7 +328,14 @@ pub(crate) fn reference(model: &Transformer, ids: &[u32]) -> Vec<f64> {
             hidden.iter().for_each(|x| add(&mut sum, x));
             sum.iter().map(|x| x / hidden.len() as f64).collect()
         }
+    };
+    for dense in &model.dense {
+        pooled = product(&pooled, &dense.linear);
+        if dense.activation == DenseActivation::Tanh {
+            pooled.iter_mut().for_each(|x| *x = x.tanh());
+        }
     }
+    pooled
 }
 
 fn reference_block(block: &Block, hidden: &mut [Vec<f64>]) {
@@ -292,7 +343,7 @@ fn reference_block(block: &Block, hidden: &mut [Vec<f64>]) {
     let dim = attention.head_dim;
     let heads = |x: &[f64], norm: Option<&Norm>, position: usize| -> Vec<Vec<f64>> {
         let turned = |x: Vec<f64>| match attention.rotary {
-            Some(rotary) => rotate(rotary.base, &x, position),
+            Some(rotary) => rotate(rotary, &x, position),
             None => x,
         };
         x.chunks(dim)
@@ -314,47 +365,59 @@ fn reference_block(block: &Block, hidden: &mut [Vec<f64>]) {
     }
     let group = attention.heads / attention.key_value_heads;
     for (position, x) in hidden.iter_mut().enumerate() {
-        let end = match attention.mask {
-            Mask::Causal => position + 1,
-            _ => keys.len(),
+        let (first, end) = match attention.mask {
+            Mask::Causal => (0, position + 1),
+            Mask::Full => (0, keys.len()),
+            Mask::Window { before, after } => (
+                position.saturating_sub(before),
+                keys.len().min(position + after + 1),
+            ),
         };
         let mut attended = Vec::new();
         for (head, query) in queries[position].iter().enumerate() {
             let kv = head / group;
-            let scores = keys[..end].iter().map(|key| dot(query, &key[kv]));
+            let scores = keys[first..end].iter().map(|key| dot(query, &key[kv]));
             let scores = scores.enumerate().map(|(key, score)| {
                 let bias = attention.relative_bias.as_ref().map_or(0.0, |bias| {
-                    table_row(&bias.table, bias.bucket(key as isize - position as isize))[head]
+                    let behind = (first + key) as isize - position as isize;
+                    table_row(&bias.table, bias.bucket(behind))[head]
                 });
                 score * f64::from(attention.scale) + bias
             });
             let weights: Vec<f64> = scores.map(f64::exp).collect();
             let total: f64 = weights.iter().sum();
             for i in 0..dim {
-                let terms = weights.iter().zip(&values);
+                let terms = weights.iter().zip(&values[first..]);
                 let sum: f64 = terms.map(|(w, v)| w * v[kv * dim + i]).sum();
                 attended.push(sum / total);
             }
         }
-        add(x, &product(&attended, &attention.output));
+        let attended = product(&attended, &attention.output);
+        add(x, &normed(&attended, block.attention_norms.after.as_ref()));
         *x = normed(x, block.attention_norms.of_sum.as_ref());
         let y = normed(x, block.mlp_norms.before.as_ref());
         let up = product(&y, &mlp.up);
         let inner: Vec<f64> = match &mlp.gate {
             Some(gate) => {
                 let gate = product(&y, gate).into_iter().zip(up);
-                gate.map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect()
+                gate.map(|(g, u)| activated(mlp.activation, g) * u)
+                    .collect()
             }
-            None => up.into_iter().map(|x| gelu(mlp.activation, x)).collect(),
+            None => up
+                .into_iter()
+                .map(|x| activated(mlp.activation, x))
+                .collect(),
         };
-        add(x, &product(&inner, &mlp.down));
+        let inner = product(&inner, &mlp.down);
+        add(x, &normed(&inner, block.mlp_norms.after.as_ref()));
         *x = normed(x, block.mlp_norms.of_sum.as_ref());
     }
 }
 
-fn gelu(activation: Activation, x: f64) -> f64 {
+fn activated(activation: Activation, x: f64) -> f64 {
     let pi = std::f64::consts::PI;
     match activation {
+        Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::GeluTanh => {
             x / 2.0 * (1.0 + ((2.0 / pi).sqrt() * (x + 0.044_715 * x.powi(3))).tanh())
         }
@@ -432,10 +495,11 @@ fn product(x: &[f64], linear: &Linear) -> Vec<f64> {
     outputs
 }
 
-fn rotate(base: f64, x: &[f64], position: usize) -> Vec<f64> {
+fn rotate(rotary: Rotary, x: &[f64], position: usize) -> Vec<f64> {
     let half = x.len() / 2;
+    let (base, position) = (rotary.base, position as f64 * rotary.position_scale);
     let turned = |i: usize| {
-        let angle = position as f64 / base.powf((i % half) as f64 / half as f64);
+        let angle = position / base.powf((i % half) as f64 / half as f64);
         let other = if i < half { -x[half + i] } else { x[i - half] };
         x[i] * angle.cos() + other * angle.sin()
     };

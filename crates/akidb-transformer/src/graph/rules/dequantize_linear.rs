@@ -10,7 +10,7 @@ use crate::weights::{
 use akidb_onnx::Error;
 use akidb_onnx::proto::NodeProto;
 use akidb_onnx::proto::tensor_proto::DataType;
-use akidb_onnx::tensor::DataType as TensorType;
+use akidb_onnx::tensor::{DataType as TensorType, Tensor};
 
 impl<'m> Recogniser<'m> {
     /// Input 1 of `matmul`.
@@ -32,6 +32,22 @@ impl<'m> Recogniser<'m> {
         let value = need_input(holder.0, holder.1)?;
         if let Some(node) = self.walk.op_if(value, "", "DequantizeLinear") {
             return self.dequantize_linear(node, order);
+        }
+        if order == WeightOrder::InOut
+            && let Some((codes, scales)) = self.scaled_codes(value)?
+        {
+            let outputs = codes.dims()[1];
+            if scales.len() != 1 && scales.dims() != [1, outputs] && scales.dims() != [outputs] {
+                return Err(unknown(matmul, "its weight has no scale for each output"));
+            }
+            let dims = if scales.len() == 1 {
+                vec![]
+            } else {
+                vec![outputs]
+            };
+            let scales = Tensor::new(scales.name(), scales.dtype(), dims, scales.data().clone())?;
+            let weight = MatMulInteger::unscanned(codes, scales, None)?;
+            return Ok(LinearWeight::MatMulInteger(weight));
         }
         let weight = self.walk.weight(holder.0, holder.1)?;
         if weight.dims().len() != 2 {

@@ -16,4 +16,5 @@ mod repeated_heads;
 mod rms_norm;
 mod rotary_embedding;
 mod scale;
+mod scaled_codes;
 mod standard_attention;

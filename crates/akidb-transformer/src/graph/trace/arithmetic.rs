@@ -54,8 +54,9 @@ impl<'m> Tracer<'m> {
         let expr = match (self.expr(id).clone(), scalar) {
             (Expr::Scores(scores), _) => return self.masked(scores, dims, b),
             (_, Some(0.0)) => return Ok(Some(a.clone())),
-            (Expr::Variance { x, epsilon }, Some(more)) => Expr::Variance {
+            (Expr::Variance { x, kind, epsilon }, Some(more)) => Expr::Variance {
                 x,
+                kind,
                 epsilon: epsilon + more,
             },
             (Expr::Erf { x, activation }, Some(1.0)) => Expr::Phi {
@@ -105,6 +106,12 @@ impl<'m> Tracer<'m> {
             }),
             _ => None,
         };
+        if let Some(turned) = self.turned(a, b, dims.clone()) {
+            return Some(turned);
+        }
+        if let Some(turned) = self.turned(b, a, dims.clone()) {
+            return Some(turned);
+        }
         let expr = cubic(a, self.expr(b)).or_else(|| cubic(b, self.expr(a)));
         Some(self.put(expr.unwrap_or(Expr::Sum(a, b)), dims))
     }
@@ -114,7 +121,8 @@ impl<'m> Tracer<'m> {
             return Ok(None);
         };
         let dims = self.dims_of(a).unwrap_or_default();
-        let is_mean = matches!(*self.expr(mean), Expr::Mean(y) if x == y);
+        let is_mean =
+            matches!(*self.expr(mean), Expr::Mean(y) if x == y) && self.is_by_row(&dims, mean);
         Ok(is_mean.then(|| self.put(Expr::Centered(x), dims)))
     }
 
@@ -153,7 +161,14 @@ impl<'m> Tracer<'m> {
                 });
                 Ok(normed.map(|expr| self.put(expr, dims)))
             }
-            _ => Ok(None),
+            _ => match b {
+                Value::Known(factors) => Ok(self.by_position(id, dims, factors)),
+                Value::Constant(_) => {
+                    let factors = self.known(b)?;
+                    Ok(factors.and_then(|factors| self.by_position(id, dims, &factors)))
+                }
+                _ => Ok(None),
+            },
         }
     }
 
@@ -173,15 +188,19 @@ impl<'m> Tracer<'m> {
                     .map(Some);
             }
             (Expr::Centered(x), Expr::Centered(_)) if a == b => Expr::Squares(x),
-            (
-                Expr::Centered(_),
-                Expr::Deviation {
-                    x,
-                    epsilon,
-                    inverse: true,
-                },
-            ) => {
-                return Ok(self.normed(a, x, epsilon));
+            (_, Expr::Deviation { inverse: true, .. }) => {
+                return Ok(self.normed(a, dims, b));
+            }
+            (Expr::Sigmoid(x), _) if x == b => Expr::Activated {
+                x,
+                activation: Activation::Silu,
+            },
+            (Expr::Activated { x, activation }, Expr::Linear { .. } | Expr::View { .. }) => {
+                Expr::Glu {
+                    activation,
+                    gate: x,
+                    up: b,
+                }
             }
             (
                 Expr::Phi {
@@ -231,6 +250,7 @@ impl<'m> Tracer<'m> {
         };
         let Expr::Deviation {
             x,
+            kind,
             epsilon,
             inverse: false,
         } = *self.expr(by)
@@ -241,13 +261,15 @@ impl<'m> Tracer<'m> {
             let dims = self.dims(by).to_vec();
             let inverse = Expr::Deviation {
                 x,
+                kind,
                 epsilon,
                 inverse: true,
             };
             return Ok(Some(self.put(inverse, dims)));
         }
+        let dims = self.dims_of(a).unwrap_or_default();
         let id = self.whole(a);
-        Ok(id.and_then(|id| self.normed(id, x, epsilon)))
+        Ok(id.and_then(|id| self.normed(id, dims, by)))
     }
 
     fn pow(&mut self, a: &Value, b: &Value) -> Result<Option<Value>, Error> {
@@ -257,10 +279,11 @@ impl<'m> Tracer<'m> {
         let dims = self.dims_of(a).unwrap_or_default();
         let expr = match *self.expr(id) {
             Expr::Centered(x) if exponent == 2.0 => Expr::Squares(x),
-            Expr::Variance { x, epsilon } if exponent == 0.5 => Expr::Deviation {
+            Expr::Variance { x, kind, epsilon } if exponent.abs() == 0.5 => Expr::Deviation {
                 x,
+                kind,
                 epsilon,
-                inverse: false,
+                inverse: exponent < 0.0,
             },
             _ if exponent == 2.0 || exponent == 3.0 => Expr::Power {
                 x: id,
@@ -278,9 +301,7 @@ impl<'m> Tracer<'m> {
             return Some(value.clone());
         }
         let dims = self.dims_of(value)?;
-        let Some(id) = self.whole(value) else {
-            return self.scaled_heads(value, by);
-        };
+        let id = self.whole(value)?;
         let expr = match self.expr(id).clone() {
             Expr::Scores(mut scores) => {
                 // A mask that was added before would be scaled, too.
@@ -325,25 +346,6 @@ impl<'m> Tracer<'m> {
             _ => Expr::Scaled { x: id, factor: by },
         };
         Some(self.finished(expr, dims))
-    }
-
-    /// Heads of queries or keys times a factor: the view of a scaled expression.
-    fn scaled_heads(&mut self, value: &Value, by: f64) -> Option<Value> {
-        let Value::Part(id, view) = value else {
-            return None;
-        };
-        let dims = self.dims(*id).to_vec();
-        let expr = match *self.expr(*id) {
-            Expr::Scaled { x, factor } => Expr::Scaled {
-                x,
-                factor: factor * by,
-            },
-            _ => Expr::Scaled { x: *id, factor: by },
-        };
-        match self.put(expr, dims) {
-            Value::Part(scaled, _) => Some(Value::Part(scaled, view.clone())),
-            _ => None,
-        }
     }
 
     /// An activation, once nothing of it is missing.

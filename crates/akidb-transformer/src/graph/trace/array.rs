@@ -131,6 +131,29 @@ impl Array {
     }
 
     /// Elements `start`, `start + step`, … of an axis.
+    /// The product of matrices, one for each place of the axes before, which may be repeated.
+    pub(super) fn matmul(&self, other: &Self) -> Option<Self> {
+        let ([outer @ .., m, k], [others @ .., same, n]) = (&self.dims[..], &other.dims[..]) else {
+            return None;
+        };
+        let (m, k, n) = (*m, *k, *n);
+        let batch = broadcast(outer, others)?;
+        let dims = [&batch[..], &[m, n]].concat();
+        let len = len_of(&dims)?;
+        if k != *same || len.checked_mul(k)? > MAX_LEN {
+            return None;
+        }
+        let a = self.expand(&[&batch[..], &[m, k]].concat())?;
+        let b = other.expand(&[&batch[..], &[k, n]].concat())?;
+        let data = (0..len).map(|place| {
+            let (matrix, i, j) = (place / (m * n), place / n % m, place % n);
+            let term =
+                |l: usize| a.data[(matrix * m + i) * k + l] * b.data[(matrix * k + l) * n + j];
+            (0..k).map(term).sum()
+        });
+        Self::new(self.kind, dims, data.collect())
+    }
+
     pub(super) fn slice(&self, axis: usize, start: usize, step: i64, count: usize) -> Option<Self> {
         let own = strides(&self.dims);
         let mut dims = self.dims.clone();

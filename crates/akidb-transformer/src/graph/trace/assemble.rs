@@ -5,18 +5,21 @@ use akidb_onnx::Error;
 use super::array::Array;
 use super::attention::HIDDEN;
 use super::expr::{Expr, Id, Normed, Scores};
+use super::heads::{Heads, heads, linear_of};
 use super::sample::Sample;
 use super::tracer::Tracer;
-use super::view::{Run, View};
 use crate::graph::walk::not_recognised;
 use crate::transformer::{
     Attention, Block, BranchNorms, Embeddings, Head, Mask, Mlp, Norm, PositionTable, Transformer,
 };
-use crate::weights::{EmbeddingTable, Linear};
+use crate::weights::EmbeddingTable;
 use akidb_onnx::tensor::Tensor;
 
 /// Most layers that a model can have.
 const MAX_LAYERS: usize = 1 << 10;
+
+/// Longest text of a model whose graph does not limit it.
+const MAX_TOKENS: usize = 1 << 17;
 
 /// The model whose last states are `id`.
 pub(super) fn assemble(tracer: &mut Tracer<'_>, id: Id) -> Result<Transformer, Error> {
@@ -47,12 +50,17 @@ pub(super) fn assemble(tracer: &mut Tracer<'_>, id: Id) -> Result<Transformer, E
     blocks.reverse();
     let positions = embeddings.positions.as_ref();
     let rows = positions.map(|positions| positions.table.vocab_size() - positions.first_row);
+    let mut attention = blocks.iter().map(|block: &Block| &block.attention);
+    if rows.is_none() && attention.any(|attention| attention.rotary.is_none()) {
+        return Err(refused("it has no positions"));
+    }
     Ok(Transformer {
-        max_tokens: rows.ok_or_else(|| refused("it has no table of positions"))?,
+        max_tokens: rows.unwrap_or(MAX_TOKENS),
         embeddings,
         blocks,
         final_norm,
         head: Head::Mean,
+        dense: Vec::new(),
     })
 }
 
@@ -86,7 +94,11 @@ fn branch<T>(
         if residual > branch && a != b {
             continue;
         }
-        match read(tracer, branch) {
+        let (after, of_branch) = match tracer.expr(branch) {
+            Expr::Normed(normed) => (Some(normed), normed.x),
+            _ => (None, branch),
+        };
+        match read(tracer, of_branch) {
             Ok((of, input)) => {
                 let before = match tracer.expr(input) {
                     _ if input == residual => None,
@@ -95,7 +107,7 @@ fn branch<T>(
                 };
                 let norms = BranchNorms {
                     before,
-                    after: None,
+                    after: after.map(norm).transpose()?,
                     of_sum,
                 };
                 return Ok(Branch {
@@ -111,6 +123,25 @@ fn branch<T>(
 }
 
 fn mlp(tracer: &Tracer<'_>, id: Id) -> Result<(Mlp, Id), Error> {
+    if let Expr::Linear { x, linear: down } = tracer.expr(id)
+        && let Expr::Glu {
+            activation,
+            gate,
+            up,
+        } = *tracer.expr(*x)
+    {
+        let ((gate, x), (up, same)) = (linear_of(tracer, gate)?, linear_of(tracer, up)?);
+        if x != same {
+            return Err(refused("a gate reads something else than what it gates"));
+        }
+        let mlp = Mlp {
+            gate: Some(gate),
+            up,
+            down: down.clone(),
+            activation,
+        };
+        return Ok((mlp, x));
+    }
     if let Expr::Linear { x, linear: down } = tracer.expr(id)
         && let Expr::Activated { x, activation } = *tracer.expr(*x)
         && let Expr::Linear { x, linear: up } = tracer.expr(x)
@@ -140,10 +171,19 @@ fn attention(tracer: &Tracer<'_>, id: Id) -> Result<(Attention, Id), Error> {
     let query = heads(tracer, &scores.query)?;
     let key = heads(tracer, &scores.key)?;
     let value = heads(tracer, &attended.value)?;
-    let same = |other: &Heads| {
-        (other.input, other.heads, other.head_dim) == (query.input, query.heads, query.head_dim)
+    let is_like_query = |other: &Heads| {
+        let heads = other.heads * other.repeats;
+        let grouped = other.repeats == 1 && query.heads.is_multiple_of(other.heads.max(1));
+        (heads == query.heads || grouped)
+            && (other.input, other.head_dim) == (query.input, query.head_dim)
     };
-    if !same(&key) || !same(&value) || value.factor != 1.0 {
+    let is_alike = is_like_query(&key)
+        && is_like_query(&value)
+        && key.heads == value.heads
+        && query.repeats == 1
+        && key.rotary == query.rotary;
+    let is_plain = value.norm.is_none() && value.rotary.is_none() && value.factor == 1.0;
+    if !is_alike || !is_plain {
         return Err(refused("queries, keys and values are not made alike"));
     }
     let scale = scores.scale * query.factor * key.factor;
@@ -152,68 +192,17 @@ fn attention(tracer: &Tracer<'_>, id: Id) -> Result<(Attention, Id), Error> {
         key: key.linear,
         value: value.linear,
         output: output.clone(),
-        query_norm: None,
-        key_norm: None,
+        query_norm: query.norm,
+        key_norm: key.norm,
         heads: query.heads,
-        key_value_heads: query.heads,
+        key_value_heads: key.heads,
         head_dim: query.head_dim,
         scale: scale as f32,
-        rotary: None,
+        rotary: query.rotary,
         mask: mask(scores, tracer.sample)?,
         relative_bias: scores.bias.clone(),
     };
     Ok((attention, query.input))
-}
-
-/// Heads of queries, keys or values.
-struct Heads {
-    linear: Linear,
-    input: Id,
-    heads: usize,
-    head_dim: usize,
-    factor: f64,
-}
-
-/// The linear layer whose outputs `view` has as `[batch, heads, seq, head_dim]`, or with batch and
-/// heads as one axis.
-fn heads(tracer: &Tracer<'_>, (id, view): &(Id, View)) -> Result<Heads, Error> {
-    let why = "queries, keys or values are no heads of a linear layer";
-    let (id, factor) = match *tracer.expr(*id) {
-        Expr::Scaled { x, factor } => (x, factor),
-        _ => (*id, 1.0),
-    };
-    let Expr::Linear { x, linear } = tracer.expr(id) else {
-        return Err(refused(why));
-    };
-    let (rank, width) = (view.axes.len(), linear.out_features());
-    let Sample { texts, tokens } = tracer.sample;
-    let run = |size: usize, stride: usize| Run { size, stride };
-    let (batch, last) = (run(texts, tokens * width), rank.saturating_sub(2));
-    let [
-        Run {
-            size: head_dim,
-            stride: 1,
-        },
-    ] = view.runs(last + 1..rank)[..]
-    else {
-        return Err(refused(why));
-    };
-    let heads = match view.runs(0..last)[..] {
-        [first, Run { size, stride }] if first == batch && stride == head_dim => size,
-        [first] if first == batch => 1,
-        _ => return Err(refused(why)),
-    };
-    if view.runs(last..last + 1) != [run(tokens, width)] {
-        return Err(refused(why));
-    }
-    let end = view.offset + heads * head_dim;
-    Ok(Heads {
-        linear: linear.outputs(view.offset..end)?,
-        input: *x,
-        heads,
-        head_dim,
-        factor,
-    })
 }
 
 /// Where tokens look, as the values say that are added to scores.
@@ -253,7 +242,10 @@ fn mask(scores: &Scores, sample: Sample) -> Result<Mask, Error> {
     }
     let window = (0..tokens).find(|n| is(&|query, key| query.abs_diff(key) <= *n));
     window
-        .map(Mask::Window)
+        .map(|n| Mask::Window {
+            before: n,
+            after: n,
+        })
         .ok_or_else(|| refused("a mask is none that is known"))
 }
 
@@ -265,13 +257,22 @@ fn embeddings(tracer: &Tracer<'_>, id: Id) -> Result<Option<Embeddings>, Error> 
     };
     let mut open = vec![sum];
     let (mut words, mut positions, mut token_types) = (None, None, None);
+    let (mut scaled, mut scale): (Option<(Id, f64)>, _) = (None, None);
     while let Some(id) = open.pop() {
         match tracer.expr(id) {
             Expr::Sum(a, b) if open.len() < 4 => open.extend([*a, *b]),
+            Expr::Scaled { x, factor } if scaled.is_none() => {
+                scaled = Some((*x, *factor));
+                open.push(*x);
+            }
             Expr::Rows { table, index } => {
                 let table = table.clone();
+                let is_scaled = scaled.take_if(|(rows, _)| *rows == id);
                 if index.data == tracer.sample.ids().data && words.is_none() {
                     words = Some(table);
+                    scale = is_scaled.map(|(_, factor)| factor as f32);
+                } else if is_scaled.is_some() {
+                    return Err(refused("something else than words is scaled"));
                 } else if index.data.iter().all(|row| *row == 0.0) && token_types.is_none() {
                     token_types = Some(table);
                 } else if let Some((first_row, padding)) = position_rows(tracer.sample, index)
@@ -301,7 +302,7 @@ fn embeddings(tracer: &Tracer<'_>, id: Id) -> Result<Option<Embeddings>, Error> 
     };
     Ok(Some(Embeddings {
         words,
-        scale: None,
+        scale,
         positions,
         token_types,
         norm: norm_of.map(norm).transpose()?,
@@ -338,7 +339,7 @@ fn position_rows(sample: Sample, index: &Array) -> Option<(usize, Option<u32>)> 
     fits(first, Some(padding)).then_some((first, Some(padding)))
 }
 
-fn norm(normed: &Normed) -> Result<Norm, Error> {
+pub(super) fn norm(normed: &Normed) -> Result<Norm, Error> {
     let epsilon = normed.epsilon as f32;
     if !(epsilon > 0.0 && epsilon < 1.0) {
         return Err(refused(&format!("a norm's epsilon is {epsilon}")));
@@ -365,7 +366,11 @@ pub(super) fn check_same(a: &Transformer, b: &Transformer) -> Result<(), Error> 
                 attention.scale.to_bits(),
                 attention.mask,
                 block.mlp.activation,
-                attention.relative_bias.is_some(),
+                (
+                    attention.relative_bias.is_some(),
+                    attention.rotary.map(|rotary| rotary.width),
+                    attention.key_value_heads,
+                ),
             )
         };
         let blocks: Vec<_> = model.blocks.iter().map(of_block).collect();
@@ -381,6 +386,6 @@ pub(super) fn check_same(a: &Transformer, b: &Transformer) -> Result<(), Error> 
     }
 }
 
-fn refused(why: &str) -> Error {
+pub(super) fn refused(why: &str) -> Error {
     not_recognised("", "graph", why)
 }

@@ -213,13 +213,13 @@ impl<'m> Tracer<'m> {
         &mut self,
         node: &NodeProto,
         [query, key, value]: [&Value; 3],
-        heads: usize,
+        [heads, shared]: [usize; 2],
         scale: Option<f64>,
         (mask, bias): (Option<Rc<Array>>, Option<RelativeBias>),
     ) -> Result<Value, Error> {
         let refused = || unknown(node, "its queries, keys and values are not of all tokens");
         let mut parts = Vec::new();
-        for x in [query, key, value] {
+        for (x, heads) in [(query, heads), (key, shared), (value, shared)] {
             let Value::Part(id, view) = x else {
                 return Err(refused());
             };
@@ -232,9 +232,12 @@ impl<'m> Tracer<'m> {
             let view = view.and_then(|view| view.transpose(&[0, 2, 1, 3]));
             parts.push((*id, view.ok_or_else(refused)?, head_dim));
         }
-        let [(q, query, dim), (k, key, _), (v, value, _)] = &parts[..] else {
+        let [(q, query, dim), (k, key, same), (v, value, also)] = &parts[..] else {
             return Err(refused());
         };
+        if same != dim || also != dim {
+            return Err(refused());
+        }
         let dims = query.dims();
         let scores = Scores {
             query: (*q, query.clone()),

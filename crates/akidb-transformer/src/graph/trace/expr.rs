@@ -6,7 +6,7 @@ use akidb_onnx::tensor::Tensor;
 
 use super::array::Array;
 use super::view::View;
-use crate::transformer::{Activation, NormKind, RelativeBias};
+use crate::transformer::{Activation, NormKind, RelativeBias, Rotary};
 use crate::weights::{EmbeddingTable, Linear};
 
 /// An expression's number; those that it is made of have lower ones.
@@ -44,6 +44,14 @@ pub(super) struct Attended {
     pub(super) scores: Scores,
     /// `[batch, heads, keys, head_dim]`.
     pub(super) value: (Id, View),
+}
+
+/// Factors of heads' elements by position, `[tokens, head_dim]`, the same in all texts.
+#[derive(Debug, Clone)]
+pub(super) struct PositionFactors {
+    pub(super) table: Rc<Array>,
+    /// Which axis positions are.
+    pub(super) axis: usize,
 }
 
 /// A norm without what isn't there yet.
@@ -85,6 +93,39 @@ pub(super) enum Expr {
     /// The same by tokens, `[batch, seq, heads * head_dim]`.
     Gathered(Id),
 
+    /// Elements of x, moved.
+    View {
+        x: Id,
+        view: View,
+    },
+    /// What is stacked along an axis, one of each.
+    Stacked {
+        parts: Vec<(Id, View)>,
+        axis: usize,
+    },
+    /// act(gate) · up.
+    Glu {
+        activation: Activation,
+        gate: Id,
+        up: Id,
+    },
+    Sigmoid(Id),
+
+    /// The second half of the last axis, negated, then the first half.
+    HalfTurned(Id),
+    /// x, or what is half turned of it, times values by position.
+    ByPosition {
+        x: Id,
+        half_turned: bool,
+        factors: PositionFactors,
+    },
+    /// Heads turned by their positions, which are axis `axis`.
+    Turned {
+        x: Id,
+        rotary: Rotary,
+        axis: usize,
+    },
+
     /// x · factor.
     Scaled {
         x: Id,
@@ -101,14 +142,17 @@ pub(super) enum Expr {
     Centered(Id),
     /// The square of what is centered.
     Squares(Id),
-    /// The mean of squares, and what is added to it.
+    /// The mean of squares of x, of the centered x if `kind` is that of LayerNorm, and what is added
+    /// to it.
     Variance {
         x: Id,
+        kind: NormKind,
         epsilon: f64,
     },
     /// Its root, or 1 / that.
     Deviation {
         x: Id,
+        kind: NormKind,
         epsilon: f64,
         inverse: bool,
     },

@@ -81,6 +81,12 @@ pub(super) fn apply(node: &NodeProto, inputs: &Arrays) -> Option<Vec<Array>> {
             let axis = axis(get(1)?.scalar()? as i64, x?.dims.len())?;
             plain.then(|| x?.cumulative_sum(axis)).flatten()?
         }
+        "MatMul" => x?.matmul(get(1)?)?,
+        "Einsum" if is_outer_product(node) => {
+            let (a, b) = (x?, get(1)?);
+            let column = a.reshape(vec![a.data.len(), 1])?;
+            column.matmul(&b.reshape(vec![1, b.data.len()])?)?
+        }
         "Trilu" => trilu(
             x?,
             get(1).map_or(Some(0.0), |k| k.scalar())?,
@@ -97,6 +103,17 @@ pub(super) fn apply(node: &NodeProto, inputs: &Arrays) -> Option<Vec<Array>> {
         _ => return None,
     };
     Some(vec![array])
+}
+
+fn is_outer_product(node: &NodeProto) -> bool {
+    let equation = attribute(node, "equation").map(|a| a.s());
+    let letters: Vec<u8> = equation
+        .into_iter()
+        .flatten()
+        .copied()
+        .filter(|c| *c != b' ')
+        .collect();
+    matches!(letters[..], [a, b',', b, b'-', b'>', c, d] if a != b && a == c && b == d)
 }
 
 fn binary(op: &str, a: Option<&Rc<Array>>, b: Option<&Rc<Array>>) -> Option<Option<Array>> {

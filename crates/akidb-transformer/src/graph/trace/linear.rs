@@ -100,7 +100,7 @@ impl<'m> Tracer<'m> {
                 self.put(Expr::QuantizedScale(id), vec![]),
                 self.put(Expr::QuantizedZero(id), vec![]),
             ]),
-            "DequantizeLinear" => self.dequantized(node, inputs, id, dims),
+            "DequantizeLinear" => self.dequantized(node, inputs, &x),
             _ => self.integer_matmul(node, inputs, id, dims),
         }
     }
@@ -153,22 +153,28 @@ impl<'m> Tracer<'m> {
         &mut self,
         node: &NodeProto,
         inputs: &[Option<Value>],
-        id: Id,
-        dims: Vec<usize>,
+        x: &Value,
     ) -> Result<Vec<Value>, Error> {
+        let Value::Part(id, view) = x else {
+            return Err(unknown(node, "it does not take the rows of a table"));
+        };
         let constant = |i: usize| match inputs.get(i) {
             Some(Some(Value::Constant(tensor))) => Some(tensor),
             _ => None,
         };
-        let Expr::Codes { codes, index } = self.expr(id) else {
+        let Expr::Codes { codes, index } = self.expr(*id) else {
             return Err(unknown(node, "it does not take the rows of a table"));
         };
         let Some(scale) = constant(1).filter(|scale| scale.len() == 1) else {
             return Err(unknown(node, "one scale is expected"));
         };
         let table = EmbeddingTable::quantized(codes.clone(), scale, constant(2))?;
-        let index = index.clone();
-        Ok(vec![self.put(Expr::Rows { table, index }, dims)])
+        let (index, dims) = (index.clone(), self.dims(*id).to_vec());
+        // One scale for all: elements may have been moved before.
+        match self.put(Expr::Rows { table, index }, dims) {
+            Value::Part(rows, _) => Ok(vec![Value::Part(rows, view.clone())]),
+            other => Ok(vec![other]),
+        }
     }
 
     /// The layer that a product of codes and all scales are.

@@ -12,12 +12,15 @@ mod assemble;
 mod attention;
 mod expr;
 mod fused;
-
+mod fused_attention;
+mod heads;
 mod known;
 mod linear;
 mod moves;
 mod norm;
+mod rotary;
 mod sample;
+mod tables;
 mod tracer;
 mod view;
 
@@ -25,24 +28,40 @@ use akidb_onnx::Error;
 use akidb_onnx::model::OnnxModel;
 
 use crate::transformer::Transformer;
+use sample::Sample;
 
-/// Tokens of a long text.
+/// Tokens of a long text, beyond which distances share buckets.
 const LONG: usize = 257;
 
-/// The encoder that `model` computes.
+/// Farthest that a window is looked for: masks are computed for that many queries and keys.
+const FARTHEST: usize = 640;
+
+/// The model that `model` computes.
 ///
 /// # Errors
 /// [`ErrorKind::NotRecognised`](akidb_onnx::ErrorKind::NotRecognised) when it is none of a known form.
 pub(super) fn trace(model: &OnnxModel, output: &str) -> Result<Transformer, Error> {
-    let first = tracer::trace(model, output, sample::Sample::new(2, 11))?;
-    let second = tracer::trace(model, output, sample::Sample::new(3, 13))?;
+    let tracer::Traced {
+        transformer: mut first,
+        reach,
+    } = tracer::trace(model, output, Sample::new(2, 11))?;
+    let second = tracer::trace(model, output, Sample::new(3, 13))?.transformer;
     assemble::check_same(&first, &second)?;
     let mut attention = first.blocks.iter().map(|block| &block.attention);
     if attention.any(|attention| attention.relative_bias.is_some()) {
         // Distances fall into other buckets once they are long.
         let tokens = first.max_tokens.min(LONG);
-        let third = tracer::trace(model, output, sample::Sample::new(2, tokens))?;
+        let third = tracer::trace(model, output, Sample::new(2, tokens))?.transformer;
         assemble::check_same(&first, &third)?;
+    } else if reach > FARTHEST {
+        first.max_tokens = first.max_tokens.min(reach);
+    } else if reach > 0 && reach + 2 <= first.max_tokens {
+        // A window is seen by texts that are longer.
+        let long = tracer::trace(model, output, Sample::new(2, reach + 2))?.transformer;
+        for (block, long) in first.blocks.iter_mut().zip(&long.blocks) {
+            block.attention.mask = long.attention.mask;
+        }
+        assemble::check_same(&first, &long)?;
     }
     Ok(first)
 }

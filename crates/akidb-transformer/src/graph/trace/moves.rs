@@ -6,7 +6,7 @@ use akidb_onnx::Error;
 use akidb_onnx::proto::NodeProto;
 
 use super::array::{Array, wrap};
-use super::expr::Value;
+use super::expr::{Expr, Value};
 use super::known;
 use super::tracer::Tracer;
 use super::view::View;
@@ -19,6 +19,10 @@ pub(super) fn apply<'m>(
     inputs: &[Option<Value>],
 ) -> Result<Vec<Value>, Error> {
     let refused = || unknown(node, "it moves elements of the model in no known way");
+    if node.op_type() == "Concat" {
+        let joined = joined(tracer, node, inputs).ok_or_else(refused)?;
+        return Ok(vec![joined]);
+    }
     let Some(Some(Value::Part(id, view))) = inputs.first() else {
         return Err(refused());
     };
@@ -29,25 +33,43 @@ pub(super) fn apply<'m>(
             Some(value) => tracer.known(value),
         })
         .collect::<Result<Vec<Option<Rc<Array>>>, Error>>()?;
-    let views = moved(node, view, &known, inputs.len()).ok_or_else(refused)?;
+    let views = moved(node, view, &known).ok_or_else(refused)?;
     Ok(views
         .into_iter()
         .map(|view| Value::Part(*id, view))
         .collect())
 }
 
+/// What a `Concat` makes: the only one that isn't empty, heads whose halves are swapped, or a stack.
+fn joined(tracer: &mut Tracer<'_>, node: &NodeProto, inputs: &[Option<Value>]) -> Option<Value> {
+    let mut parts = Vec::new();
+    for input in inputs {
+        match input.as_ref()? {
+            Value::Part(id, view) => parts.push((*id, view.clone())),
+            // No tokens before these.
+            Value::Known(array) if array.data.is_empty() => {}
+            _ => return None,
+        }
+    }
+    if let [(id, view)] = &parts[..] {
+        return Some(Value::Part(*id, view.clone()));
+    }
+    let dims = parts.first()?.1.dims();
+    let axis = known::axis(int_attribute(node, "axis", 0), dims.len())?;
+    if let Some(turned) = tracer.half_turned(&parts, axis) {
+        return Some(turned);
+    }
+    let one_each = dims[axis] == 1 && parts.iter().all(|(_, view)| view.dims() == dims);
+    let dims = [&dims[..axis], &[parts.len()], &dims[axis + 1..]].concat();
+    one_each.then(|| tracer.put(Expr::Stacked { parts, axis }, dims))
+}
+
 /// The views that a node makes of one.
-fn moved(
-    node: &NodeProto,
-    view: &View,
-    known: &[Option<Rc<Array>>],
-    inputs: usize,
-) -> Option<Vec<View>> {
+fn moved(node: &NodeProto, view: &View, known: &[Option<Rc<Array>>]) -> Option<Vec<View>> {
     let dims = view.dims();
     let second = known.get(1).and_then(Option::as_ref);
     let view = match node.op_type() {
         "Identity" | "Cast" | "CastLike" | "Dropout" => view.clone(),
-        "Concat" if inputs == 1 => view.clone(),
         "Reshape" => {
             let allow_zero = int_attribute(node, "allowzero", 0) != 0;
             view.reshape(&known::target(&dims, &second?.to_ints(), allow_zero)?)?

@@ -32,13 +32,24 @@ impl<'m> Tracer<'m> {
                 if !last || int_attribute(node, "keepdims", 1) != 1 {
                     return Err(unknown(node, "it is no mean of each token's state"));
                 }
+                let variance = |x, kind| Expr::Variance {
+                    x,
+                    kind,
+                    epsilon: 0.0,
+                };
                 match *expr {
-                    Expr::Squares(x) => Expr::Variance { x, epsilon: 0.0 },
+                    Expr::Squares(x) => variance(x, NormKind::Layer),
+                    Expr::Power {
+                        x,
+                        power: 2,
+                        factor: 1.0,
+                    } => variance(x, NormKind::Rms),
                     _ => Expr::Mean(id),
                 }
             }
-            ("Sqrt", &Expr::Variance { x, epsilon }) => Expr::Deviation {
+            ("Sqrt", &Expr::Variance { x, kind, epsilon }) => Expr::Deviation {
                 x,
+                kind,
                 epsilon,
                 inverse: false,
             },
@@ -46,11 +57,13 @@ impl<'m> Tracer<'m> {
                 "Reciprocal",
                 &Expr::Deviation {
                     x,
+                    kind,
                     epsilon,
                     inverse: false,
                 },
             ) => Expr::Deviation {
                 x,
+                kind,
                 epsilon,
                 inverse: true,
             },
@@ -71,6 +84,11 @@ impl<'m> Tracer<'m> {
                 }
             }
             ("IsNaN", Expr::Probabilities(_)) => Expr::IsNan(id),
+            ("Neg", _) => Expr::Scaled {
+                x: id,
+                factor: -1.0,
+            },
+            ("Sigmoid", _) => Expr::Sigmoid(id),
             _ => return Err(refused()),
         };
         let dims = match expr {
@@ -83,21 +101,37 @@ impl<'m> Tracer<'m> {
         Ok(self.put(expr, dims))
     }
 
-    /// What is centered, over its deviation.
-    pub(super) fn normed(&mut self, centered: Id, x: Id, epsilon: f64) -> Option<Value> {
-        match *self.expr(centered) {
-            Expr::Centered(same) if same == x => {}
-            _ => return None,
+    /// A value over a deviation: that of itself, or what it is centered of.
+    pub(super) fn normed(&mut self, value: Id, dims: Vec<usize>, deviation: Id) -> Option<Value> {
+        let Expr::Deviation {
+            x, kind, epsilon, ..
+        } = *self.expr(deviation)
+        else {
+            return None;
+        };
+        let is_of_x = match (kind, self.expr(value)) {
+            (NormKind::Layer, Expr::Centered(same)) => *same == x,
+            (_, _) => kind == NormKind::Rms && value == x,
+        };
+        if !is_of_x || !self.is_by_row(&dims, deviation) {
+            return None;
         }
-        let dims = self.dims(centered).to_vec();
         let normed = Normed {
             x,
-            kind: NormKind::Layer,
+            kind,
             epsilon,
             weight: None,
             bias: None,
         };
         Some(self.put(Expr::Normed(normed), dims))
+    }
+
+    /// Whether an expression has one value for each row of an array of these axes.
+    pub(super) fn is_by_row(&self, dims: &[usize], id: Id) -> bool {
+        match (dims, self.dims(id)) {
+            ([rows @ .., _], [own @ .., 1]) => rows == own,
+            _ => false,
+        }
     }
 }
 

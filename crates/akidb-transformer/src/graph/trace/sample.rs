@@ -1,5 +1,7 @@
 //! The texts that a graph is run on.
 
+use akidb_onnx::proto::ValueInfoProto;
+
 use super::array::{Array, Kind};
 
 /// Texts of one length, the last one padded.
@@ -49,9 +51,20 @@ impl Sample {
         self.array(|_, _| 0)
     }
 
-    /// The input of this name, if it is known.
-    pub(super) fn input(&self, name: &str) -> Option<Array> {
+    /// Keys or values of no tokens before.
+    fn past(&self, declared: &ValueInfoProto) -> Option<Array> {
+        let [_, heads, _, head_dim] = crate::graph::walk::fixed_dims(declared)?[..] else {
+            return None;
+        };
+        // Of nothing, sizes that aren't declared don't matter.
+        let dims = vec![self.texts, heads.unwrap_or(1), 0, head_dim.unwrap_or(1)];
+        Array::new(Kind::Float, dims, Vec::new())
+    }
+
+    /// The input of this name, if it is known; `declared` is what the graph says of it.
+    pub(super) fn input(&self, name: &str, declared: Option<&ValueInfoProto>) -> Option<Array> {
         match name {
+            name if name.starts_with("past_key_values.") => self.past(declared?),
             "input_ids" => Some(self.ids()),
             "attention_mask" => Some(self.attention_mask()),
             "token_type_ids" => Some(self.zeros()),

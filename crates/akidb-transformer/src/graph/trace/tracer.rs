@@ -22,11 +22,14 @@ use crate::transformer::Transformer;
 /// Elements of all known arrays together: a graph could otherwise make any number of large ones.
 const MAX_KNOWN: usize = 1 << 25;
 
+/// Farthest that a window is believed to reach.
+const MAX_REACH: f64 = (1 << 24) as f64;
+
 /// Longest constant whose elements are read.
 const MAX_CONSTANT: usize = 1 << 16;
 
 /// The model that the values behind `output` make.
-pub(super) fn trace(model: &OnnxModel, output: &str, sample: Sample) -> Result<Transformer, Error> {
+pub(super) fn trace(model: &OnnxModel, output: &str, sample: Sample) -> Result<Traced, Error> {
     let mut tracer = Tracer {
         model,
         recogniser: Recogniser::new(model),
@@ -35,7 +38,9 @@ pub(super) fn trace(model: &OnnxModel, output: &str, sample: Sample) -> Result<T
         dims: Vec::new(),
         values: HashMap::new(),
         gathered: HashMap::new(),
+        views: HashMap::new(),
         known: 0,
+        reach: 0,
     };
     for node in needed(model, output) {
         tracer.node(node)?;
@@ -45,7 +50,17 @@ pub(super) fn trace(model: &OnnxModel, output: &str, sample: Sample) -> Result<T
         let why = "it is not made of all tokens' states";
         return Err(not_recognised(output, "graph output", why));
     };
-    assemble(&mut tracer, id)
+    Ok(Traced {
+        transformer: assemble(&mut tracer, id)?,
+        reach: tracer.reach,
+    })
+}
+
+/// What was found.
+pub(super) struct Traced {
+    pub(super) transformer: Transformer,
+    /// How many tokens a window may be wide.
+    pub(super) reach: usize,
 }
 
 /// The nodes that `output` is made of, in the graph's order.
@@ -73,7 +88,11 @@ pub(super) struct Tracer<'m> {
     values: HashMap<&'m str, Value>,
     /// By tokens, what heads gathered.
     gathered: HashMap<Id, Id>,
+    /// Expressions of moved elements.
+    views: HashMap<(Id, View), Id>,
     known: usize,
+    /// The largest number that positions are compared with or shifted by, as far as a window may reach.
+    pub(super) reach: usize,
 }
 
 impl<'m> Tracer<'m> {
@@ -114,6 +133,7 @@ impl<'m> Tracer<'m> {
             .map(|value| value.as_ref().map_or(Ok(None), |value| self.known(value)))
             .collect();
         let arrays = arrays?;
+        self.note_reach(node, &arrays);
         let given = |(array, value): (&Option<_>, &Option<_>)| array.is_some() || value.is_none();
         let all = arrays.iter().zip(&inputs).all(given);
         let values = match all.then(|| known::apply(node, &arrays)).flatten() {
@@ -157,7 +177,8 @@ impl<'m> Tracer<'m> {
             let why = "it has no such output, or comes too late";
             return Err(not_recognised(name, "value", why));
         }
-        match self.sample.input(name) {
+        let declared = self.model.inputs().find(|input| input.name() == name);
+        match self.sample.input(name, declared) {
             Some(array) => Ok(Value::Known(Rc::new(array))),
             None => Err(not_recognised(name, "graph input", "it is no known input")),
         }
@@ -256,7 +277,46 @@ impl<'m> Tracer<'m> {
         if view.is_whole(len) {
             return Some(*id);
         }
-        self.by_tokens(*id, view)
+        if let Some(gathered) = self.by_tokens(*id, view) {
+            return Some(gathered);
+        }
+        let key = (*id, view.clone());
+        if let Some(found) = self.views.get(&key) {
+            return Some(*found);
+        }
+        let moved = Expr::View {
+            x: *id,
+            view: view.clone(),
+        };
+        let Value::Part(moved, _) = self.put(moved, view.dims()) else {
+            return None;
+        };
+        self.views.insert(key, moved);
+        Some(moved)
+    }
+
+    /// Notes how far a window may reach that positions are compared with.
+    fn note_reach(&mut self, node: &NodeProto, arrays: &[Option<Rc<Array>>]) {
+        const OPERATORS: [&str; 6] = [
+            "Add",
+            "Sub",
+            "Less",
+            "LessOrEqual",
+            "Greater",
+            "GreaterOrEqual",
+        ];
+        let [Some(a), Some(b)] = arrays else { return };
+        let number = match (a.data.len(), b.data.len()) {
+            (1, 1) => return,
+            (1, _) => a.data[0],
+            (_, 1) => b.data[0],
+            _ => return,
+        };
+        let number = number.abs();
+        let is_far = number > self.sample.tokens as f64 && number <= MAX_REACH;
+        if OPERATORS.contains(&node.op_type()) && is_far && number.fract() == 0.0 {
+            self.reach = self.reach.max(number as usize);
+        }
     }
 
     /// What heads gathered, brought to `[batch, seq, heads * head_dim]`.
@@ -284,60 +344,6 @@ impl<'m> Tracer<'m> {
         Some(gathered)
     }
 
-    /// Rows of a table of weights.
-    fn rows(
-        &mut self,
-        node: &'m NodeProto,
-        inputs: &[Option<Value>],
-    ) -> Result<Option<Value>, Error> {
-        let [Some(Value::Constant(table)), Some(index)] = inputs else {
-            return Ok(None);
-        };
-        let axis = crate::graph::walk::int_attribute(node, "axis", 0);
-        let is_table = table.dims().len() == 2 && table.dtype().size() <= 4;
-        if !is_op(node, "", "Gather") || axis != 0 || !is_table {
-            return Ok(None);
-        }
-        if !table.dtype().is_float() && table.dtype().size() != 1 {
-            return Ok(None);
-        }
-        let table = table.clone();
-        match self.known(index)? {
-            Some(index) => self.table_rows(node, table, &index).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// The rows of `table` at `index`.
-    pub(super) fn table_rows(
-        &mut self,
-        node: &NodeProto,
-        table: Tensor,
-        index: &Rc<Array>,
-    ) -> Result<Value, Error> {
-        let (rows, width) = (table.dims()[0], table.dims()[1]);
-        let fits = |i: &f64| *i >= 0.0 && (*i as usize) < rows;
-        if !index.data.iter().all(fits) {
-            return Err(unknown(node, format!("its table has only {rows} rows")));
-        }
-        let dims: Vec<usize> = index.dims.iter().copied().chain([width]).collect();
-        if len_of(&index.dims).is_none() {
-            return Err(unknown(node, "too many rows"));
-        }
-        let index = Rc::clone(index);
-        let expr = match table.dtype().is_float() {
-            true => Expr::Rows {
-                table: crate::weights::EmbeddingTable::new(table)?,
-                index,
-            },
-            false => Expr::Codes {
-                codes: table,
-                index,
-            },
-        };
-        Ok(self.put(expr, dims))
-    }
-
     /// The outputs of a node that takes something of the model.
     fn symbolic(
         &mut self,
@@ -351,7 +357,7 @@ impl<'m> Tracer<'m> {
         if domain == MICROSOFT {
             return self.microsoft(node, inputs);
         }
-        if !domain.is_empty() && node.op_type() != "LayerNormalization" {
+        if !domain.is_empty() {
             return Err(unknown(node, "an operator of a known domain is expected"));
         }
         match node.op_type() {
@@ -367,7 +373,7 @@ impl<'m> Tracer<'m> {
             | "Unsqueeze" | "Squeeze" | "Flatten" | "Slice" | "Split" | "Gather" | "Expand"
             | "Concat" => moves::apply(self, node, inputs),
             "Add" | "Sub" | "Mul" | "Div" | "Pow" => self.arithmetic(node, inputs),
-            "Sqrt" | "Reciprocal" | "Erf" | "Tanh" | "ReduceMean" | "IsNaN" => {
+            "Sqrt" | "Reciprocal" | "Erf" | "Tanh" | "ReduceMean" | "IsNaN" | "Neg" | "Sigmoid" => {
                 self.function(node, inputs).map(|value| vec![value])
             }
             "MatMul" | "Gemm" => self.product(node, inputs).map(|value| vec![value]),
@@ -375,7 +381,13 @@ impl<'m> Tracer<'m> {
                 self.quantized(node, inputs)
             }
             "Softmax" | "Where" => self.weigh(node, inputs).map(|value| vec![value]),
-            "LayerNormalization" | "Gelu" | "Attention" => self.standard(node, inputs),
+            "LayerNormalization"
+            | "RMSNormalization"
+            | "SimplifiedLayerNormalization"
+            | "Gelu"
+            | "Swish"
+            | "RotaryEmbedding"
+            | "Attention" => self.standard(node, inputs),
             _ => Err(unknown(
                 node,
                 "it is no operator that an encoder is known to have",

@@ -1,15 +1,60 @@
 //! How a value's axes lie in what it is a part of.
 
 /// Neighbours along an axis: how many, and how far apart they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Run {
     pub(super) size: usize,
     pub(super) stride: usize,
 }
 
+/// A run of an inner view as a digit of the place in it.
+struct Digit {
+    run: Run,
+    /// Places from one of its values to the next.
+    weight: usize,
+    /// Its value at the first element.
+    first: usize,
+    /// How much it grows from there.
+    used: usize,
+}
+
+impl Run {
+    /// What this run of places is in `digits`, the fastest first: outermost run first.
+    fn in_digits(self, digits: &mut [Digit]) -> Option<Vec<Self>> {
+        if self.stride == 0 {
+            return Some(vec![self]);
+        }
+        let (mut left, mut step) = (self.size, self.stride);
+        let mut runs = Vec::new();
+        for digit in digits {
+            let end = digit.weight * digit.run.size;
+            if left == 1 || step >= end {
+                continue;
+            }
+            let each = step / digit.weight;
+            if !step.is_multiple_of(digit.weight) || !digit.run.size.is_multiple_of(each) {
+                return None;
+            }
+            let there = digit.run.size / each;
+            let size = left.min(there);
+            if !left.is_multiple_of(size) {
+                return None;
+            }
+            digit.used += (size - 1) * each;
+            runs.push(Self {
+                size,
+                stride: digit.run.stride * each,
+            });
+            (left, step) = (left / size, end);
+        }
+        runs.reverse();
+        (left == 1).then_some(runs)
+    }
+}
+
 /// Axes, each of runs, the outermost first: a reshape splits and joins runs, a transposition
 /// permutes axes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct View {
     pub(super) axes: Vec<Vec<Run>>,
     pub(super) offset: usize,
@@ -68,6 +113,44 @@ impl View {
             _ => false,
         };
         all && self.offset == 0
+    }
+
+    /// This view of an array that is itself `inner`'s elements in order, as a view of what `inner` views.
+    pub(super) fn of(&self, inner: &Self) -> Option<Self> {
+        let mut weight = 1_usize;
+        let mut digits: Vec<Digit> = Vec::new();
+        for run in inner
+            .axes
+            .iter()
+            .flatten()
+            .rev()
+            .filter(|run| run.size != 1)
+        {
+            digits.push(Digit {
+                run: *run,
+                weight,
+                first: self.offset / weight % run.size,
+                used: 0,
+            });
+            weight = weight.checked_mul(run.size)?;
+        }
+        let mut axes = Vec::new();
+        for axis in &self.axes {
+            let mut runs = Vec::new();
+            for run in axis.iter().filter(|run| run.size != 1) {
+                runs.extend(run.in_digits(&mut digits)?);
+            }
+            axes.push(runs);
+        }
+        let mut offset = inner.offset;
+        for digit in &digits {
+            // No carry from one digit to the next.
+            if digit.first + digit.used >= digit.run.size {
+                return None;
+            }
+            offset += digit.first * digit.run.stride;
+        }
+        (self.offset < weight).then_some(Self { axes, offset })
     }
 
     pub(super) fn transpose(&self, perm: &[usize]) -> Option<Self> {
@@ -198,6 +281,39 @@ mod tests {
             .unwrap();
         assert!(back.is_whole(72));
         assert!(!heads.is_whole(72));
+    }
+
+    #[test]
+    fn views_of_views_are_views() {
+        // The second of three parts of a product, by heads, then keys turned over.
+        let packed = View::whole(&[2, 5, 36]);
+        let part = packed.slice(2, 12, 12).unwrap();
+        let heads = part.reshape(&[2, 5, 3, 4]).unwrap();
+        let by_heads = heads.transpose(&[0, 2, 1, 3]).unwrap();
+        let turned = by_heads.transpose(&[0, 1, 3, 2]).unwrap();
+        let of_array = View::whole(&[2, 3, 5, 4]).transpose(&[0, 1, 3, 2]);
+        let composed = of_array.unwrap().of(&by_heads).unwrap();
+        assert_eq!((composed.offset, composed.dims()), (12, vec![2, 3, 4, 5]));
+        for axis in 0..4 {
+            assert_eq!(composed.runs(axis..axis + 1), turned.runs(axis..axis + 1));
+        }
+        // The second half of each head.
+        let half = View::whole(&[2, 3, 5, 4]).slice(3, 2, 2).unwrap();
+        let half = half.of(&by_heads).unwrap();
+        assert_eq!(half.offset, 14);
+        assert_eq!(half.runs(3..4), [Run { size: 2, stride: 1 }]);
+        // Places that go on in another head are no view.
+        let across = View {
+            axes: vec![vec![Run { size: 4, stride: 1 }]],
+            offset: 2,
+        };
+        assert!(across.of(&by_heads).is_none());
+        let beyond = View::whole(&[121]);
+        assert!(beyond.of(&by_heads).is_none());
+        let again = View::whole(&[2, 1, 5, 4]).expand(&[2, 3, 5, 4]).unwrap();
+        let one = View::whole(&[2, 5, 4]).reshape(&[2, 1, 5, 4]).unwrap();
+        let repeated = again.of(&one).unwrap();
+        assert_eq!(repeated.runs(1..2), [Run { size: 3, stride: 0 }]);
     }
 
     #[test]
