@@ -161,7 +161,7 @@ impl EmbedderBuilder {
             }
         }
         // What a graph has pooled may have gone through further layers.
-        if let Some(hidden_size) = settings.hidden_size
+        if let Some(hidden_size) = settings.width()
             && !info.graph.pools
             && hidden_size != info.hidden_size
         {

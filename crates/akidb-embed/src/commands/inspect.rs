@@ -44,9 +44,6 @@ struct Report<'a> {
     cpu_tier: &'static str,
 }
 
-/// What runs an encoder of quantised weights.
-const WHERE_NAMED: &[&str] = &["onnxruntime", "rten", "native"];
-
 /// Who can run a file, as far as it tells.
 #[derive(Serialize)]
 struct RunsOn {
@@ -120,7 +117,6 @@ fn runs_on(file: &ModelFile) -> Option<RunsOn> {
     };
     let (backends, not_native): (&[_], _) = match &tensors.architecture {
         _ if !tensors.disagreements.is_empty() => return None,
-        Architecture::Encoder(encoder) if encoder.is_quantized => (WHERE_NAMED, None),
         Architecture::Decoder(_) | Architecture::Encoder(_) => (&["native"], None),
         Architecture::NotRecognised(why) => (others, Some(why.clone())),
         Architecture::Broken(_) => return None,
@@ -137,9 +133,6 @@ impl Display for RunsOn {
         let backends = match self.backends {
             ["native"] => "the native engine",
             [] => "no backend",
-            [.., "native"] => {
-                "ONNX Runtime or RTen, and with --backend native on the native engine"
-            }
             _ => "ONNX Runtime or RTen",
         };
         write!(f, "{} runs on {backends}", self.path.display())?;

@@ -10,10 +10,12 @@ use akidb_models::external_files;
 use akidb_native::{Engine, EngineOptions, PackedCache, SourceFile};
 use akidb_onnx::ErrorKind;
 use akidb_onnx::model::OnnxModel;
-use akidb_transformer::{Head, Transformer, from_onnx, from_safetensors};
+use akidb_transformer::{
+    Dense, Head, Transformer, dense_from_safetensors, from_onnx, from_safetensors,
+};
 use bytes::Bytes;
 
-use super::options::{BackendChoice, BackendOptions, for_onnxruntime};
+use super::options::{BackendOptions, for_onnxruntime};
 use crate::env;
 use crate::error::EmbedError;
 use crate::model::{ModelFiles, PoolingFrom, Settings, Weights, WeightsSource};
@@ -40,13 +42,13 @@ pub(super) fn load(
         }
         Err(e) => return Err(e),
     };
-    if let Some(reason) = other_head(settings, options) {
-        return Ok(Err(reason));
+    if let Some(output) = &options.output {
+        return Ok(Err(format!("it takes no output by name, as {output:?} is")));
     }
-    if options.backend == BackendChoice::Auto && model.is_encoder() && model.is_quantized() {
-        let reason = "an encoder's quantised weights are left to others unless it is named";
-        return Ok(Err(reason.to_owned()));
-    }
+    model.dense = match dense(files, settings) {
+        Ok(dense) => dense,
+        Err(reason) => return Ok(Err(reason)),
+    };
     model.head = match settings.pooling {
         Pooling::LastToken => Head::LastToken,
         Pooling::Cls => Head::FirstToken,
@@ -73,18 +75,23 @@ pub(super) fn load(
     }
 }
 
-/// Why the native engine can't make vectors of hidden states as is wanted.
-fn other_head(settings: &Settings, options: &BackendOptions) -> Option<String> {
-    if let Some(output) = &options.output {
-        return Some(format!("it takes no output by name, as {output:?} is"));
-    }
-    if let Some(after) = &settings.after_pooling {
+/// The layers that follow a model's pooling, or why they can't be run.
+fn dense(files: &ModelFiles, settings: &Settings) -> Result<Vec<Dense>, String> {
+    let Some(after) = &settings.after_pooling else {
+        return Ok(Vec::new());
+    };
+    let (Some(directories), Some(root)) = (&after.dense, files.root()) else {
         let module = &after.module;
-        return Some(format!(
+        return Err(format!(
             "it has no module {module}, which follows the model's pooling"
         ));
-    }
-    None
+    };
+    let layers = directories
+        .iter()
+        .map(|directory| dense_from_safetensors(&root.join(directory)));
+    layers
+        .collect::<Result<_, _>>()
+        .map_err(|e: akidb_onnx::Error| format!("it can't read what follows the pooling: {e}"))
 }
 
 /// A model, and the files that it comes from, unless a change of these couldn't be seen.
@@ -93,7 +100,15 @@ fn model(
     weights: &Weights,
     settings: &Settings,
 ) -> Result<(Transformer, Option<Vec<SourceFile>>), EmbedError> {
-    let config = files.model_config()?;
+    let config = match files.model_config() {
+        // A graph says what it computes, whatever its family.
+        Err(e)
+            if is_graph(&weights.source) && matches!(e.kind(), ErrorKind::Unsupported { .. }) =>
+        {
+            None
+        }
+        config => config?,
+    };
     // Each file is looked at before it is opened, so that it isn't newer than what is read.
     match &weights.source {
         WeightsSource::Onnx(path) => {
@@ -120,6 +135,10 @@ fn model(
             source: for_onnxruntime("the native engine"),
         }),
     }
+}
+
+fn is_graph(source: &WeightsSource) -> bool {
+    matches!(source, WeightsSource::Onnx(_) | WeightsSource::OnnxBytes(_))
 }
 
 /// Refuses to guess how states are pooled where the graph knows.

@@ -14,9 +14,8 @@ use crate::model::{PoolingFrom, Settings};
 /// What runs a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BackendChoice {
-    /// The native engine where it knows the model, save for an encoder with quantised weights. Else
-    /// ONNX Runtime, the faster of the other two, where a library of it is found and can load the
-    /// model, else RTen. A
+    /// The native engine where it knows the model. Else ONNX Runtime, the faster of the other two,
+    /// where a library of it is found and can load the model, else RTen. A
     /// [provider](crate::EmbedderBuilder::provider) that is named means ONNX Runtime, and so do
     /// files that were written for CoreML. The answer says what ran and why.
     #[default]
@@ -30,8 +29,8 @@ pub enum BackendChoice {
 }
 
 choice!(BackendChoice, "backend",
-    Auto = "auto": "The native engine where it knows the model (save for encoders with quantised weights), \
-                    else ONNX Runtime where its library is found, else RTen",
+    Auto = "auto": "The native engine where it knows the model, else ONNX Runtime where its library is found, \
+                    else RTen",
     Native = "native": "The native engine",
     Rten = "rten": "RTen, for any ONNX embedding model",
     OnnxRuntime = "onnxruntime": "ONNX Runtime, for any ONNX embedding model, with the library that is \

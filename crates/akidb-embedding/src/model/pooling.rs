@@ -2,6 +2,7 @@
 //! known of the family, then a guess.
 
 use akidb_backend::Pooling;
+use akidb_models::RepoPath;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -45,6 +46,9 @@ pub(crate) struct AfterPooling {
     pub(crate) module: String,
     /// The width that it gives vectors, where its file says so.
     pub(crate) width: Option<usize>,
+    /// The directories of all modules behind the pooling, in order, where they are `Dense` ones and
+    /// nothing between them changes vectors.
+    pub(crate) dense: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -88,12 +92,13 @@ pub(super) fn head(files: &ModelFiles, config: &Config) -> Result<Head, EmbedErr
             unknown.kind
         )));
     }
-    let after = after.unwrap_or_default().iter();
-    let mut after = after.filter(|module| !WITHOUT_EFFECT.contains(&module.name()));
-    let after = match after.next_back() {
+    let after = after.unwrap_or_default();
+    let changes = |module: &&Module| !WITHOUT_EFFECT.contains(&module.name());
+    let after = match after.iter().rfind(changes) {
         Some(module) => Some(AfterPooling {
             module: module.name().to_owned(),
             width: width(files, module)?,
+            dense: dense(after),
         }),
         None => None,
     };
@@ -108,6 +113,26 @@ pub(super) fn head(files: &ModelFiles, config: &Config) -> Result<Head, EmbedErr
         from,
         after,
     })
+}
+
+/// The directories of modules that are all `Dense`, save for those without effect. `Normalize` has one
+/// before another layer.
+fn dense(modules: &[Module]) -> Option<Vec<String>> {
+    let last = modules
+        .iter()
+        .rposition(|module| module.name() == "Dense")?;
+    let (before, behind) = modules.split_at(last + 1);
+    let has_no_effect = |module: &Module| WITHOUT_EFFECT.contains(&module.name());
+    let mut dense = Vec::new();
+    for module in before.iter().filter(|module| module.name() != "Dropout") {
+        // No path leaves the model's directory.
+        let path: RepoPath = module.path.trim_end_matches('/').parse().ok()?;
+        if module.name() != "Dense" {
+            return None;
+        }
+        dense.push(path.as_str().to_owned());
+    }
+    behind.iter().all(has_no_effect).then_some(dense)
 }
 
 /// The width of a Dense module's vectors.
@@ -319,8 +344,17 @@ mod tests {
         let expected = AfterPooling {
             module: "Dense".to_owned(),
             width: Some(4),
+            dense: Some(vec!["2_Dense".to_owned()]),
         };
         assert_eq!(after(dense).unwrap(), Some(expected));
+        let layers = |modules: &str| after(modules).unwrap().unwrap().dense;
+        let normalized = r#"[{"type": "a.Pooling"}, {"type": "a.Normalize"}, {"type": "a.Dense", "path": "2_Dense"}]"#;
+        assert_eq!(layers(normalized), None);
+        let other =
+            r#"[{"type": "a.Pooling"}, {"type": "a.Dense", "path": "2_Dense"}, {"type": "a.CNN"}]"#;
+        assert_eq!(layers(other), None);
+        let outside = r#"[{"type": "a.Pooling"}, {"type": "a.Dense", "path": "../2_Dense"}]"#;
+        assert_eq!(layers(outside), None);
         let nothing =
             r#"[{"type": "a.Transformer"}, {"type": "a.Pooling"}, {"type": "a.Normalize"}]"#;
         assert_eq!(after(nothing).unwrap(), None);

@@ -101,8 +101,8 @@ impl ModelLayout {
         }
         let common = |file: &&RepoPath| match file.split() {
             ("", name) => COMMON.contains(&name),
-            // 1_Pooling and the like.
-            (directory, "config.json") => is_module(directory),
+            // 1_Pooling, 2_Dense and the like.
+            (directory, "config.json" | SAFETENSORS_FILE) => is_module(directory),
             _ => false,
         };
         Self {

@@ -102,8 +102,6 @@ fn native(tensors: &TensorFile) -> Native {
         Architecture::NotRecognised(_) => Native::DoesNot,
         Architecture::Broken(_) => Native::Broken,
         _ if !tensors.disagreements.is_empty() => Native::Broken,
-        // It is left to other backends.
-        Architecture::Encoder(encoder) if encoder.is_quantized => Native::DoesNot,
         Architecture::Decoder(_) | Architecture::Encoder(_) => Native::Knows,
     }
 }
