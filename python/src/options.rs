@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use akidb_embedding::onnxruntime::{Provider, ProviderChoice};
 use akidb_embedding::{EmbedOptions, Embedder, EmbedderBuilder, Prompt, Role};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -19,13 +19,14 @@ fn choice<T: FromStr<Err: Display>>(value: &Bound<'_, PyAny>) -> PyResult<T> {
     Ok(choice.map_err(|error| Failure::option(error.to_string()))?)
 }
 
-fn text(value: PathBuf) -> Result<String, Failure> {
+/// A path or a name as text.
+pub(crate) fn text(value: PathBuf) -> Result<String, Failure> {
     let text = value.into_os_string().into_string();
     text.map_err(|path| Failure::option(format!("{} is not Unicode", path.display())))
 }
 
 /// Goes through the keywords that are not None; `set` says whether there is such a one.
-fn each(
+pub(crate) fn each(
     keywords: Option<&Bound<'_, PyDict>>,
     mut set: impl FnMut(&str, &Bound<'_, PyAny>) -> PyResult<bool>,
 ) -> PyResult<()> {
@@ -44,10 +45,14 @@ fn each(
     Ok(())
 }
 
-/// Says which keyword has the wrong type.
+/// Says which keyword has the wrong type, or is out of range.
 fn in_keyword(py: Python<'_>, keyword: &str, error: PyErr) -> PyErr {
-    match error.is_instance_of::<PyTypeError>(py) {
-        true => PyTypeError::new_err(format!("{keyword}: {}", error.value(py))),
+    let message = format!("{keyword}: {}", error.value(py));
+    if error.is_instance_of::<PyTypeError>(py) {
+        return PyTypeError::new_err(message);
+    }
+    match error.is_instance_of::<PyOverflowError>(py) {
+        true => Failure::option(message).into(),
         false => error,
     }
 }

@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 
 from akidb_embedding import Embedder
 
-ROWS = 4000
-BAD = (7, 2345)
+ROWS = 2000
+BAD = (7, 1345)
 """Rows without a text."""
 
 
 def corpus() -> pa.Table:
-    texts = [None if n in BAD else f"{n} " + "words " * (n % 50) for n in range(ROWS)]
+    texts = [None if n in BAD else f"{n} " + "words " * (n % 20) for n in range(ROWS)]
     return pa.table({"id": range(ROWS), "body": pa.array(texts, pa.string())})
 
 
@@ -49,12 +49,12 @@ def write(folder: Path) -> Path:
     """The corpus as files of four row groups each."""
     folder.mkdir()
     for part in range(5):
-        rows = corpus().slice(part * 800, 800)
-        pq.write_table(rows, folder / f"{part}.parquet", row_group_size=200)
+        rows = corpus().slice(part * 400, 400)
+        pq.write_table(rows, folder / f"{part}.parquet", row_group_size=100)
     return folder
 
 
-SETTINGS = {"text": "body", "id": "id", "keep": ["body"], "unit_rows": 200}
+SETTINGS = {"text": "body", "id": "id", "keep": ["body"], "unit_rows": 100}
 """Of a run over these files: twenty units."""
 
 

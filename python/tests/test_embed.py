@@ -123,18 +123,18 @@ def test_long_texts_are_cut_or_refused(embedder: Embedder) -> None:
 
 
 def test_many_texts_take_several_passes_and_keep_their_order(embedder: Embedder) -> None:
-    texts = [f"text number {n} of many" for n in range(6000)]
+    texts = [f"text number {n} of many" for n in range(2200)]
     vectors = embedder.embed(texts)
-    assert vectors.shape == (6000, 256)
-    some = [0, 1, 127, 3000, 5999]
+    assert vectors.shape == (2200, 256)
+    some = [0, 1, 127, 1500, 2199]
     np.testing.assert_array_equal(vectors[some], embedder.embed([texts[n] for n in some]))
     mixed = [None if n % 1000 == 7 else text for n, text in enumerate(texts)]
     answers = embedder.embed_each(mixed)  # type: ignore[arg-type]
     failed = [n for n, answer in enumerate(answers) if isinstance(answer, TextError)]
-    assert failed == [7, 1007, 2007, 3007, 4007, 5007]
-    last = answers[5999]
+    assert failed == [7, 1007, 2007]
+    last = answers[2199]
     assert isinstance(last, Embedding)
-    np.testing.assert_array_equal(last.vector, vectors[5999])
+    np.testing.assert_array_equal(last.vector, vectors[2199])
 
 
 def test_tokens_are_the_models(embedder: Embedder) -> None:

@@ -24,7 +24,7 @@ def test_threads_share_a_model_and_have_their_own_answers(embedder: Embedder) ->
     texts = [[f"thread {t} text {n}" for n in range(1 + t * 7 % 60)] for t in range(32)]
     expected = [embedder.embed(some) for some in texts]
     with ThreadPoolExecutor(32) as pool:
-        for _ in range(3):
+        for _ in range(2):
             for ours, alone in zip(pool.map(embedder.embed, texts), expected, strict=True):
                 np.testing.assert_array_equal(ours, alone)
 
@@ -40,21 +40,21 @@ def test_python_goes_on_meanwhile(embedder: Embedder) -> None:
 
     thread = threading.Thread(target=count)
     thread.start()
-    embedder.embed([f"{n} words " * 40 for n in range(400)])
+    embedder.embed([f"{n} words " * 40 for n in range(60)])
     done.set()
     thread.join()
-    assert counted > 10
+    assert counted > 3
 
 
 def test_a_model_is_closed_while_others_use_it() -> None:
     embedder = Embedder()
-    texts = [f"{n} words" for n in range(3000)]
+    texts = [f"{n} words" for n in range(800)]
     with ThreadPoolExecutor(1) as pool:
         call = pool.submit(embedder.embed, texts)
         time.sleep(0.05)
         embedder.close()
         try:
-            assert call.result().shape == (3000, 256)
+            assert call.result().shape == (800, 256)
         except ValueError as error:
             # It was closed before the call began.
             assert "closed" in str(error)  # noqa: PT017
