@@ -49,6 +49,7 @@ step "$venv/bin/akidb-embed" --version
 pip pytest==9.2.0 mypy==2.4.1 typing_extensions pandas==3.1.1 polars==2.1.0 pyarrow==26.0.1 tqdm==4.70.1 \
   langchain-core==1.8.1 llama-index-core==0.14.25 haystack-ai==3.4.1 lancedb==0.40.0 chromadb==1.5.9 \
   qdrant-client==1.20.0 'ray[data]==2.60.0' pyspark==4.3.0
+root=$PWD
 cd python
 step "$venv/bin/mypy" --python-executable "$venv/bin/python" akidb_embedding
 if command -v npm >/dev/null; then
@@ -58,4 +59,5 @@ else
   echo "SKIPPED: pyright (no npm)"
 fi
 # Not where the sources are: the wheel is what is tested.
-step "$venv/bin/python" -P -m pytest -p no:cacheprovider tests
+cd "$target"
+step "$venv/bin/python" -m pytest -p no:cacheprovider -c "$root/python/pyproject.toml" "$root/python/tests"

@@ -140,8 +140,10 @@ def embed_files(
     parcel = work.parcel()
     left = work.units
     while left:
-        done = ray.data.from_items([{"unit": name} for name in left], override_num_blocks=len(left))
-        done = done.map_batches(
+        units = ray.data.from_items(
+            [{"unit": name} for name in left], override_num_blocks=len(left)
+        )
+        done = units.map_batches(
             _RunUnits,
             batch_size=1,
             fn_constructor_args=(parcel,),

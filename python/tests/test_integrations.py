@@ -134,6 +134,7 @@ def test_llama_index(embedder: Embedder) -> None:
 def test_haystack(embedder: Embedder) -> None:
     pytest.importorskip("haystack")
     from haystack import Document, Pipeline
+    from haystack.core.serialization import allow_deserialization_module
 
     from akidb_embedding.integrations.haystack import AkidbDocumentEmbedder, AkidbTextEmbedder
 
@@ -148,6 +149,7 @@ def test_haystack(embedder: Embedder) -> None:
 
     pipeline = Pipeline()
     pipeline.add_component("query", AkidbTextEmbedder(dim=64))
+    allow_deserialization_module(AkidbTextEmbedder.__module__)
     again = Pipeline.loads(pipeline.dumps())
     vector = again.run({"query": {"text": "a cake"}})["query"]["embedding"]
     np.testing.assert_array_equal(np.float32(vector), embedder.embed_query("a cake", dim=64))

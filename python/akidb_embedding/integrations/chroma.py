@@ -33,7 +33,7 @@ class AkidbEmbeddingFunction(EmbeddingFunction[Documents]):
         `dim` cuts the vectors, `instruction` is the task of queries in your words, and
         `embedder_options` are those of `Embedder`.
         """
-        self.config = {
+        self.config: dict[str, Any] = {
             "model": model,
             "dim": dim,
             "instruction": instruction,
@@ -47,8 +47,9 @@ class AkidbEmbeddingFunction(EmbeddingFunction[Documents]):
 
     def embed_query(self, input: Documents) -> Embeddings:
         """Vectors of queries, one each."""
-        options = {"instruction": self.config["instruction"], "dim": self.config["dim"]}
-        return [np.asarray(v) for v in self.embedder.embed(input, role="query", **options)]
+        instruction, dim = self.config["instruction"], self.config["dim"]
+        vectors = self.embedder.embed(input, role="query", instruction=instruction, dim=dim)
+        return [np.asarray(vector) for vector in vectors]
 
     @staticmethod
     def name() -> str:

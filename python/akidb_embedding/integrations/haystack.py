@@ -1,5 +1,8 @@
 """Haystack's embedders of texts and of documents.
 
+A pipeline's file that names them is loaded where this module is trusted:
+`haystack.core.serialization.allow_deserialization_module(__name__)`.
+
 >>> from akidb_embedding.integrations.haystack import AkidbTextEmbedder
 >>> len(AkidbTextEmbedder(model="akidb-mini").run("resume a download")["embedding"])
 256
@@ -59,8 +62,9 @@ class AkidbTextEmbedder(_Embedder):
         `dim` cuts the vectors, `instruction` is the task of queries in your words, and
         `embedder_options` are those of `Embedder`.
         """
-        super().__init__(
-            model=model, dim=dim, instruction=instruction, embedder_options=embedder_options
+        # `component` makes the class anew, and super() would still mean the first one.
+        _Embedder.__init__(
+            self, model=model, dim=dim, instruction=instruction, embedder_options=embedder_options
         )
 
     @component.output_types(embedding=list[float])
@@ -89,7 +93,8 @@ class AkidbDocumentEmbedder(_Embedder):
         `dim` cuts the vectors; a document's fields `meta_fields_to_embed` stand before its content,
         with `embedding_separator` between them; `embedder_options` are those of `Embedder`.
         """
-        super().__init__(
+        _Embedder.__init__(
+            self,
             model=model,
             dim=dim,
             meta_fields_to_embed=meta_fields_to_embed,

@@ -18,7 +18,7 @@ from .. import Embedder
 
 
 @register("akidb")
-class AkidbEmbeddingFunction(EmbeddingFunction):  # type: ignore[misc]
+class AkidbEmbeddingFunction(EmbeddingFunction):
     """Vectors of a table's texts and of queries, each with the model's prompt for them."""
 
     name: str = "akidb-mini"
@@ -36,12 +36,12 @@ class AkidbEmbeddingFunction(EmbeddingFunction):  # type: ignore[misc]
             self._embedder = Embedder(self.name)
         return self._embedder
 
-    def compute_query_embeddings(
+    def compute_query_embeddings(  # type: ignore[override]
         self, query: str, *args: Any, **keywords: Any
     ) -> list[np.ndarray[Any, Any]]:
         """Return a list of one: the query's vector."""
-        options = {"instruction": self.instruction, "dim": self.dim}
-        return [self._loaded().embed_query(query, **options)]
+        embedder = self._loaded()
+        return [embedder.embed_query(query, instruction=self.instruction, dim=self.dim)]
 
     def compute_source_embeddings(
         self, texts: Any, *args: Any, **keywords: Any

@@ -45,10 +45,10 @@ class AkidbEmbedding(BaseEmbedding):
         super().__init__(
             model_name=os.fspath(model_name),
             embed_batch_size=embed_batch_size,
-            dim=dim,
-            instruction=instruction,
             **keywords,
         )
+        self.dim = dim
+        self.instruction = instruction
         self._embedder = Embedder(model_name, **(embedder_options or {}))
 
     @classmethod
