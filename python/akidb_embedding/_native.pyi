@@ -1,7 +1,7 @@
 """The library itself, in Rust."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, TypedDict, final
 
 from numpy.typing import NDArray
@@ -65,18 +65,6 @@ class EmbedOptions(TypedDict, total=False):
     """Longest text in tokens, below the model's own limit."""
     on_long: Literal["truncate", "truncate-start", "error"] | None
     """What to do with longer texts."""
-
-class CorpusOptions(TypedDict, total=False):
-    """Which texts of a corpus, and what goes along with their vectors."""
-
-    text: str | None
-    template: str | None
-    id: str | None
-    keep: str | list[str] | None
-    unit_rows: int | None
-    chunk: int | None
-    overlap: int | None
-    max_error_rate: float | None
 
 class Info(TypedDict):
     """What vectors come from."""
@@ -149,30 +137,5 @@ class Embedder:
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *_exception: object) -> None: ...
-
-@final
-class Corpus:
-    """A corpus of files that is embedded into a folder, a unit at a time."""
-
-    def __new__(
-        cls,
-        embedder: Embedder,
-        inputs: Sequence[str],
-        out: str,
-        settings: CorpusOptions,
-        **options: Unpack[EmbedOptions],
-    ) -> Self: ...
-    @staticmethod
-    def of_plan(
-        embedder: Embedder, plan: str, out: str, **options: Unpack[EmbedOptions]
-    ) -> Corpus: ...
-    def plan(self) -> str: ...
-    @property
-    def rows(self) -> int: ...
-    @property
-    def units(self) -> list[str]: ...
-    def run_unit(self, name: str) -> Literal["written", "there", "held"]: ...
-    def run(self, progress: Callable[[int, int, int], object] | None = None) -> None: ...
-    def finish(self) -> str: ...
 
 def command_line(arguments: Sequence[str]) -> int: ...

@@ -47,10 +47,6 @@ class ClosedError(EmbedError, ValueError):
     """The embedder was closed."""
 
 
-class CorpusError(EmbedError):
-    """Files can't be read or written, hold other work, have changed, or too many rows failed."""
-
-
 class ForkedError(EmbedError, RuntimeError):
     """The embedder belongs to the process that this one was forked from."""
 

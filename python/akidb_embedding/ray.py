@@ -11,8 +11,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -24,10 +22,7 @@ from ._options import split
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-    from ._corpus import Inputs
-    from ._native import CorpusOptions
-
-__all__ = ["EmbedTexts", "embed", "embed_files"]
+__all__ = ["EmbedTexts", "embed"]
 
 
 class EmbedTexts:
@@ -101,59 +96,3 @@ def embed(
         zero_copy_batch=True,
         **(ray_remote_args or {}),
     )
-
-
-class _RunUnits:
-    """Embeds units of a corpus, each into a file of its own."""
-
-    def __init__(self, parcel: Any) -> None:
-        from ._corpus_work import open_corpus
-
-        self.corpus = open_corpus(parcel, _assigned_cpus())
-
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        names = batch["unit"]
-        return {"unit": names, "outcome": [self.corpus.run_unit(str(name)) for name in names]}
-
-
-def embed_files(
-    inputs: Inputs,
-    out: str | os.PathLike[str],
-    *,
-    model: str | None = "akidb-mini",
-    num_cpus: float = 1,
-    concurrency: int | tuple[int, int] = 1,
-    settings: CorpusOptions | None = None,
-    ray_remote_args: dict[str, Any] | None = None,
-    **options: Any,
-) -> dict[str, Any]:
-    """Embed files into a folder of Parquet files, as `akidb-embed run` does, and give its manifest.
-
-    `inputs` and `out` are paths that all machines have. Units go to workers one at a time; each
-    reads, embeds and writes its own, and no vector goes through the object store. Whatever is
-    killed: called again, it goes on. `settings` are those of `run`: text, template, id, keep,
-    unit_rows, chunk, overlap. Raises `CorpusError` as `run` does.
-    """
-    from ._corpus_work import CorpusWork
-
-    work = CorpusWork(inputs, out, model, settings or {}, options)
-    parcel = work.parcel()
-    left = work.units
-    while left:
-        units = ray.data.from_items(
-            [{"unit": name} for name in left], override_num_blocks=len(left)
-        )
-        done = units.map_batches(
-            _RunUnits,
-            batch_size=1,
-            fn_constructor_args=(parcel,),
-            num_cpus=num_cpus,
-            concurrency=concurrency,
-            **(ray_remote_args or {}),
-        )
-        held = [row["unit"] for row in done.take_all() if row["outcome"] == "held"]
-        if len(held) == len(left):
-            # Others work on all that is left, or did until they were killed.
-            time.sleep(2)
-        left = held
-    return work.finish()

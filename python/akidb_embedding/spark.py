@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -29,13 +27,11 @@ from . import _cluster
 from ._options import split
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
-    from ._corpus import Inputs
-    from ._corpus_work import Parcel
-    from ._native import CorpusOptions, EmbedderOptions, EmbedOptions
+    from ._native import EmbedderOptions, EmbedOptions
 
-__all__ = ["embed", "embed_files"]
+__all__ = ["embed"]
 
 
 def embed(
@@ -122,59 +118,6 @@ def _for_spark(vectors: pa.ChunkedArray) -> pa.ChunkedArray:
     if kind.value_type == pa.float16():
         vectors = vectors.cast(pa.list_(pa.float32(), kind.list_size))
     return vectors.cast(pa.list_(vectors.type.value_type))
-
-
-def embed_files(
-    spark: SparkSession,
-    inputs: Inputs,
-    out: str | os.PathLike[str],
-    *,
-    model: str | None = "akidb-mini",
-    settings: CorpusOptions | None = None,
-    **options: Any,
-) -> dict[str, Any]:
-    """Embed files into a folder of Parquet files, as `akidb-embed run` does, and give its manifest.
-
-    `inputs` and `out` are paths that all machines have. A task is a unit: it reads, embeds and
-    writes its own file, and no vector goes through a shuffle. Whatever is killed: called again, it
-    goes on. `settings` are those of `run`: text, template, id, keep, unit_rows, chunk, overlap.
-    Raises `CorpusError` as `run` does.
-    """
-    from ._corpus_work import CorpusWork
-
-    work = CorpusWork(inputs, out, model, settings or {}, options)
-    context = spark.sparkContext
-    parcel = context.broadcast(work.parcel())
-    version = work.driver["version"]
-
-    def run(names: Any) -> Any:
-        try:
-            from akidb_embedding.spark import run_units
-        except ImportError as error:
-            raise RuntimeError(
-                f"this worker can't use akidb-embedding ({error}): install it where the executors' "
-                f"Python is: pip install 'akidb-embedding[spark]=={version}'"
-            ) from None
-        yield from run_units(names, parcel.value)
-
-    left = work.units
-    while left:
-        outcomes = context.parallelize(left, len(left)).mapPartitions(run).collect()
-        held = [name for name, outcome in outcomes if outcome == "held"]
-        if len(held) == len(left):
-            # Others work on all that is left, or did until they were killed.
-            time.sleep(2)
-        left = held
-    return work.finish()
-
-
-def run_units(names: Iterator[str], parcel: Parcel) -> Iterator[tuple[str, str]]:
-    """Embed units on a worker, and say what came of each."""
-    from ._corpus_work import open_corpus
-
-    corpus = open_corpus(parcel, _task_cpus())
-    for name in names:
-        yield name, corpus.run_unit(name)
 
 
 def _task_cpus() -> int | None:

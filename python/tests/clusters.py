@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from akidb_embedding import Embedder
 
@@ -43,36 +40,6 @@ def check(rows: list[dict[str, object]], embedder: Embedder) -> None:
         else:
             assert row["embedding"] is None
             assert str(row["error"]).endswith("is null, not a str")
-
-
-def write(folder: Path) -> Path:
-    """The corpus as files of four row groups each."""
-    folder.mkdir()
-    for part in range(5):
-        rows = corpus().slice(part * 400, 400)
-        pq.write_table(rows, folder / f"{part}.parquet", row_group_size=100)
-    return folder
-
-
-SETTINGS = {"text": "body", "id": "id", "keep": ["body"], "unit_rows": 100}
-"""Of a run over these files: twenty units."""
-
-
-def written(out: Path) -> dict[Path, int]:
-    """Files of units, and when each was written."""
-    return {path: path.stat().st_mtime_ns for path in out.glob("*.parquet")}
-
-
-def rows_of(out: Path) -> list[dict[str, object]]:
-    """The rows of all units."""
-    return [row for path in written(out) for row in pq.ParquetFile(path).read().to_pylist()]
-
-
-def wait_for_units(out: Path, driver: subprocess.Popen[bytes], units: int = 3) -> None:
-    """Wait until a run is in its midst."""
-    while len(written(out)) < units:
-        assert driver.poll() is None
-        time.sleep(0.02)
 
 
 def processes(words: str) -> list[int]:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from clusters import (
-    BAD,
     ROWS,
-    SETTINGS,
     check,
     corpus,
     kill,
-    rows_of,
-    wait_for_units,
-    write,
-    written,
 )
 
 from akidb_embedding import Embedder, OptionError
@@ -126,38 +118,3 @@ def test_what_a_worker_lacks_is_told_on_the_driver(
     model = "no-such-model" if wrong == "model" else "akidb-mini"
     with pytest.raises(Exception, match=says):
         embed(dataset(), text="body", model=model, concurrency=1).take_all()
-
-
-@pytest.mark.parametrize("victim", ["worker", "node", "driver"])
-def test_a_corpus_of_files_comes_out_once(
-    cluster: Any, embedder: Embedder, victim: str, tmp_path: Path
-) -> None:
-    from akidb_embedding.ray import embed_files
-
-    docs, out = write(tmp_path / "docs"), tmp_path / "out"
-    program = f"""
-import ray
-from akidb_embedding.ray import embed_files
-ray.init(address={cluster.address!r}, log_to_driver=False)
-embed_files({str(docs)!r}, {str(out)!r}, concurrency=2, settings={SETTINGS!r})
-"""
-    driver = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
-    wait_for_units(out, driver)
-    if victim == "worker":
-        kill("ray::MapWorker(MapBatches(_RunUnits))")
-    elif victim == "node":
-        cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
-    else:
-        driver.kill()
-    there = written(out)
-    assert 3 <= len(there) < 20
-    driver.wait(timeout=300)
-    if victim == "node":
-        cluster.add_node(num_cpus=2, object_store_memory=200 << 20)
-    manifest = embed_files(docs, out, concurrency=2, settings=SETTINGS)
-    assert (manifest["rows_in"], manifest["errors"]) == (ROWS, len(BAD))
-    # What was there when the blow fell was not touched again.
-    after = written(out)
-    assert len(after) == 20
-    assert {path: after[path] for path in there} == there
-    check(rows_of(out), embedder)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import threading
 import time
@@ -16,16 +14,10 @@ from typing import Any
 import pytest
 from clusters import (
     BAD,
-    ROWS,
-    SETTINGS,
     check,
     corpus,
     kill,
     processes,
-    rows_of,
-    wait_for_units,
-    write,
-    written,
 )
 
 from akidb_embedding import Embedder, OptionError
@@ -159,40 +151,3 @@ def test_what_a_worker_lacks_is_told_on_the_driver(
     with pytest.raises(Exception, match=says) as caught:
         df.collect()
     assert str(caught.value).count(says) == 1
-
-
-DRIVER = """
-from test_spark import session
-from akidb_embedding.spark import embed_files
-spark = session()
-embed_files(spark, {docs!r}, {out!r}, settings={settings!r})
-spark.stop()
-"""
-
-
-@pytest.mark.parametrize("victim", ["executor", "driver"])
-def test_a_corpus_of_files_comes_out_once(
-    embedder: Embedder, victim: str, tmp_path: Path, spark: Any
-) -> None:
-    from akidb_embedding.spark import embed_files
-
-    docs, out = write(tmp_path / "docs"), tmp_path / "out"
-    before = set(processes(EXECUTOR))
-    program = DRIVER.format(docs=str(docs), out=str(out), settings=SETTINGS)
-    driver = subprocess.Popen(
-        [sys.executable, "-c", program], stderr=subprocess.DEVNULL, cwd=Path(__file__).parent
-    )
-    wait_for_units(out, driver)
-    if victim == "executor":
-        os.kill((set(processes(EXECUTOR)) - before).pop(), signal.SIGKILL)
-    else:
-        driver.kill()
-    there = written(out)
-    assert 3 <= len(there) < 20
-    driver.wait(timeout=300)
-    manifest = embed_files(spark, docs, out, settings=SETTINGS)
-    assert (manifest["rows_in"], manifest["errors"]) == (ROWS, len(BAD))
-    after = written(out)
-    assert len(after) == 20
-    assert {path: after[path] for path in there} == there
-    check(rows_of(out), embedder)
