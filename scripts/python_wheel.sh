@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the Python wheel, installs it into an empty virtual environment and runs its tests there.
-# Usage: python_wheel.sh [PROFILE]      default dev; `release` is what people get
+# Usage: python_wheel.sh [PROFILE [clusters]]      default dev; `release` is what people get
+# With `clusters`, Ray and Spark are tested, too, on clusters of processes of this machine.
 # Python 3.10 or newer is python3, or what PYTHON3 names; without it, it says so and succeeds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -60,4 +61,9 @@ else
 fi
 # Not where the sources are: the wheel is what is tested.
 cd "$target"
-step "$venv/bin/python" -m pytest -p no:cacheprovider -c "$root/python/pyproject.toml" "$root/python/tests"
+tests=("$root/python/tests")
+if [ "${2:-}" != clusters ]; then
+  echo "SKIPPED: Ray and Spark on clusters (scripts/python_wheel.sh $profile clusters)"
+  tests+=(--ignore "$root/python/tests/test_ray.py" --ignore "$root/python/tests/test_spark.py")
+fi
+step "$venv/bin/python" -m pytest -p no:cacheprovider -c "$root/python/pyproject.toml" "${tests[@]}"
