@@ -33,14 +33,14 @@ def make(folder, files, rows, seed):
     folder.mkdir()
     for number in range(files):
         count = rows // files + (number < rows % files)
-        texts = [" ".join(source.choices(WORDS, k=source.randint(2, 40))) for _ in range(count)]
+        texts = [" ".join(source.choices(WORDS, k=source.randint(1, 12))) for _ in range(count)]
         kind = ("jsonl", "csv", "jsonl.gz")[number % 3]
         lines = io.StringIO()
         writer = csv.writer(lines)
         if kind == "csv":
             writer.writerow(["text", "n"])
         for row, text in enumerate(texts):
-            poison = source.random() < 0.002
+            poison = source.random() < 0.01
             broken += poison
             if kind == "csv":
                 writer.writerow([text, row, "one too many"] if poison else [text, row])
@@ -54,8 +54,11 @@ def make(folder, files, rows, seed):
     return broken
 
 
-def command(binary, data, out, *more):
-    return [binary, "run", str(data), "--out", str(out), "--unit-rows", "1000", "--quiet", *more]
+def command(options, data, out, *more):
+    # A few units a file.
+    unit_rows = max(options.rows // options.files // 3, 1)
+    settings = ["--unit-rows", str(unit_rows), "--max-error-rate", "5%", "--quiet"]
+    return [options.binary, "run", str(data), "--out", str(out), *settings, *more]
 
 
 def units(out):
@@ -132,7 +135,7 @@ def main():
         broken = make(data, options.files, options.rows, options.seed)
 
         started = time.monotonic()
-        subprocess.run(command(options.binary, data, folder / "whole"), check=True)
+        subprocess.run(command(options, data, folder / "whole"), check=True)
         seconds = time.monotonic() - started
         manifest = json.loads((folder / "whole" / "_manifest.json").read_text())
         counts = manifest["rows_in"], manifest["rows_out"], manifest["errors"]
@@ -146,7 +149,7 @@ def main():
         pause = max(0.3, 0.8 * seconds / max(options.kills, 1))
         while True:
             starts += 1
-            process = subprocess.Popen(command(options.binary, data, out))
+            process = subprocess.Popen(command(options, data, out))
             if kills < options.kills:
                 try:
                     process.wait(source.uniform(0.02, 2 * pause))
@@ -164,22 +167,22 @@ def main():
         compare(f"killed {kills} times", out, expected, 3 * kills)
 
         out = folder / "shards"
-        shards = [subprocess.Popen(command(options.binary, data, out, "--shard", f"{n}/3")) for n in (1, 2, 3)]
+        shards = [subprocess.Popen(command(options, data, out, "--shard", f"{n}/3")) for n in (1, 2, 3)]
         time.sleep(seconds / 3)
         alive = shards[1].poll() is None
         shards[1].send_signal(signal.SIGKILL)
         if [shard.wait() for shard in shards][::2] != [0, 0]:
             sys.exit("a shard that was not killed has failed")
         if alive:
-            finish = subprocess.run(command(options.binary, data, out, "--finish"), capture_output=True, text=True)
+            finish = subprocess.run(command(options, data, out, "--finish"), capture_output=True, text=True)
             if finish.returncode != 1 or "of shard 2/3" not in finish.stderr:
                 sys.exit(f"--finish doesn't name the missing shard: {finish.returncode} {finish.stderr}")
             print(finish.stderr.splitlines()[0])
-        subprocess.run(command(options.binary, data, out, "--shard", "2/3"), check=True)
-        subprocess.run(command(options.binary, data, out, "--finish"), check=True)
+        subprocess.run(command(options, data, out, "--shard", "2/3"), check=True)
+        subprocess.run(command(options, data, out, "--finish"), check=True)
         compare("3 shards, one of them killed", out, expected, 3)
 
-        full_disk(folder, lambda out: command(options.binary, data, out), expected)
+        full_disk(folder, lambda out: command(options, data, out), expected)
 
 
 if __name__ == "__main__":

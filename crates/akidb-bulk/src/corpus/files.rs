@@ -91,6 +91,12 @@ impl Search {
             return Err(wrong("there is no such file or folder".to_owned()));
         }
         if self.found.files.len() + self.found.repeated == before {
+            let real = path.canonicalize().ok();
+            if let (Some(real), Some(out)) = (real, &self.out)
+                && real.starts_with(out)
+            {
+                return Err(wrong("it is in the folder of the output".to_owned()));
+            }
             return Err(wrong(format!("there is no file of {ENDINGS}")));
         }
         Ok(())

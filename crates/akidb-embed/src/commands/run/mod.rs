@@ -19,7 +19,7 @@ use clap::Args;
 use crate::args::{ModelFlag, RunArgs, VectorArgs, choices};
 use crate::error::CliError;
 use crate::figures::counted;
-use crate::message::message;
+use crate::message::{be_quiet, message};
 use crate::waiting::Waiting;
 use progress::Progress;
 use shard::ShardArgument;
@@ -136,6 +136,10 @@ fn rate(text: &str) -> Result<f64, String> {
 pub(crate) fn run(args: &CorpusArgs) -> Result<(), CliError> {
     if let Some(folder) = &args.status {
         return status::run(folder, args.watch);
+    }
+    if args.log_json {
+        // Lines for people would stand between those for machines.
+        be_quiet();
     }
     // One of the two is required.
     let out = args.out.as_deref().unwrap_or(Path::new("."));
