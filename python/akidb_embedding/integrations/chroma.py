@@ -7,13 +7,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from chromadb.api.types import Documents, EmbeddingFunction, Embeddings, Space
 from chromadb.utils.embedding_functions import register_embedding_function
 
 from .. import Embedder, OptionError
+
+if TYPE_CHECKING:
+    from .._native import EmbedderOptions
 
 
 @register_embedding_function
@@ -26,7 +29,7 @@ class AkidbEmbeddingFunction(EmbeddingFunction[Documents]):
         *,
         dim: int | None = None,
         instruction: str | None = None,
-        embedder_options: dict[str, Any] | None = None,
+        embedder_options: EmbedderOptions | None = None,
     ) -> None:
         """Load a model.
 
