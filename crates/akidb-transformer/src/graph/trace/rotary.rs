@@ -8,6 +8,7 @@ use akidb_onnx::proto::NodeProto;
 
 use super::array::{Array, Kind};
 use super::expr::{Expr, Id, PositionFactors, Value};
+use super::sample::Sample;
 use super::tracer::Tracer;
 use super::view::{Run, View};
 use crate::graph::walk::{int_attribute, unknown};
@@ -202,10 +203,7 @@ impl<'m> Tracer<'m> {
         table: &Value,
         positions: Option<&Array>,
     ) -> Result<Option<Array>, Error> {
-        let Sizes { texts, tokens } = Sizes {
-            texts: self.sample.texts,
-            tokens: self.sample.tokens,
-        };
+        let Sample { texts, tokens } = self.sample;
         let rows = match positions {
             Some(positions) => {
                 let plain = positions.data.len().is_multiple_of(tokens)
@@ -249,11 +247,6 @@ impl<'m> Tracer<'m> {
             .then(|| Array::new(Kind::Float, vec![tokens, width], first))
             .flatten())
     }
-}
-
-struct Sizes {
-    texts: usize,
-    tokens: usize,
 }
 
 /// How heads are turned that have these cosines and sines, `[tokens, head_dim]`, or half as wide.
@@ -312,12 +305,11 @@ fn nice(x: f64, tolerance: f64) -> Option<f64> {
         return None;
     }
     let magnitude = 10_f64.powf(x.log10().floor());
-    let rounded = (0..8).map(|digits| {
+    let mut rounded = (0..8).map(|digits| {
         let unit = magnitude / 10_f64.powi(digits);
         (x / unit).round() * unit
     });
     rounded
-        .into_iter()
         .find(|rounded| (rounded - x).abs() <= tolerance * x)
         .or(Some(x))
 }
