@@ -20,7 +20,7 @@ pub(super) struct Start {
 pub(super) enum Records {
     Lines(LineReader),
     Objects(LineReader),
-    Csv(CsvReader),
+    Csv(Box<CsvReader>),
 }
 
 /// What a row says, or what is wrong with it.
@@ -44,7 +44,10 @@ impl Records {
             lines
         };
         match kind {
-            FileKind::Csv => Self::Csv(CsvReader::new(reader, delimiter, start.byte, start.line)),
+            FileKind::Csv => {
+                let csv = CsvReader::new(reader, delimiter, start.byte, start.line);
+                Self::Csv(Box::new(csv))
+            }
             FileKind::Jsonl => Self::Objects(lines(reader)),
             FileKind::Lines | FileKind::Parquet => Self::Lines(lines(reader)),
         }

@@ -294,7 +294,7 @@ fn long_texts_are_split_and_each_part_is_a_row() {
     assert!(parts > 8, "{parts}");
     assert_eq!(manifest.vectors as usize, parts + 2);
     let mut seen = 0;
-    for row in 0..parts {
+    for (row, embedded) in vectors.iter().enumerate().take(parts) {
         let (start, end) = (starts.value(row) as usize, ends.value(row) as usize);
         assert!(
             start <= seen + 1 && end > seen,
@@ -303,7 +303,7 @@ fn long_texts_are_split_and_each_part_is_a_row() {
         seen = end;
         let part: String = long.chars().skip(start).take(end - start).collect();
         assert_eq!(
-            vectors[row].vector,
+            embedded.vector,
             corpus.vectors(&[&part]).remove(0),
             "{part}"
         );

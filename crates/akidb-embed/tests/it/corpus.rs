@@ -226,7 +226,7 @@ fn machines_are_told_in_json() {
 fn well_json(out: &Outcome) {
     assert_eq!(out.code, 0, "{}", out.stderr);
     let events: Vec<_> = out.stderr.lines().map(json).collect();
-    let written = events.iter().filter(|event| event["event"] == "written");
+    let mut written = events.iter().filter(|event| event["event"] == "written");
     assert_eq!(written.clone().count(), 3, "{}", out.stderr);
-    assert_eq!(written.last().unwrap()["units_there"], 3);
+    assert_eq!(written.next_back().unwrap()["units_there"], 3);
 }

@@ -31,9 +31,9 @@ pub(super) fn mask(scores: &mut [Aligned<Lanes>], seen: usize) -> f32 {
 #[inline(always)]
 pub(super) fn hide(scores: &mut [Aligned<Lanes>], unseen: usize) {
     for (vector, Aligned(scores)) in scores.iter_mut().enumerate().take(unseen.div_ceil(LANES)) {
-        for l in 0..LANES {
+        for (l, score) in scores.iter_mut().enumerate() {
             if vector * LANES + l < unseen {
-                scores[l] = f32::NEG_INFINITY;
+                *score = f32::NEG_INFINITY;
             }
         }
     }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 const FAMILIES: [&str; 4] = ["nomic", "modernbert", "gemma", "qwen3-bidirectional"];
 
 fn json_of(family: &str) -> Value {
-    let path = fixture(&format!("tiny-families/{family}/config.json"));
+    let path = fixture(format!("tiny-families/{family}/config.json"));
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
@@ -22,7 +22,7 @@ fn config(json: &Value) -> Result<ModelConfig, Error> {
 
 fn tensors(family: &str, json: &Value) -> Result<Transformer, Error> {
     from_safetensors(
-        &fixture(&format!("tiny-families/{family}")),
+        &fixture(format!("tiny-families/{family}")),
         &config(json).unwrap(),
     )
 }
@@ -77,7 +77,7 @@ fn tensors_and_graph_are_one_model() {
     for family in FAMILIES {
         let json = json_of(family);
         let tensors = tensors(family, &json).unwrap();
-        let path = fixture(&format!("tiny-families/{family}/onnx/model.onnx"));
+        let path = fixture(format!("tiny-families/{family}/onnx/model.onnx"));
         let graph = OnnxModel::open(&path).unwrap();
         let alone = from_onnx(&graph, None).unwrap();
         let graph = from_onnx(&graph, Some(&config(&json).unwrap())).unwrap();

@@ -9,12 +9,12 @@ use akidb_transformer::{Mask, ModelConfig, Transformer, from_onnx};
 use prost::Message;
 
 fn graph(family: &str) -> ModelProto {
-    let path = fixture(&format!("tiny-families/{family}/onnx/model.onnx"));
+    let path = fixture(format!("tiny-families/{family}/onnx/model.onnx"));
     ModelProto::decode(&std::fs::read(path).unwrap()[..]).unwrap()
 }
 
 fn traced(family: &str, model: &ModelProto) -> Result<Transformer, Error> {
-    let config = fixture(&format!("tiny-families/{family}/config.json"));
+    let config = fixture(format!("tiny-families/{family}/config.json"));
     let config = ModelConfig::open(&config).unwrap();
     from_onnx(&OnnxModel::from_bytes(encode(model))?, Some(&config))
 }
