@@ -16,6 +16,8 @@ use crate::error::{BackendError, BackendErrorKind};
 pub struct TokenBatch {
     ids: Vec<u32>,
     offsets: Vec<usize>,
+    /// For each text, the token with which its second segment begins; its length where it has none.
+    second_segments: Vec<usize>,
     shared_prefix: usize,
     task: u32,
 }
@@ -32,6 +34,7 @@ impl TokenBatch {
         Self {
             ids: Vec::new(),
             offsets: vec![0],
+            second_segments: Vec::new(),
             shared_prefix: 0,
             task: 0,
         }
@@ -39,8 +42,22 @@ impl TokenBatch {
 
     /// Adds a text. [`Self::shared_prefix`] is 0 again: the text may not have it.
     pub fn push(&mut self, ids: &[u32]) {
+        self.push_pair(ids, ids.len());
+    }
+
+    /// Adds a pair of texts: from its token `second_segment` on it has token type 1, where the model
+    /// has such. As [`Self::push`] where that is its length, or more.
+    ///
+    /// ```
+    /// let mut batch = akidb_backend::TokenBatch::new();
+    /// batch.push_pair(&[101, 7, 102, 8, 102], 3);
+    /// batch.push(&[101, 7, 102]);
+    /// assert_eq!(batch.second_segments(), [3, 3]);
+    /// ```
+    pub fn push_pair(&mut self, ids: &[u32], second_segment: usize) {
         self.ids.extend_from_slice(ids);
         self.offsets.push(self.ids.len());
+        self.second_segments.push(second_segment.min(ids.len()));
         self.shared_prefix = 0;
     }
 
@@ -119,6 +136,11 @@ impl TokenBatch {
     /// Where each text starts in [`Self::ids`], and the total at the end: `len() + 1` numbers.
     pub fn offsets(&self) -> &[usize] {
         &self.offsets
+    }
+
+    /// For each text, the token with which its second segment begins: its length where it has none.
+    pub fn second_segments(&self) -> &[usize] {
+        &self.second_segments
     }
 
     /// Number of tokens in all texts.

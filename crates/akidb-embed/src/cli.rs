@@ -9,8 +9,8 @@ use tracing_subscriber::filter::LevelFilter;
 use akidb_embedding::env;
 
 use crate::commands::{
-    bench, completions, doctor, embed, inspect, man, models, optimize, run, serve, similarity,
-    validate, verify,
+    bench, completions, doctor, embed, inspect, man, models, optimize, rerank, run, serve,
+    similarity, validate, verify,
 };
 use crate::error::{CliError, SUCCESS};
 use crate::message::be_quiet;
@@ -40,6 +40,8 @@ struct Cli {
 enum Command {
     /// Turn texts into vectors
     Embed(embed::EmbedArgs),
+    /// Rank documents for a query, the best first
+    Rerank(rerank::RerankArgs),
     /// Turn a corpus of files into vectors, exactly once
     Run(run::CorpusArgs),
     /// Show how similar texts are to each other
@@ -141,6 +143,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
     }
     match cli.command {
         Command::Embed(args) => embed::run(&args),
+        Command::Rerank(args) => rerank::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Similarity(args) => similarity::run(&args),
         Command::Serve(args) => serve::run(&args, level),

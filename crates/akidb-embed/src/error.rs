@@ -97,6 +97,8 @@ fn is_usage(error: &EmbedError) -> bool {
             | EmbedError::UnknownPrompt { .. }
             | EmbedError::Precision { .. }
             | EmbedError::NoInstruction
+            | EmbedError::NotAnEmbedder { .. }
+            | EmbedError::NotAReranker { .. }
             | EmbedError::InstructionForDocuments
             | EmbedError::Environment { .. }
             | EmbedError::ModelNotFound { .. }

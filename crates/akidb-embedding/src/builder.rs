@@ -7,11 +7,12 @@ use akidb_backend::Pooling;
 
 #[cfg(feature = "onnxruntime")]
 use crate::backend::onnxruntime::{OnnxRuntimeConfig, ProviderChoice, SessionOptions};
-use crate::backend::{self, BackendChoice, BackendOptions, Precision};
+use crate::backend::{self, BackendChoice, BackendOptions, HeadInput, Precision};
 use crate::embedder::Embedder;
 use crate::error::EmbedError;
 use crate::model::{ModelFiles, Settings};
 use crate::prompt::Prompt;
+use crate::rerank::Scorer;
 use crate::tokenizer::TextTokenizer;
 
 /// Chooses a model and how to run it. See [`Embedder::builder`].
@@ -20,6 +21,8 @@ pub struct EmbedderBuilder {
     pub(crate) model: Option<String>,
     pub(crate) variant: Option<String>,
     options: BackendOptions,
+    /// Pairs are to be scored: a guess that the model does it is taken.
+    for_scoring: bool,
 }
 
 impl Embedder {
@@ -56,6 +59,12 @@ impl EmbedderBuilder {
     /// else a guess, which [`Provenance::guesses`](crate::Provenance::guesses) calls one.
     pub fn pooling(mut self, pooling: Pooling) -> Self {
         self.options.pooling = Some(pooling);
+        self
+    }
+
+    /// Takes a model for a reranker that may be one, though no file says so.
+    pub(crate) fn for_scoring(mut self) -> Self {
+        self.for_scoring = true;
         self
     }
 
@@ -105,6 +114,10 @@ impl EmbedderBuilder {
         let files = ModelFiles::find(self.model.as_deref())?;
         let weights = files.weights(self.variant.as_deref())?;
         let settings = Settings::read(&files)?.pooled_by(self.options.pooling)?;
+        let settings = match self.for_scoring {
+            true => settings.for_scoring(),
+            false => settings,
+        };
         let load_tokenizer = || TextTokenizer::load(&files, &settings);
         let (tokenizer, loaded) = thread::scope(|scope| {
             let tokenizer = thread::Builder::new()
@@ -163,6 +176,7 @@ impl EmbedderBuilder {
         // What a graph has pooled may have gone through further layers.
         if let Some(hidden_size) = settings.width()
             && !info.graph.pools
+            && matches!(loaded.head_input, HeadInput::States(_))
             && hidden_size != info.hidden_size
         {
             return Err(EmbedError::Contradiction {
@@ -178,7 +192,9 @@ impl EmbedderBuilder {
             .flatten()
             .min()
             .unwrap_or(DEFAULT_MAX_TOKENS);
+        let scorer = Scorer::load(&files, &weights, &settings, &tokenizer, &loaded)?;
         Ok(Embedder {
+            scorer,
             backend: loaded.backend,
             tokenizer,
             settings,

@@ -2,10 +2,12 @@
 
 use akidb_backend::Backend;
 
+use crate::distinct::Ids;
 use crate::error::EmbedError;
 use crate::model::{ModelFiles, PoolingFrom, Settings};
 use crate::options::{EmbedOptions, Input};
 use crate::prompt::Prompt;
+use crate::rerank::Scorer;
 use crate::response::{EmbedResponse, Embedding, Matryoshka, Provenance};
 use crate::tokenizer::{TextTokenizer, Tokens};
 use crate::vectors::Encoding;
@@ -35,6 +37,8 @@ pub struct Embedder {
     pub(crate) variant: String,
     pub(crate) fallback: Option<String>,
     pub(crate) max_tokens: usize,
+    /// Where the model scores pairs of texts.
+    pub(crate) scorer: Option<Scorer>,
 }
 
 impl Embedder {
@@ -51,6 +55,19 @@ impl Embedder {
     /// Longest text in tokens, special tokens included.
     pub fn max_tokens(&self) -> usize {
         self.max_tokens
+    }
+
+    /// Refuses a model that makes no vectors.
+    ///
+    /// # Errors
+    /// [`EmbedError::NotAnEmbedder`] for a reranker.
+    pub fn check_embeds(&self) -> Result<(), EmbedError> {
+        match self.settings.is_reranker() {
+            true => Err(EmbedError::NotAnEmbedder {
+                model: self.files.id.clone(),
+            }),
+            false => Ok(()),
+        }
     }
 
     /// Whether the model has a query prompt.
@@ -95,6 +112,7 @@ impl Embedder {
             normalized: options.normalize,
             encoding: options.encoding.as_str().to_owned(),
             fallback: self.fallback.clone(),
+            scoring: None,
             guesses: settings.guesses(info),
         })
     }
@@ -116,6 +134,7 @@ impl Embedder {
     where
         &'a I: Into<Input<'a>>,
     {
+        self.check_embeds()?;
         let provenance = self.provenance(options)?;
         let texts: Vec<Tokens> = self
             .tokens_of(inputs, options, &provenance.instruction)?
@@ -156,6 +175,7 @@ impl Embedder {
     where
         &'a I: Into<Input<'a>>,
     {
+        self.check_embeds()?;
         let provenance = self.provenance(options)?;
         let texts: Vec<Result<Tokens, EmbedError>> = self
             .tokens_of(inputs, options, &provenance.instruction)?
@@ -206,7 +226,7 @@ impl Embedder {
         options: &EmbedOptions,
         provenance: &Provenance,
     ) -> Result<Vec<Result<Embedding, EmbedError>>, EmbedError> {
-        let ids: Vec<&[u32]> = texts.iter().map(|(_, tokens)| &*tokens.ids).collect();
+        let ids: Vec<Ids<'_>> = texts.iter().map(|(_, text)| (&*text.ids, None)).collect();
         // Made with the same options, all are for one task.
         let task = texts.first().map_or(0, |(_, tokens)| tokens.task);
         let states = self.forward_task(&ids, &provenance.instruction, task)?;

@@ -214,6 +214,26 @@ pub enum EmbedError {
         /// What is wrong.
         message: String,
     },
+    /// The model scores pairs of texts and makes no vectors.
+    #[error("{model} is a reranker: it scores documents for a query, and makes no vectors")]
+    NotAnEmbedder {
+        /// Its id.
+        model: String,
+    },
+    /// The model makes vectors and scores no pairs by itself.
+    #[error("{model} is an embedding model: it scores documents by cosine, not by itself")]
+    NotAReranker {
+        /// Its id.
+        model: String,
+    },
+    /// A query leaves no room for a document.
+    #[error(
+        "the query is too long: a pair may have {limit} tokens, and a document needs one of them"
+    )]
+    QueryTooLong {
+        /// The limit of a pair in tokens, special tokens and the model's own words included.
+        limit: usize,
+    },
     /// The model overflowed on a text.
     #[error("the vector of the text at index {index} is not finite{}", note(.encoding))]
     NotFinite {

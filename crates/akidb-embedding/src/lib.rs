@@ -46,6 +46,7 @@ mod passes;
 mod prompt;
 #[cfg(feature = "provider")]
 mod provider;
+mod rerank;
 mod response;
 mod roles;
 mod steps;
@@ -76,6 +77,7 @@ pub use provider::{
     BatchEmbeddingRequest, BatchEmbeddingResponse, EmbeddingError, EmbeddingProvider,
     EmbeddingResult, ModelInfo, OnnxEmbeddingProvider, OnnxEmbeddingProviderBuilder, Usage,
 };
+pub use rerank::{PairQuery, RerankOptions, Reranker, RerankerBuilder, Score, Scoring};
 pub use response::{EmbedResponse, Embedding, Matryoshka, Provenance};
 pub use steps::States;
 pub use tokenizer::{Piece, PiecesProgress, Progress, Tokens};

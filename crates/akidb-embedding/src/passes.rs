@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use akidb_schedule::{Engine, Scheduler, Speed};
 
+use crate::distinct::Ids;
 use crate::embedder::Embedder;
 use crate::error::EmbedError;
 use crate::options::{EmbedOptions, Input};
@@ -14,11 +15,13 @@ const SHORT: &str = "warm up";
 /// About as many tokens as words.
 const LONG_WORDS: usize = 120;
 
-/// A text in a pass: its token ids, and the adaptation that they are for.
+/// A text in a pass: its token ids, the adaptation that they are for, and where the second segment of a
+/// pair begins.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PassText {
     ids: Arc<[u32]>,
     task: u32,
+    second_segment: Option<usize>,
 }
 
 impl From<Tokens> for PassText {
@@ -26,6 +29,7 @@ impl From<Tokens> for PassText {
         Self {
             ids: tokens.ids.into(),
             task: tokens.task,
+            second_segment: tokens.second_segment,
         }
     }
 }
@@ -50,8 +54,9 @@ impl Engine for Embedder {
                 .iter()
                 .enumerate()
                 .filter(|(_, text)| text.task == task);
-            let (places, ids): (Vec<usize>, Vec<&[u32]>) =
-                same.map(|(place, text)| (place, &*text.ids)).unzip();
+            let (places, ids): (Vec<usize>, Vec<Ids<'_>>) = same
+                .map(|(place, text)| (place, (&*text.ids, text.second_segment)))
+                .unzip();
             let of_task = self.forward_task(&ids, instruction, task)?;
             for (index, place) in places.into_iter().enumerate() {
                 states[place] = of_task.row(index).into();

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::rerank::Scoring;
 use crate::vectors::Values;
 
 /// One text's vector.
@@ -53,6 +54,9 @@ pub struct Provenance {
     /// Why another backend than the preferred one ran, where that is so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<String>,
+    /// How a query and a document become a score, where they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scoring: Option<Scoring>,
     /// What no file of the model says and was guessed: `pooling: mean` above all. The vectors are wrong
     /// where a guess is.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -3,7 +3,7 @@
 
 use akidb_backend::{BackendError, BackendErrorKind, TokenBatch};
 
-use crate::distinct::Distinct;
+use crate::distinct::{Distinct, Ids};
 use crate::embedder::Embedder;
 use crate::error::EmbedError;
 use crate::options::{EmbedOptions, Input};
@@ -98,7 +98,8 @@ impl Embedder {
     /// When the model fails, or an id is outside its vocabulary.
     pub fn forward(&self, texts: &[&[u32]], instruction: &str) -> Result<States, EmbedError> {
         let task = self.settings.task(&Prompt::Default)?;
-        self.forward_task(texts, instruction, task.map_or(0, |(task, _)| task))
+        let texts: Vec<Ids<'_>> = texts.iter().map(|ids| (*ids, None)).collect();
+        self.forward_task(&texts, instruction, task.map_or(0, |(task, _)| task))
     }
 
     /// As [`Self::forward`], with the model's adaptation of this number ([`Tokens::task`]), where it has
@@ -108,7 +109,7 @@ impl Embedder {
     /// As that.
     pub fn forward_task(
         &self,
-        texts: &[&[u32]],
+        texts: &[Ids<'_>],
         instruction: &str,
         task: u32,
     ) -> Result<States, EmbedError> {

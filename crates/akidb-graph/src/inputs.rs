@@ -78,6 +78,8 @@ pub struct Padding {
 pub struct Texts<'a> {
     /// Ids of the texts, none of them empty.
     pub ids: &'a [&'a [u32]],
+    /// Where the second segment of each begins: its length where it has none.
+    pub second_segments: &'a [usize],
     /// What fills up the shorter ones.
     pub padding: Padding,
     /// The number of the adaptation that they are for, where the graph has several.
@@ -210,7 +212,8 @@ impl Input {
             (role, TextLayout::EndToEnd) => {
                 let of_text = |ids: &&[u32]| {
                     let tokens = 0..ids.len();
-                    let values = tokens.map(|i| role.value(ids, i, texts.padding));
+                    // A bag of tokens has no segments.
+                    let values = tokens.map(|i| role.value(ids, ids.len(), i, texts.padding));
                     values.collect::<Vec<u32>>()
                 };
                 let all = texts.ids.iter().flat_map(of_text);
@@ -223,7 +226,10 @@ impl Input {
                     // Rows that no text fills repeat the first one.
                     let ids = texts.ids.get(row).or(texts.ids.first());
                     let ids = ids.copied().unwrap_or_default();
-                    values.extend((0..length).map(|i| convert(role.value(ids, i, texts.padding))));
+                    let second = texts.second_segments.get(row).copied();
+                    let second = second.unwrap_or(ids.len());
+                    let value = |i| role.value(ids, second, i, texts.padding);
+                    values.extend((0..length).map(|i| convert(value(i))));
                 }
             }
         }
@@ -232,17 +238,17 @@ impl Input {
 }
 
 impl Role {
-    /// The value at token `i` of a row that begins with `ids`.
-    fn value(self, ids: &[u32], i: usize, padding: Padding) -> u32 {
+    /// The value at token `i` of a row that begins with `ids`, those from `second` on of the second
+    /// segment.
+    fn value(self, ids: &[u32], second: usize, i: usize, padding: Padding) -> u32 {
         match self {
             Self::InputIds => ids.get(i).copied().unwrap_or(padding.id),
             Self::AttentionMask if i < ids.len() => 1,
             Self::AttentionMask => padding.mask,
             // Lengths are bounded far below 2³².
             Self::PositionIds => i as u32,
-            Self::TokenTypeIds | Self::Offsets | Self::Task { .. } | Self::PastKeyValues { .. } => {
-                0
-            }
+            Self::TokenTypeIds => u32::from((second..ids.len()).contains(&i)),
+            Self::Offsets | Self::Task { .. } | Self::PastKeyValues { .. } => 0,
         }
     }
 }
@@ -391,6 +397,7 @@ mod tests {
         };
         let texts = Texts {
             ids: &[&[5, 6, 7], &[8]],
+            second_segments: &[],
             padding: Padding { id: 9, mask },
             task: 4,
         };
@@ -440,6 +447,7 @@ mod tests {
         for ids in [&[&[1][..], &[2]][..], &[&[1, 2, 3]]] {
             let texts = Texts {
                 ids,
+                second_segments: &[],
                 padding: Padding { id: 0, mask: 0 },
                 task: 0,
             };

@@ -114,8 +114,11 @@ impl<R: Runner> Backend for GraphModel<R> {
         };
         for group in groups {
             let texts: Vec<&[u32]> = group.iter().map(|&i| batch.text(i)).collect();
+            let second_segments: Vec<usize> =
+                group.iter().map(|&i| batch.second_segments()[i]).collect();
             let texts = Texts {
                 ids: &texts,
+                second_segments: &second_segments,
                 padding,
                 task: batch.task(),
             };

@@ -53,6 +53,8 @@ pub enum OutputChoice {
         /// As in `Dense`.
         module: String,
     },
+    /// `logits`, or what else a reranker's exporters call its scores.
+    Scores,
     /// One that it has not pooled: the caller wants another pooling than the graph's.
     HiddenStates,
 }

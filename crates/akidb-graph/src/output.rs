@@ -22,6 +22,9 @@ const POOLED: &str = "sentence_embedding";
 const SCORES: &str = "logits";
 const POOLER: &str = "pooler_output";
 
+/// What exporters call a reranker's output, in the order of preference.
+const SCORES_OF_PAIRS: [&str; 4] = [SCORES, "yes_no", "scores", "score"];
+
 /// An output of a graph.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {
@@ -109,6 +112,13 @@ fn choose<'a>(
                 ),
             )
         }),
+        OutputChoice::Scores => match SCORES_OF_PAIRS.into_iter().find_map(named) {
+            Some(scores) => Ok(scores),
+            None => unsupported(format!(
+                "none of the graph's outputs is called {}",
+                SCORES_OF_PAIRS.join(" or ")
+            )),
+        },
         OutputChoice::HiddenStates => match hidden {
             Some(hidden) => Ok(hidden),
             None => unsupported(
@@ -304,6 +314,14 @@ mod tests {
         // A name says nothing that the shape contradicts.
         assert_eq!(likely(&[("sentence_embedding", 3)]), "sentence_embedding");
         assert_eq!(likely(&[("last_hidden_state", 2)]), "last_hidden_state");
+    }
+
+    #[test]
+    fn scores_have_names() {
+        let both = [("last_hidden_state", 3), ("logits", 3)];
+        assert_eq!(chosen(&both, &OutputChoice::Scores).unwrap(), "logits");
+        let error = chosen(&both[..1], &OutputChoice::Scores).unwrap_err();
+        assert_eq!(error.kind(), BackendErrorKind::UnsupportedModel);
     }
 
     #[test]

@@ -63,6 +63,7 @@ pub(crate) fn probe(
     let run = |text: &[u32]| {
         let texts = Texts {
             ids: &[text],
+            second_segments: &[],
             padding: padding(0),
             task: 0,
         };
@@ -117,6 +118,7 @@ fn together(
 ) -> Batching {
     let texts = Texts {
         ids: &TEXTS,
+        second_segments: &[],
         padding,
         task: 0,
     };

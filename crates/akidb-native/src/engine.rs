@@ -38,6 +38,13 @@ pub struct EngineOptions {
     pub packed_cache: Option<PackedCache>,
 }
 
+/// Texts of a pass, and where the second segment of each begins.
+#[derive(Debug, Clone, Copy)]
+struct Texts<'a> {
+    ids: &'a [&'a [u32]],
+    second_segments: &'a [usize],
+}
+
 /// A model in memory, ready to run.
 ///
 /// The linear weights are held as their precision needs them, and are known to be finite; the
@@ -135,8 +142,13 @@ impl Engine {
             });
         }
         let (max, vocab_size) = (dims.max_position_embeddings, dims.vocab_size);
-        for (text, ids) in batch.iter().enumerate() {
+        let segments = batch.second_segments();
+        let has_second = self.model.weights.embeddings.has_second_segment();
+        for (text, (ids, second)) in batch.iter().zip(segments).enumerate() {
             let tokens = ids.len();
+            if *second < tokens && !has_second {
+                return Err(EngineError::SecondSegment { text });
+            }
             if tokens == 0 {
                 return Err(EngineError::EmptyText { text });
             }
@@ -162,9 +174,12 @@ impl Engine {
         let (width, hidden_size) = (self.info.hidden_size, self.model.dims.hidden_size);
         for pass in passes(&texts) {
             let out = &mut out[pass.start * width..pass.end * width];
-            let texts = &texts[pass];
+            let texts = Texts {
+                ids: &texts[pass.clone()],
+                second_segments: &batch.second_segments()[pass],
+            };
             if !self.dense.is_empty() {
-                let mut pooled = vec![0.0; texts.len() * hidden_size];
+                let mut pooled = vec![0.0; texts.ids.len() * hidden_size];
                 self.pooled(texts, prefix, &mut pooled)?;
                 self.dense.apply(&pooled, out)?;
                 continue;
@@ -177,7 +192,7 @@ impl Engine {
     /// What each text's states are pooled to.
     fn pooled(
         &self,
-        texts: &[&[u32]],
+        texts: Texts<'_>,
         prefix: Option<&Prefix>,
         out: &mut [f32],
     ) -> Result<(), EngineError> {
@@ -189,13 +204,13 @@ impl Engine {
     }
 
     /// The mean of each text's states.
-    fn mean(&self, texts: &[&[u32]], out: &mut [f32]) -> Result<(), EngineError> {
+    fn mean(&self, texts: Texts<'_>, out: &mut [f32]) -> Result<(), EngineError> {
         let width = self.model.dims.hidden_size;
-        let tokens: usize = texts.iter().map(|text| text.len()).sum();
+        let tokens: usize = texts.ids.iter().map(|text| text.len()).sum();
         let mut states = vec![0.0; tokens * width];
         self.pass(texts, Wanted::All, None, &mut states)?;
         let mut states = &states[..];
-        let tasks = texts.iter().zip(out.chunks_exact_mut(width));
+        let tasks = texts.ids.iter().zip(out.chunks_exact_mut(width));
         let tasks: Vec<_> = tasks
             .map(|(text, out)| {
                 let (own, rest) = states.split_at(text.len() * width);
@@ -219,7 +234,11 @@ impl Engine {
         let offsets = batch.offsets();
         for pass in passes(&texts) {
             let out = &mut out[offsets[pass.start] * width..offsets[pass.end] * width];
-            self.pass(&texts[pass], Wanted::All, None, out)?;
+            let texts = Texts {
+                ids: &texts[pass.clone()],
+                second_segments: &batch.second_segments()[pass],
+            };
+            self.pass(texts, Wanted::All, None, out)?;
         }
         Ok(())
     }
@@ -227,17 +246,21 @@ impl Engine {
     /// One pass, after which no memory is kept that only long texts need.
     fn pass(
         &self,
-        texts: &[&[u32]],
+        texts: Texts<'_>,
         wanted: Wanted,
         prefix: Option<&Prefix>,
         out: &mut [f32],
     ) -> Result<(), EngineError> {
         self.files.check_unchanged().map_err(EngineError::Changed)?;
         let mut workspace = self.workspace();
+        let Texts {
+            ids,
+            second_segments,
+        } = texts;
         let done = self
             .model
-            .forward(texts, wanted, prefix, &mut workspace, out);
-        if texts.iter().any(|text| text.len() > MAX_BATCH_TOKENS) {
+            .forward(ids, second_segments, wanted, prefix, &mut workspace, out);
+        if ids.iter().any(|text| text.len() > MAX_BATCH_TOKENS) {
             *workspace = Workspace::new(self.model.isa, self.model.pool.threads());
         }
         done

@@ -43,6 +43,8 @@ pub(crate) enum EngineError {
         tokens: usize,
         max: usize,
     },
+    #[error("text {text} has a second segment, the model has one token type")]
+    SecondSegment { text: usize },
     #[error("text {text} has token id {id}, the vocabulary ends at {vocab_size}")]
     TokenId {
         text: usize,
@@ -78,9 +80,11 @@ impl From<EngineError> for BackendError {
                 BackendErrorKind::InvalidModel
             }
             E::Unsupported(_) | E::StatesOfOtherWidth => BackendErrorKind::UnsupportedModel,
-            E::EmptyText { .. } | E::TooLong { .. } | E::TokenId { .. } | E::Output { .. } => {
-                BackendErrorKind::InvalidInput
-            }
+            E::EmptyText { .. }
+            | E::TooLong { .. }
+            | E::SecondSegment { .. }
+            | E::TokenId { .. }
+            | E::Output { .. } => BackendErrorKind::InvalidInput,
             E::Changed(_) | E::Threads { .. } | E::Products | E::Stopped | E::Shape(_) => {
                 BackendErrorKind::Failed
             }

@@ -8,12 +8,13 @@ use axum::http::{HeaderMap, HeaderName};
 
 use utoipa::IntoParams;
 
-use akidb_embedding::{EmbedOptions, Input};
+use akidb_embedding::{EmbedOptions, Input, RerankOptions};
 
 use crate::caller::Caller;
 use crate::problem::{Cause, Problem};
 use crate::service::{
-    Class, EmbedAnswer, EmbedRequest, EmbeddingService, MostInputs, ServiceError,
+    Class, EmbedAnswer, EmbedRequest, EmbeddingService, MostInputs, RerankAnswer, RerankRequest,
+    ServiceError,
 };
 
 /// Says how urgent a request is: `interactive` or `bulk`.
@@ -107,6 +108,37 @@ impl Ask {
         let answer = service.embed_within(request, &self.caller.held, self.most);
         Ok(answer.await?)
     }
+
+    /// Ranks documents for this caller, as [`Self::embed`] embeds.
+    pub(crate) async fn rerank(
+        self,
+        service: &EmbeddingService,
+        ranking: Ranking,
+    ) -> Result<RerankAnswer, Problem> {
+        let documents = ranking.documents.len();
+        let request = RerankRequest {
+            class: self.class.unwrap_or_else(|| service.class_of(documents)),
+            model: ranking.model,
+            query: ranking.query,
+            documents: ranking.documents,
+            options: ranking.options,
+            keep_documents: ranking.keep_documents,
+            client: self.caller.client,
+            deadline: self.caller.deadline,
+        };
+        let answer = service.rerank_within(request, &self.caller.held);
+        Ok(answer.await?)
+    }
+}
+
+/// What is to be ranked.
+#[derive(Debug)]
+pub(crate) struct Ranking {
+    pub(crate) model: Option<String>,
+    pub(crate) query: String,
+    pub(crate) documents: Vec<String>,
+    pub(crate) options: RerankOptions,
+    pub(crate) keep_documents: bool,
 }
 
 /// Whether there is a model of this name; it isn't loaded.

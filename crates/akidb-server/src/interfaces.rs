@@ -5,14 +5,14 @@ use axum::http::{HeaderMap, Method};
 
 use crate::console::Console;
 use crate::grpc::Grpc;
-use crate::http::{cohere::Cohere, ollama::Ollama, openai::OpenAi, tei::Tei};
+use crate::http::{cohere::Cohere, ollama::Ollama, openai::OpenAi, rerank::Rerank, tei::Tei};
 use crate::interface::{Head, Interface};
 use crate::operation::Operation;
 
 /// One line an interface. A request is the first one's that owns it.
 pub(crate) static INTERFACES: &[&dyn Interface] = &[
     &Grpc, &Console, &Operation, // Before OpenAI, under whose prefix it has a route.
-    &Cohere, &OpenAi, &Ollama, // The last: it owns whatever is no other's.
+    &Cohere, &Rerank, &OpenAi, &Ollama, // The last: it owns whatever is no other's.
     &Tei,
 ];
 
@@ -66,6 +66,10 @@ mod tests {
             (Method::POST, "/embeddings", "openai"),
             (Method::POST, "/v2/embed", "cohere"),
             (Method::POST, "/v1/embed", "cohere"),
+            (Method::POST, "/v1/rerank", "rerank"),
+            (Method::POST, "/score", "rerank"),
+            (Method::POST, "/v2/rerank", "cohere"),
+            (Method::POST, "/rerank", "tei"),
             (Method::POST, "/embed", "tei"),
             (Method::GET, "/no/such/path", "tei"),
         ] {

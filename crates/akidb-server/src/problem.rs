@@ -195,10 +195,12 @@ impl From<ServiceError> for Problem {
 impl From<&EmbedError> for Problem {
     fn from(error: &EmbedError) -> Self {
         let cause = match error {
-            EmbedError::TooLong { .. } => Cause::TooLong,
+            EmbedError::TooLong { .. } | EmbedError::QueryTooLong { .. } => Cause::TooLong,
             EmbedError::Dimension { .. }
             | EmbedError::UnknownPrompt { .. }
             | EmbedError::NoInstruction
+            | EmbedError::NotAnEmbedder { .. }
+            | EmbedError::NotAReranker { .. }
             | EmbedError::TokenLimit { .. }
             | EmbedError::InvalidTokens { .. } => Cause::Invalid,
             EmbedError::Tokenizer { .. } => Cause::Tokenizer,
@@ -218,6 +220,8 @@ impl From<&EmbedError> for Problem {
             EmbedError::TooLong { .. } | EmbedError::InvalidTokens { .. } => Some("input"),
             EmbedError::Dimension { .. } => Some("dimensions"),
             EmbedError::NoInstruction => Some("instruction"),
+            EmbedError::NotAnEmbedder { .. } | EmbedError::NotAReranker { .. } => Some("model"),
+            EmbedError::QueryTooLong { .. } => Some("query"),
             _ => None,
         };
         Self {

@@ -47,6 +47,22 @@ pub struct Pair {
     pub document: String,
 }
 
+/// A pair and its logit by PyTorch, float32, run alone.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PairGolden {
+    /// The query.
+    pub query: String,
+    /// The document.
+    pub document: String,
+    /// Token ids of both, in the words of the model where it has such.
+    pub ids: Vec<u32>,
+    /// Where the second segment begins, where the model tells segments apart.
+    pub second_segment: Option<usize>,
+    /// What the model gives, before any sigmoid.
+    pub logit: f32,
+}
+
 /// A text and its vector by ONNX Runtime, run alone.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -103,6 +119,11 @@ pub fn hidden_goldens(fixture: &str) -> Vec<HiddenGolden> {
 /// Token ids by the tokenizer of `tiny` (15 texts) or by the full one of `qwen3` (60 texts).
 pub fn token_goldens(tokenizer: &str) -> Vec<TokenGolden> {
     read(&format!("{tokenizer}-tokens.jsonl"))
+}
+
+/// 12 pairs through one of the models under `fixtures/tiny-rerankers`.
+pub fn pair_goldens(reranker: &str) -> Vec<PairGolden> {
+    read(&format!("tiny-rerankers/{reranker}.jsonl"))
 }
 
 /// 50 queries, each with its own document.

@@ -8,6 +8,13 @@ use serde_json::Value;
 use akidb_onnx::{Disagreement, Error, ErrorKind, shorten};
 use akidb_onnx::{parse_json, read_small};
 
+/// What models are called that have this body, whatever head is on it.
+const ARCHITECTURES: [&str; 3] = [
+    "Qwen3ForCausalLM",
+    "Qwen3ForSequenceClassification",
+    "Qwen3Model",
+];
+
 /// Longest `config.json` that is read, in bytes.
 pub(crate) const MAX_CONFIG_BYTES: usize = 1 << 20;
 
@@ -216,7 +223,7 @@ pub(crate) const MAX_HEAD_DIM: usize = 1 << 10;
 impl ConfigJson {
     fn check_supported(&self) -> Result<(), Error> {
         let architectures = self.architectures.as_deref().unwrap_or(&[]);
-        let known = |a: &String| a == "Qwen3ForCausalLM" || a == "Qwen3Model";
+        let known = |a: &String| ARCHITECTURES.contains(&a.as_str());
         match self.model_type.as_deref() {
             Some("qwen3") => {}
             None if architectures.iter().any(known) => {}
@@ -337,7 +344,7 @@ mod tests {
             ("model_type", "bert".into()),
             (
                 "architectures",
-                serde_json::json!(["Qwen3ForSequenceClassification"]),
+                serde_json::json!(["Qwen3ForTokenClassification"]),
             ),
             ("hidden_act", "gelu".into()),
             ("attention_bias", true.into()),

@@ -30,7 +30,7 @@ pub use families::{
     EncoderConfig, ModelConfig, RotaryConfig, decoder_from_safetensors, dense_from_safetensors,
     from_safetensors,
 };
-pub use graph::{from_onnx, recognise};
+pub use graph::{from_onnx, logits_of, recognise};
 pub use transformer::{
     Activation, Attention, Block, BranchNorms, Dense, DenseActivation, Embeddings, Head, Mask, Mlp,
     Norm, NormKind, PositionTable, RelativeBias, Rotary, Transformer,

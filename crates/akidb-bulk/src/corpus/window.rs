@@ -118,7 +118,11 @@ impl Window {
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            let ids: Vec<&[u32]> = pass.iter().map(|place| &*distinct[*place].0.ids).collect();
+            let ids = pass.iter().map(|place| {
+                let tokens = distinct[*place].0;
+                (&*tokens.ids, tokens.second_segment)
+            });
+            let ids: Vec<_> = ids.collect();
             // Made with the same options, all are for one task.
             let task = pass.first().map_or(0, |place| distinct[*place].0.task);
             let states = embedder.forward_task(&ids, instruction, task)?;

@@ -8,6 +8,7 @@ pub(crate) mod inspect;
 pub(crate) mod man;
 pub(crate) mod models;
 pub(crate) mod optimize;
+pub(crate) mod rerank;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod similarity;

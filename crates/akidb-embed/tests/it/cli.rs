@@ -459,3 +459,54 @@ fn bench_prints_one_object_for_each_piece_of_work() {
     assert!(timing["min_ms"].as_f64() <= timing["median_ms"].as_f64());
     assert!(timing["tier"].is_string());
 }
+
+#[test]
+fn rerank_prints_the_best_first() {
+    let documents = ["bake a chocolate cake", "continue an interrupted transfer"];
+    let query = "how do I resume a download";
+    let rerank = |more: &[&str]| {
+        let args = [&["rerank", query, "-m", "akidb-mini"], &documents[..], more].concat();
+        akidb(&args)
+    };
+    let out = rerank(&[]);
+    assert_eq!((out.code, out.stderr.as_str()), (0, ""));
+    let answer = json(&out.stdout);
+    assert_eq!(answer["object"], "rerank");
+    assert_eq!(answer["scoring"], "cosine");
+    let results = answer["results"].as_array().unwrap();
+    assert_eq!(results.len(), 2);
+    assert_eq!(results[0]["index"], 1);
+    assert_eq!(results[0]["document"]["text"], documents[1]);
+    let bars = rerank(&["--format", "bars", "--top", "1"]).stdout;
+    assert_eq!(bars.lines().count(), 1);
+    assert!(bars.contains('█') && bars.contains(documents[1]), "{bars}");
+    let csv = rerank(&["--format", "csv"]).stdout;
+    let second = csv.lines().nth(1).unwrap();
+    assert!(second.starts_with("1,") && second.ends_with(",\"continue an interrupted transfer\""));
+    assert_eq!(rerank(&["--format", "jsonl"]).stdout.lines().count(), 2);
+    let model = rerank(&["--scoring", "model"]);
+    assert_eq!(model.code, 2);
+    assert!(
+        model.stderr.contains("is an embedding model"),
+        "{}",
+        model.stderr
+    );
+}
+
+#[test]
+fn a_reranker_ranks_and_makes_no_vectors() {
+    let model = akidb_testing::fixture("tiny-rerankers/xlmr");
+    let model = model.to_str().unwrap();
+    let lines = b"{\"body\": \"Paris\"}\n{\"body\": \"sort a list\"}\n";
+    let out = run_with_stdin(
+        &[
+            "rerank", "France", "-m", model, "--jsonl", "-", "--field", "body", "--format", "jsonl",
+        ],
+        lines,
+    );
+    assert_eq!((out.code, out.stderr.as_str()), (0, ""));
+    assert_eq!(out.stdout.lines().count(), 2);
+    let out = akidb(&["embed", "a", "-m", model]);
+    assert_eq!(out.code, 2, "{}", out.stderr);
+    assert!(out.stderr.contains("is a reranker"), "{}", out.stderr);
+}

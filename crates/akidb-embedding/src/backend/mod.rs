@@ -25,7 +25,7 @@ use crate::env;
 use crate::error::EmbedError;
 use crate::model::{ModelFiles, Settings, Weights, WeightsSource};
 
-pub(crate) use options::{BackendOptions, Loaded};
+pub(crate) use options::{BackendOptions, HeadInput, Loaded};
 
 pub use akidb_native::Precision;
 pub use options::BackendChoice;
@@ -65,7 +65,10 @@ pub(crate) fn load(
                 backend: "rten",
                 source,
             })?;
-            as_wanted(Loaded::preferred(backend), options.precision)
+            as_wanted(
+                Loaded::preferred(backend).of_graph(settings),
+                options.precision,
+            )
         }
         BackendChoice::Native => {
             let backend = native::load(files, weights, settings, options, isa)?;
@@ -73,15 +76,18 @@ pub(crate) fn load(
                 backend: "native",
                 source: BackendError::new(BackendErrorKind::UnsupportedModel, reason),
             })?;
-            Ok(Loaded::preferred(backend))
+            Ok(backend)
         }
         BackendChoice::OnnxRuntime => {
             let loaded = onnxruntime::load(weights, settings, options)?;
-            as_wanted(loaded, options.precision)
+            as_wanted(loaded.of_graph(settings), options.precision)
         }
         BackendChoice::Auto => match native::load(files, weights, settings, options, isa)? {
-            Ok(backend) => Ok(Loaded::preferred(backend)),
-            Err(reason) => graph_engine(weights, settings, options, reason),
+            Ok(loaded) => Ok(loaded),
+            Err(reason) => {
+                let loaded = graph_engine(weights, settings, options, reason);
+                Ok(loaded?.of_graph(settings))
+            }
         },
     }
 }
@@ -123,12 +129,14 @@ fn graph_engine(
 ) -> Result<Loaded, EmbedError> {
     let why = format!("the native engine doesn't run this model ({native})");
     let onnxruntime = match onnxruntime::load_if_possible(weights, settings, options)? {
-        Ok(Loaded { backend, fallback }) => {
+        Ok(Loaded {
+            backend, fallback, ..
+        }) => {
             let provider = fallback.map(|reason| format!("; {reason}"));
             let provider = provider.unwrap_or_default();
             return Ok(Loaded {
                 fallback: Some(format!("{why}: ONNX Runtime does{provider}")),
-                backend,
+                ..Loaded::preferred(backend)
             });
         }
         Err(reason) => reason,
@@ -148,7 +156,7 @@ fn graph_engine(
                 Some(reason) => format!("{why}, nor can ONNX Runtime ({reason}): RTen does"),
                 None => format!("{why}: RTen does"),
             }),
-            backend,
+            ..Loaded::preferred(backend)
         }),
         Err(source) => Err(EmbedError::NoBackend {
             native,

@@ -4,18 +4,19 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use akidb_backend::{Backend, BackendErrorKind, Pooling};
+use akidb_backend::{BackendErrorKind, Pooling};
 use akidb_kernels::Isa;
 use akidb_models::external_files;
 use akidb_native::{Engine, EngineOptions, PackedCache, SourceFile};
 use akidb_onnx::ErrorKind;
 use akidb_onnx::model::OnnxModel;
 use akidb_transformer::{
-    Dense, Head, Transformer, dense_from_safetensors, from_onnx, from_safetensors,
+    Dense, Head, Linear, Transformer, dense_from_safetensors, from_onnx, from_safetensors,
+    logits_of,
 };
 use bytes::Bytes;
 
-use super::options::{BackendOptions, for_onnxruntime};
+use super::options::{BackendOptions, HeadInput, Loaded, for_onnxruntime};
 use crate::env;
 use crate::error::EmbedError;
 use crate::model::{ModelFiles, PoolingFrom, Settings, Weights, WeightsSource};
@@ -27,8 +28,15 @@ pub(super) fn load(
     settings: &Settings,
     options: &BackendOptions,
     isa: Option<Isa>,
-) -> Result<Result<Box<dyn Backend>, String>, EmbedError> {
-    let (mut model, sources) = match model(files, weights, settings) {
+) -> Result<Result<Loaded, String>, EmbedError> {
+    if let Some(architecture) = &settings.other_classifier
+        && settings.scoring.is_none()
+    {
+        return Ok(Err(format!(
+            "{architecture} is a classifier of other things than pairs with one label"
+        )));
+    }
+    let (mut model, sources, logits) = match model(files, weights, settings) {
         Ok(found) => found,
         Err(EmbedError::Model(e))
             if matches!(
@@ -42,6 +50,10 @@ pub(super) fn load(
         }
         Err(e) => return Err(e),
     };
+    if settings.is_reranker() && is_graph(&weights.source) && logits.is_none() {
+        let reason = "its scores are not read off a graph as this one";
+        return Ok(Err(reason.to_owned()));
+    }
     if let Some(output) = &options.output {
         return Ok(Err(format!("it takes no output by name, as {output:?} is")));
     }
@@ -66,7 +78,10 @@ pub(super) fn load(
             .map(|(directory, sources)| PackedCache::new(directory, sources)),
     };
     match Engine::new(&model, options) {
-        Ok(engine) => Ok(Ok(Box::new(engine))),
+        Ok(engine) => Ok(Ok(Loaded {
+            head_input: HeadInput::States(logits.map(Box::new)),
+            ..Loaded::preferred(Box::new(engine))
+        })),
         Err(e) if e.kind() == BackendErrorKind::UnsupportedModel => Ok(Err(e.to_string())),
         Err(source) => Err(EmbedError::Backend {
             backend: "native",
@@ -94,12 +109,11 @@ fn dense(files: &ModelFiles, settings: &Settings) -> Result<Vec<Dense>, String> 
         .map_err(|e: akidb_onnx::Error| format!("it can't read what follows the pooling: {e}"))
 }
 
-/// A model, and the files that it comes from, unless a change of these couldn't be seen.
-fn model(
-    files: &ModelFiles,
-    weights: &Weights,
-    settings: &Settings,
-) -> Result<(Transformer, Option<Vec<SourceFile>>), EmbedError> {
+/// A model, and the files that it comes from, unless a change of these couldn't be seen; the layer
+/// that makes its logits, where a graph has it.
+type Found = (Transformer, Option<Vec<SourceFile>>, Option<Linear>);
+
+fn model(files: &ModelFiles, weights: &Weights, settings: &Settings) -> Result<Found, EmbedError> {
     let config = match files.model_config() {
         // A graph says what it computes, whatever its family.
         Err(e)
@@ -116,19 +130,21 @@ fn model(
             let model = OnnxModel::open(path)?;
             let sources = source_files(file, &external_files(path, &model));
             check_pooling(&model, settings)?;
-            Ok((from_onnx(&model, config.as_ref())?, sources))
+            let found = from_onnx(&model, config.as_ref())?;
+            Ok((found, sources, logits(&model, settings)?))
         }
         WeightsSource::OnnxBytes(bytes) => {
             let model = OnnxModel::from_bytes(Bytes::from_static(bytes))?;
             check_pooling(&model, settings)?;
-            Ok((from_onnx(&model, config.as_ref())?, None))
+            let found = from_onnx(&model, config.as_ref())?;
+            Ok((found, None, logits(&model, settings)?))
         }
         WeightsSource::Safetensors(path) => {
             let config = config.ok_or_else(|| files.missing("config.json"))?;
             let file = SourceFile::new(path);
             let shards = weights.files.split_last().map(|(_, shards)| shards);
             let sources = source_files(file, shards.unwrap_or_default());
-            Ok((from_safetensors(path, &config)?, sources))
+            Ok((from_safetensors(path, &config)?, sources, None))
         }
         WeightsSource::CoreMl(_) => Err(EmbedError::Backend {
             backend: "native",
@@ -139,6 +155,14 @@ fn model(
 
 fn is_graph(source: &WeightsSource) -> bool {
     matches!(source, WeightsSource::Onnx(_) | WeightsSource::OnnxBytes(_))
+}
+
+/// The layer that makes logits, where scores are made of them.
+fn logits(model: &OnnxModel, settings: &Settings) -> Result<Option<Linear>, akidb_onnx::Error> {
+    match settings.scoring {
+        Some(_) => logits_of(model),
+        None => Ok(None),
+    }
 }
 
 /// Refuses to guess how states are pooled where the graph knows.

@@ -94,7 +94,7 @@ fn run(
     let library = || library(choice.library.clone());
     let any = |model: OnnxRuntimeModel| Loaded {
         fallback: model.fallback().map(str::to_owned),
-        backend: Box::new(model),
+        ..Loaded::preferred(Box::new(model))
     };
     match &weights.source {
         WeightsSource::Safetensors(_) => Err(OnnxRuntimeError::Model(BackendError::new(
@@ -109,7 +109,7 @@ fn run(
             let model = StaticShapeModel::load(library()?, manifest, &model)?;
             Ok(Loaded {
                 fallback: model.fallback().map(str::to_owned),
-                backend: Box::new(model),
+                ..Loaded::preferred(Box::new(model))
             })
         }
     }

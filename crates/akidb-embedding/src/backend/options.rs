@@ -6,10 +6,12 @@ use akidb_backend::{Backend, BackendError, BackendErrorKind, Pooling, choice};
 #[cfg(any(feature = "onnxruntime", feature = "rten"))]
 use akidb_graph::{GraphOptions, OutputChoice};
 use akidb_native::Precision;
+use akidb_transformer::Linear;
 
 use super::onnxruntime_config::OnnxRuntimeConfig;
 #[cfg(any(feature = "onnxruntime", feature = "rten"))]
-use crate::model::{PoolingFrom, Settings};
+use crate::model::PoolingFrom;
+use crate::model::Settings;
 
 /// What runs a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,6 +58,17 @@ pub(crate) struct Loaded {
     pub(crate) backend: Box<dyn Backend>,
     /// Why it is not the preferred one.
     pub(crate) fallback: Option<String>,
+    /// What its rows are to a reranker.
+    pub(crate) head_input: HeadInput,
+}
+
+/// What a reranker's head is given.
+#[derive(Debug, Clone)]
+pub(crate) enum HeadInput {
+    /// Hidden states; the layer that makes logits of them, where a graph has it.
+    States(Option<Box<Linear>>),
+    /// What the graph has made of them.
+    Logits,
 }
 
 impl Loaded {
@@ -63,6 +76,18 @@ impl Loaded {
         Self {
             backend,
             fallback: None,
+            head_input: HeadInput::States(None),
+        }
+    }
+
+    /// The same, run as a whole: a reranker's graph ends in logits.
+    pub(super) fn of_graph(self, settings: &Settings) -> Self {
+        match settings.is_reranker() {
+            true => Self {
+                head_input: HeadInput::Logits,
+                ..self
+            },
+            false => self,
         }
     }
 }
@@ -85,6 +110,7 @@ const GRAPH_MAX_TOKENS: usize = 4096;
 pub(crate) fn graph_options(settings: &Settings, options: &BackendOptions) -> GraphOptions {
     let output = match (&options.output, &settings.after_pooling) {
         (Some(name), _) => OutputChoice::Named(name.clone()),
+        (None, _) if settings.is_reranker() => OutputChoice::Scores,
         (None, Some(after)) => OutputChoice::Pooled {
             module: after.module.clone(),
         },
@@ -94,7 +120,8 @@ pub(crate) fn graph_options(settings: &Settings, options: &BackendOptions) -> Gr
     GraphOptions {
         output,
         max_tokens: settings.max_tokens.map(|n| n.min(GRAPH_MAX_TOKENS)),
-        hidden_size: settings.hidden_size,
+        // Logits have another width.
+        hidden_size: settings.hidden_size.filter(|_| !settings.is_reranker()),
         head_dim: settings.head_dim,
         pad_token_id: settings.pad_token_id,
         ..GraphOptions::new(settings.pooling)

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::config::{Config, OneOrMany};
 use super::files::{CONFIG, ModelFiles};
 use super::pooling::{AfterPooling, PoolingFrom, head};
+use super::scoring::{PairScoring, other_classifier, pair_scoring};
 use super::tasks::Tasks;
 use crate::error::EmbedError;
 use crate::prompt::{Prompt, Prompts};
@@ -23,6 +24,10 @@ const QWEN3_QUERY: &str =
 pub(crate) struct Settings {
     pub(crate) pooling: Pooling,
     pub(crate) pooling_from: PoolingFrom,
+    /// How pairs of texts are scored, where the model does that.
+    pub(crate) scoring: Option<PairScoring>,
+    /// The architecture of a classifier that scores no pairs.
+    pub(crate) other_classifier: Option<String>,
     /// What changes vectors after they are pooled.
     pub(crate) after_pooling: Option<AfterPooling>,
     pub(crate) prompts: Prompts,
@@ -68,6 +73,7 @@ impl Settings {
     pub(crate) fn read(files: &ModelFiles) -> Result<Self, EmbedError> {
         let config: Config = files.json(CONFIG)?.unwrap_or_default();
         let head = head(files, &config)?;
+        let scoring = pair_scoring(files, &config)?;
         let qwen3 = config.model_type.as_deref() == Some("qwen3");
         let sentence: SentenceBert = files.json("sentence_bert_config.json")?.unwrap_or_default();
         let tokenizer: TokenizerConfig = files.json("tokenizer_config.json")?.unwrap_or_default();
@@ -84,8 +90,16 @@ impl Settings {
         let in_vocabulary = |id: &u32| config.vocab_size.is_none_or(|size| (*id as usize) < size);
 
         Ok(Self {
-            pooling: head.pooling,
-            pooling_from: head.from,
+            pooling: match &scoring {
+                Some(scoring) => scoring.pooling(),
+                None => head.pooling,
+            },
+            pooling_from: match &scoring {
+                Some(_) => PoolingFrom::Family,
+                None => head.from,
+            },
+            other_classifier: other_classifier(&config),
+            scoring,
             after_pooling: head.after,
             tasks: Tasks::of(config.lora_adaptations, &prompts),
             prompts,
@@ -123,6 +137,21 @@ impl Settings {
         Ok(self)
     }
 
+    /// Whether the model scores pairs and makes no vectors.
+    pub(crate) fn is_reranker(&self) -> bool {
+        self.scoring.as_ref().is_some_and(|scoring| scoring.certain)
+    }
+
+    /// The same for someone who wants pairs scored: a guess that the model does it is taken.
+    pub(crate) fn for_scoring(mut self) -> Self {
+        if let Some(scoring) = &mut self.scoring
+            && !scoring.certain
+        {
+            (scoring.certain, scoring.guessed) = (true, true);
+        }
+        self
+    }
+
     /// Width of the model's vectors, where its files say it.
     pub(crate) fn width(&self) -> Option<usize> {
         let after = self.after_pooling.as_ref();
@@ -152,7 +181,9 @@ impl Settings {
         let tasks = self.tasks.as_ref().is_some_and(|tasks| tasks.guessed);
         let pooling = pooling.then(|| format!("pooling: {}", self.pooling));
         let tasks = tasks.then(|| "task: numbered as in jina-embeddings-v3".to_owned());
-        pooling.into_iter().chain(tasks).collect()
+        let scoring = self.scoring.as_ref().is_some_and(|scoring| scoring.guessed);
+        let scoring = scoring.then(|| "scoring: yes against no".to_owned());
+        pooling.into_iter().chain(tasks).chain(scoring).collect()
     }
 }
 

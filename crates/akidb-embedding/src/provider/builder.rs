@@ -130,6 +130,7 @@ impl OnnxEmbeddingProviderBuilder {
             ..EmbedOptions::default()
         };
         let embedder = &queue.embedder;
+        embedder.check_embeds().map_err(failed)?;
         let provenance = embedder.provenance(&options).map_err(failed)?;
         let info = ModelInfo {
             model: provenance.model,

@@ -5,6 +5,7 @@ mod bpe_error;
 mod cuts;
 mod file;
 mod limits;
+mod pairs;
 mod parts;
 mod pattern;
 mod pieces;
@@ -27,6 +28,7 @@ use pipeline::{Edges, Encoded, Pipeline};
 use prompts::Prompts;
 use slices::SliceSizes;
 
+pub(crate) use pairs::Frame;
 pub use pieces::{Piece, PiecesProgress};
 pub(crate) use prompts::shared_prefix;
 pub use slices::Progress;
@@ -42,6 +44,8 @@ pub struct Tokens {
     pub truncated: bool,
     /// The number of the model's adaptation that they are for, 0 where it has none.
     pub task: u32,
+    /// Where the second segment of a pair of texts begins, for models that tell segments apart.
+    pub second_segment: Option<usize>,
 }
 
 /// Which side of a text that is too long stays.
@@ -104,9 +108,9 @@ impl TextTokenizer {
         })?;
         let Edges { prefix, mut suffix } = edges;
 
-        let last_token = settings.pooling == Pooling::LastToken;
+        let ends_texts = settings.pooling == Pooling::LastToken && !settings.is_reranker();
         let eos = settings.eos_token_ids.first().copied();
-        let adds_eos = last_token && suffix.is_empty();
+        let adds_eos = ends_texts && suffix.is_empty();
         match eos {
             Some(eos) if adds_eos => suffix.push(eos),
             // A caller may want the last token of a model that ends no text.
@@ -122,7 +126,7 @@ impl TextTokenizer {
             _ => {}
         }
         if let (Some(last), false) = (suffix.last(), settings.eos_token_ids.is_empty())
-            && settings.pooling == Pooling::LastToken
+            && ends_texts
             && !settings.eos_token_ids.contains(last)
         {
             return Err(EmbedError::Contradiction {
@@ -269,6 +273,7 @@ impl TextTokenizer {
             ids,
             truncated,
             task: 0,
+            second_segment: None,
         }
     }
 }

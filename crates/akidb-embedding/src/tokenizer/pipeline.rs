@@ -44,6 +44,16 @@ pub(super) struct Edges {
     pub(super) suffix: Vec<u32>,
 }
 
+/// What the post-processor puts around a pair of texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PairEdges {
+    pub(super) before: Vec<u32>,
+    pub(super) between: Vec<u32>,
+    pub(super) after: Vec<u32>,
+    /// How many of those between belong to the first segment, where segments are told apart.
+    pub(super) first_segment: Option<usize>,
+}
+
 /// The ids of a piece of a text, without special tokens.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Encoded {
@@ -199,6 +209,15 @@ impl Pipeline {
         with!(self, tokenizer => tokenizer.id_to_token(id))
     }
 
+    /// A token's id.
+    pub(super) fn id(&self, token: &str) -> Option<u32> {
+        with!(self, tokenizer => tokenizer.token_to_id(token))
+    }
+
+    pub(super) fn pair_edges(&self) -> tokenizers::Result<PairEdges> {
+        with!(self, tokenizer => pair_edges(tokenizer))
+    }
+
     pub(super) fn edges(&self) -> tokenizers::Result<Edges> {
         with!(self, tokenizer => edges(tokenizer))
     }
@@ -256,6 +275,46 @@ impl Normalizer for Told<'_> {
         }
         Ok(())
     }
+}
+
+fn pair_edges<M: Model>(tokenizer: &With<M>) -> tokenizers::Result<PairEdges> {
+    let probe = |segment| tokenize(tokenizer, "a")?.into_encoding(None, segment, OffsetType::Byte);
+    let pair = tokenizer.post_process(probe(0)?, Some(probe(1)?), true)?;
+    let (ids, types) = (pair.get_ids(), pair.get_type_ids());
+    let sequences = pair.get_sequence_ids();
+    let of = |wanted: usize| {
+        let is = |sequence: &Option<usize>| *sequence == Some(wanted);
+        let start = sequences.iter().position(is).unwrap_or_default();
+        let end = sequences
+            .iter()
+            .rposition(is)
+            .map_or(start, |last| last + 1);
+        start..end
+    };
+    let (first, second) = (of(0), of(1));
+    let part = |range: Range<usize>| ids.get(range).map(<[u32]>::to_vec);
+    let parts = [
+        0..first.start,
+        first.end..second.start,
+        second.end..ids.len(),
+    ]
+    .map(part);
+    let [Some(before), Some(between), Some(after)] = parts else {
+        return Err("it puts the second text of a pair before the first".into());
+    };
+    let one = types.iter().position(|kind| *kind != 0);
+    let first_segment = one.map(|one| one.checked_sub(first.end));
+    let ones = types.get(one.unwrap_or(types.len())..).unwrap_or_default();
+    let known = |first: Option<usize>| first.is_some_and(|first| first <= between.len());
+    if !first_segment.is_none_or(known) || ones.iter().any(|kind| *kind != 1) {
+        return Err(format!("it gives the tokens of a pair the types {types:?}").into());
+    }
+    Ok(PairEdges {
+        before,
+        between,
+        after,
+        first_segment: first_segment.flatten(),
+    })
 }
 
 fn edges<M: Model>(tokenizer: &With<M>) -> tokenizers::Result<Edges> {

@@ -32,7 +32,7 @@ impl Default for SliceSizes {
 /// How far a text is tokenized.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
-    ids: Vec<u32>,
+    pub(super) ids: Vec<u32>,
     /// Bytes of the text, from its kept side on.
     done: usize,
     /// The text was cut within a word whose one token is there already.
@@ -147,7 +147,12 @@ impl TextTokenizer {
     }
 
     /// Adds a slice's ids; whether it was the last.
-    fn go_on(&self, prompt: &str, text: &str, progress: &mut Progress) -> Result<bool, EmbedError> {
+    pub(super) fn go_on(
+        &self,
+        prompt: &str,
+        text: &str,
+        progress: &mut Progress,
+    ) -> Result<bool, EmbedError> {
         let start = progress.done;
         let end = self.slice_end(text, start);
         let slice = text.get(start..end.at).unwrap_or_default();
@@ -176,7 +181,7 @@ impl TextTokenizer {
     }
 
     /// Puts the ids of the slice before the last one before what is there; whether it was the first.
-    fn go_back(
+    pub(super) fn go_back(
         &self,
         prompt: &str,
         text: &str,

@@ -23,6 +23,7 @@ mod onnxruntime;
 mod per_text_errors;
 #[cfg(all(feature = "builtin", feature = "provider"))]
 mod provider;
+mod rerank;
 #[cfg(all(feature = "builtin", feature = "rten"))]
 mod rten_agrees;
 #[cfg(feature = "builtin")]

@@ -41,11 +41,14 @@ impl Model {
     /// Writes the hidden states of the `wanted` tokens, after the final norm, to `out`,
     /// `[tokens, hidden_size]`.
     ///
+    /// `second_segments` says of each text where its second segment begins.
+    ///
     /// Texts must start with `prefix`, whose states are never among them, and go on, and have known
     /// tokens, no more than there are positions.
     pub(crate) fn forward(
         &self,
         texts: &[&[u32]],
+        second_segments: &[usize],
         wanted: Wanted,
         prefix: Option<&Prefix>,
         workspace: &mut Workspace,
@@ -66,6 +69,7 @@ impl Model {
                 .copied()
                 .collect(),
             positions: self.positions(texts, cached),
+            segments: self.segments(texts, second_segments, cached),
             shares: if by_rows {
                 layout.shares(threads, ATTENTION_COST * self.dims.attention_share())
             } else {
@@ -117,6 +121,7 @@ impl Model {
         let pass = Pass {
             ids: ids.to_vec(),
             positions: self.positions(&[ids], 0),
+            segments: Vec::new(),
             shares: layout.shares(1, 0.0),
             layout,
             key_values: &workspace.key_values,
@@ -140,6 +145,22 @@ impl Model {
         };
         let of_text = |text: &&[u32]| table.rows_of(text).skip(cached).collect::<Vec<_>>();
         texts.iter().flat_map(of_text).collect()
+    }
+
+    /// Segments of all tokens but the first `cached` of each text, where the model tells them apart.
+    fn segments(&self, texts: &[&[u32]], second_segments: &[usize], cached: usize) -> Vec<usize> {
+        if !self.weights.embeddings.has_second_segment() {
+            return Vec::new();
+        }
+        let of_text = |(text, second): (&&[u32], &usize)| {
+            let second = *second;
+            (cached..text.len()).map(move |token| usize::from(token >= second))
+        };
+        texts
+            .iter()
+            .zip(second_segments)
+            .flat_map(of_text)
+            .collect()
     }
 
     fn reserve(&self, workspace: &mut Workspace, layout: &Layout) -> Result<(), ShapeError> {

@@ -18,6 +18,8 @@ pub(crate) struct Pass<'a> {
     pub(super) ids: Vec<u32>,
     /// Row of the table of positions of each row, where there is such a table.
     pub(super) positions: Vec<usize>,
+    /// Segment of each row; none where all are of the first.
+    pub(super) segments: Vec<usize>,
     pub(crate) layout: Layout,
     /// Of the layers with an even index, and of the others.
     pub(super) key_values: &'a [KeyValues; 2],
@@ -38,8 +40,9 @@ impl Pass<'_> {
         scratch: &mut [f32],
     ) -> Result<(), EngineError> {
         let position = self.positions.get(row).copied().unwrap_or_default();
+        let segment = self.segments.get(row).copied().unwrap_or_default();
         let embeddings = &model.weights.embeddings;
-        embeddings.embed(model.isa, self.ids[row], position, out, scratch)
+        embeddings.embed(model.isa, self.ids[row], position, segment, out, scratch)
     }
 
     /// True when a thread needs keys that another one computes.

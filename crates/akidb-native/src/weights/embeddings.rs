@@ -8,6 +8,9 @@ use super::norm::Norm;
 use crate::dims::Dims;
 use crate::error::EngineError;
 
+/// Segments that a text has at most.
+const MAX_SEGMENTS: usize = 2;
+
 /// Tables, left in their files, and what becomes of their rows.
 #[derive(Debug)]
 pub(crate) struct Embeddings {
@@ -15,8 +18,8 @@ pub(crate) struct Embeddings {
     words: EmbeddingTable,
     scale: Option<f32>,
     pub(crate) positions: Option<PositionTable>,
-    /// `[hidden_size]`, the same for all tokens.
-    token_type: Option<Vec<f32>>,
+    /// Of the first segment and of the second, each `[hidden_size]`; as many as the model has.
+    token_types: Vec<Vec<f32>>,
     norm: Option<Norm>,
 }
 
@@ -38,29 +41,39 @@ impl Embeddings {
             }
             check_shape(table, &[positions.table.vocab_size(), width])?;
         }
-        let token_type = embeddings.token_types.as_ref().map(|table| {
-            let mut row = vec![0.0; width];
+        let token_types = embeddings.token_types.as_ref().map(|table| {
             check_shape(table.tensor(), &[table.vocab_size(), width])?;
-            table.read_row(0, &mut row)?;
-            super::check_finite(table.tensor(), 0, &row)?;
-            Ok::<_, EngineError>(row)
+            let row = |index: usize| {
+                let mut row = vec![0.0; width];
+                table.read_row(index, &mut row)?;
+                super::check_finite(table.tensor(), index * width, &row)?;
+                Ok::<_, EngineError>(row)
+            };
+            let segments = table.vocab_size().clamp(1, MAX_SEGMENTS);
+            (0..segments).map(row).collect::<Result<Vec<_>, _>>()
         });
         Ok(Self {
             words: embeddings.words.clone(),
             scale: embeddings.scale,
             positions: embeddings.positions.clone(),
-            token_type: token_type.transpose()?,
+            token_types: token_types.transpose()?.unwrap_or_default(),
             norm: Norm::optional(embeddings.norm.as_ref(), width)?,
         })
     }
 
-    /// Writes a token's row. `position` is the row of the table of positions, `scratch` as long as
-    /// `row`.
+    /// Whether tokens of a second segment differ from those of the first, as the model has them.
+    pub(crate) fn has_second_segment(&self) -> bool {
+        self.token_types.len() == MAX_SEGMENTS
+    }
+
+    /// Writes a token's row. `position` is the row of the table of positions, `segment` 0 or 1,
+    /// `scratch` as long as `row`.
     pub(crate) fn embed(
         &self,
         isa: Isa,
         id: u32,
         position: usize,
+        segment: usize,
         row: &mut [f32],
         scratch: &mut [f32],
     ) -> Result<(), EngineError> {
@@ -68,7 +81,7 @@ impl Embeddings {
         if let Some(scale) = self.scale {
             row.iter_mut().for_each(|x| *x *= scale);
         }
-        if let Some(token_type) = &self.token_type {
+        if let Some(token_type) = self.token_types.get(segment) {
             add(row, token_type);
         }
         if let Some(positions) = &self.positions {

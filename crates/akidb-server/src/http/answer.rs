@@ -148,6 +148,12 @@ impl PartialSchema for Origin {
                 )),
             )
             .property(
+                "scoring",
+                text().description(Some(
+                    "Where documents are ranked: model, or cosine of the vectors of query and document",
+                )),
+            )
+            .property(
                 "prompt",
                 text().description(Some("Name of the model's prompt that was put before texts")),
             )

@@ -6,6 +6,7 @@ pub(crate) mod cohere;
 mod inputs;
 pub(crate) mod ollama;
 pub(crate) mod openai;
+pub(crate) mod rerank;
 mod schemas;
 mod surrogates;
 pub(crate) mod tei;

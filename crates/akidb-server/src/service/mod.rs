@@ -6,6 +6,7 @@ mod models;
 mod passes;
 mod pieces;
 mod request;
+mod rerank;
 mod states;
 mod stats;
 mod tokenize;
@@ -24,6 +25,7 @@ pub use error::ServiceError;
 pub use models::{ModelFacts, ModelStatus};
 pub(crate) use pieces::{Pieces, PiecesPart};
 pub use request::{EmbedAnswer, EmbedRequest, Timing};
+pub(crate) use rerank::{RerankAnswer, RerankRequest};
 pub(crate) use states::States;
 pub use stats::Stats;
 
@@ -200,6 +202,19 @@ impl EmbeddingService {
         Ok(())
     }
 
+    /// How long a request has to wait by what is known now, and how long it may.
+    fn wait(&self, class: Class, client: &Arc<str>) -> Result<(Duration, Duration), ServiceError> {
+        let max_wait = self.settings.max_wait;
+        let max_wait = max_wait - max_wait / MARGIN;
+        let wait = self.scheduler.expected_wait(class, client);
+        if wait > max_wait {
+            return Err(ServiceError::Overloaded {
+                retry_after: wait - max_wait,
+            });
+        }
+        Ok((wait, max_wait))
+    }
+
     /// Embeds a request's texts.
     ///
     /// When the future is dropped, what nobody else waits for isn't computed.
@@ -220,16 +235,31 @@ impl EmbeddingService {
         held: &Reserved,
         most: MostInputs,
     ) -> Result<EmbedAnswer, ServiceError> {
+        self.in_time(request.deadline, |start, deadline| {
+            self.answer(request, held, most, start, deadline)
+        })
+        .await
+    }
+
+    /// Answers a request, unless the server stops or its time is over.
+    async fn in_time<T, F>(
+        &self,
+        deadline: Option<Instant>,
+        answer: impl FnOnce(Instant, Option<Instant>) -> F,
+    ) -> Result<T, ServiceError>
+    where
+        F: Future<Output = Result<T, ServiceError>>,
+    {
         let _running = match self.running.try_read() {
             Ok(running) if !self.is_draining() => running,
             _ => return Err(ServiceError::Stopped),
         };
         let start = Instant::now();
         let latest = start.checked_add(self.settings.request_timeout);
-        let Some(deadline) = [latest, request.deadline].into_iter().flatten().min() else {
-            return self.answer(request, held, most, start, None).await;
+        let Some(deadline) = [latest, deadline].into_iter().flatten().min() else {
+            return answer(start, None).await;
         };
-        let answer = self.answer(request, held, most, start, Some(deadline));
+        let answer = answer(start, Some(deadline));
         tokio::time::timeout_at(deadline.into(), answer)
             .await
             .unwrap_or(Err(ServiceError::DeadlineExceeded))
@@ -254,17 +284,11 @@ impl EmbeddingService {
         if most == MostInputs::Setting {
             self.check_inputs(inputs.len())?;
         }
-        let hold = |bytes, wait: Duration| {
-            let retry_after = wait.max(RETRY_AFTER);
-            let no_room = ServiceError::NoRoom {
-                needed: bytes,
-                retry_after,
-            };
-            held.reach(bytes).then_some(()).ok_or(no_room)
-        };
+        let hold = |bytes, wait| hold(held, bytes, wait);
         // The model may have to be loaded first.
         hold(tokenize::bytes(&inputs, 0), RETRY_AFTER)?;
         let model = self.models.get(model.as_deref()).await?;
+        model.embedder.check_embeds()?;
         let provenance = Arc::new(model.embedder.provenance(&options)?);
         let prompt = provenance.instruction.len();
         if prompt > MAX_PROMPT_BYTES {
@@ -274,14 +298,7 @@ impl EmbeddingService {
             });
         }
 
-        let max_wait = self.settings.max_wait;
-        let max_wait = max_wait - max_wait / MARGIN;
-        let wait = self.scheduler.expected_wait(class, &client);
-        if wait > max_wait {
-            return Err(ServiceError::Overloaded {
-                retry_after: wait - max_wait,
-            });
-        }
+        let (wait, max_wait) = self.wait(class, &client)?;
         let vector = model.embedder.dimension().saturating_mul(BYTES_PER_VALUE);
         let vectors = inputs.len().saturating_mul(vector);
         let texts = tokenize::bytes(&inputs, prompt);
@@ -340,6 +357,15 @@ impl EmbeddingService {
             },
         })
     }
+}
+
+/// Counts so many bytes as held for a request, in all.
+fn hold(held: &Reserved, bytes: usize, wait: Duration) -> Result<(), ServiceError> {
+    let no_room = ServiceError::NoRoom {
+        needed: bytes,
+        retry_after: wait.max(RETRY_AFTER),
+    };
+    held.reach(bytes).then_some(()).ok_or(no_room)
 }
 
 fn record(model: &Model, known: &[Option<Arc<[f32]>>], seen: &[(usize, bool)]) {

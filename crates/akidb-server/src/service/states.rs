@@ -82,6 +82,7 @@ fn run(
     tokens: &[Tokens],
     options: &EmbedOptions,
 ) -> Result<(States, EmbedAnswer), EmbedError> {
+    embedder.check_embeds()?;
     let start = Instant::now();
     let ids: Vec<&[u32]> = tokens.iter().map(|t| t.ids.as_slice()).collect();
     let states = States {

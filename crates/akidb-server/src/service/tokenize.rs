@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use akidb_embedding::{EmbedOptions, Embedder, Input, Progress, Tokens};
+use akidb_embedding::{
+    EmbedError, EmbedOptions, Embedder, Input, PairQuery, Progress, Reranker, Tokens,
+};
 
 use super::error::ServiceError;
 use super::turns::{Turn, Turns};
@@ -18,12 +20,60 @@ pub(crate) struct Tokenizing {
     pub(crate) room: Room,
 }
 
+/// What a request has tokenized.
+#[derive(Debug)]
+pub(crate) enum Untokenized {
+    /// Each input by itself.
+    Inputs {
+        embedder: Arc<Embedder>,
+        inputs: Vec<Input<'static>>,
+        options: EmbedOptions,
+    },
+    /// Each document with the query.
+    Pairs {
+        reranker: Reranker,
+        query: PairQuery,
+        documents: Vec<String>,
+    },
+}
+
+impl Untokenized {
+    fn len(&self) -> usize {
+        match self {
+            Self::Inputs { inputs, .. } => inputs.len(),
+            Self::Pairs { documents, .. } => documents.len(),
+        }
+    }
+
+    /// Goes on with a text; `None` where it isn't done, or there is no such text.
+    fn slice(&self, index: usize, progress: &mut Progress) -> Result<Option<Tokens>, EmbedError> {
+        match self {
+            Self::Inputs {
+                embedder,
+                inputs,
+                options,
+            } => {
+                let input = inputs.get(index);
+                let slice = |input| embedder.tokenize_slice(input, options, progress);
+                input.map_or(Ok(None), slice)
+            }
+            Self::Pairs {
+                reranker,
+                query,
+                documents,
+            } => {
+                let document = documents.get(index);
+                let slice = |document: &String| reranker.pair_slice(query, document, progress);
+                document.map_or(Ok(None), slice)
+            }
+        }
+    }
+}
+
 /// A request's texts, as far as they are tokenized.
 #[derive(Debug)]
 struct Job {
-    embedder: Arc<Embedder>,
-    inputs: Vec<Input<'static>>,
-    options: EmbedOptions,
+    work: Untokenized,
     texts: Vec<Tokens>,
     progress: Progress,
     /// What the ids take.
@@ -33,10 +83,10 @@ struct Job {
 impl Job {
     /// Tokenizes until the turn is over or everything is done.
     fn go_on(&mut self, turn: Option<&Turn>) -> Result<(), ServiceError> {
-        while let Some(input) = self.inputs.get(self.texts.len()) {
+        while self.texts.len() < self.work.len() {
             let tokens = self
-                .embedder
-                .tokenize_slice(input, &self.options, &mut self.progress)
+                .work
+                .slice(self.texts.len(), &mut self.progress)
                 .map_err(|error| error.counted_from(self.texts.len()))?;
             if let Some(tokens) = tokens {
                 self.bytes += size_of_val(tokens.ids.as_slice());
@@ -87,12 +137,27 @@ impl Tokenizing {
         client: &Arc<str>,
         held: &Reserved,
     ) -> Result<Vec<Tokens>, ServiceError> {
-        let inline = bytes(&inputs, prompt) <= INLINE_BYTES;
-        let mut job = Job {
+        let bytes = bytes(&inputs, prompt);
+        let work = Untokenized::Inputs {
             embedder: Arc::clone(embedder),
-            options: options.clone(),
-            texts: Vec::with_capacity(inputs.len()),
             inputs,
+            options: options.clone(),
+        };
+        self.run_all(work, bytes, client, held).await
+    }
+
+    /// The tokens of each text of `bytes` in all; `held` counts them.
+    pub(crate) async fn run_all(
+        &self,
+        work: Untokenized,
+        bytes: usize,
+        client: &Arc<str>,
+        held: &Reserved,
+    ) -> Result<Vec<Tokens>, ServiceError> {
+        let inline = bytes <= INLINE_BYTES;
+        let mut job = Job {
+            texts: Vec::with_capacity(work.len()),
+            work,
             progress: Progress::default(),
             bytes: 0,
         };
@@ -110,7 +175,7 @@ impl Tokenizing {
                 return Err(NoRoom { needed }.into());
             }
             counted = job.bytes;
-            if job.texts.len() == job.inputs.len() {
+            if job.texts.len() == job.work.len() {
                 return Ok(job.texts);
             }
         }

@@ -46,8 +46,6 @@ pub enum ModelConfig {
 #[derive(Deserialize)]
 struct Family {
     model_type: Option<String>,
-    #[serde(default)]
-    architectures: Option<Vec<String>>,
     is_causal: Option<bool>,
     use_bidirectional_attention: Option<bool>,
 }
@@ -66,12 +64,12 @@ impl ModelConfig {
     ///
     /// # Errors
     /// When it is no JSON, lacks a value or has an impossible one, or asks for something that isn't
-    /// done: another family, another activation, scores in place of vectors.
+    /// done: another family, another activation. What heads the model is not looked at.
     pub fn from_json(json: &[u8]) -> Result<Self, Error> {
         let family: Family = parse_json(json).map_err(ErrorKind::Json)?;
         let model_type = family.model_type.as_deref().unwrap_or_default();
         let both_ways = llama::sees_both_ways(family.is_causal, family.use_bidirectional_attention);
-        let config = match model_type {
+        match model_type {
             bert::BERT => bert::config(json).map(Self::Encoder),
             other if bert::ROBERTA.contains(&other) => bert::config(json).map(Self::Encoder),
             distilbert::MODEL_TYPE => distilbert::config(json).map(Self::Encoder),
@@ -82,12 +80,7 @@ impl ModelConfig {
             gemma3::MODEL_TYPE => gemma3::config(json).map(Self::Rotary),
             other if llama::MODEL_TYPES.contains(&other) => llama::config(json).map(Self::Rotary),
             "qwen3" if both_ways => llama::config(json).map(Self::Rotary),
-            _ => return DecoderConfig::from_json(json).map(Self::Decoder),
-        };
-        let mut architectures = family.architectures.iter().flatten();
-        match architectures.find(|name| name.ends_with("ForSequenceClassification")) {
-            Some(name) => Err(checks::unsupported("architectures", name)),
-            None => config,
+            _ => DecoderConfig::from_json(json).map(Self::Decoder),
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::config::DecoderConfig;
 use crate::families::ModelConfig;
 use crate::shapes;
 use crate::transformer::{Block, Embeddings, Head, Rotary, Transformer};
+use crate::weights::Linear;
 use akidb_onnx::model::OnnxModel;
 use akidb_onnx::{Disagreement, Error, ErrorKind};
 
@@ -106,6 +107,17 @@ fn traced(model: &OnnxModel, config: Option<&ModelConfig>) -> Result<Transformer
     }
     found.max_tokens = found.max_tokens.min(config.max_tokens());
     Ok(found)
+}
+
+/// The layer that makes a decoder's logits of its last hidden state, where the graph has an output of
+/// that name.
+///
+/// # Errors
+/// [`ErrorKind::NotRecognised`] when that output is made in another way; others when tensors are broken.
+pub fn logits_of(model: &OnnxModel) -> Result<Option<Linear>, Error> {
+    let logits = Recogniser::new(model).logits();
+    let logits = logits.map_err(|e| model.locate(e))?;
+    Ok(logits.map(|(linear, _)| linear))
 }
 
 /// The encoder that `model` computes, however it is spelled.

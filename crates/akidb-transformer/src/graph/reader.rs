@@ -14,6 +14,9 @@ use akidb_onnx::proto::{NodeProto, ValueInfoProto, tensor_proto, type_proto};
 use akidb_onnx::tensor::Tensor;
 use akidb_onnx::{Error, shorten};
 
+/// What the output is called that holds a number for each label, or each token of the vocabulary.
+const LOGITS: &str = "logits";
+
 /// All that the edges tell; shapes are not yet compared.
 pub(super) struct Found<'m> {
     pub(super) embed_tokens: EmbeddingTable,
@@ -28,7 +31,7 @@ pub(super) struct Found<'m> {
 
 impl<'m> Recogniser<'m> {
     pub(super) fn run(mut self) -> Result<Found<'m>, Error> {
-        let last = self.norm(self.hidden_state()?)?;
+        let last = self.norm(self.last_hidden_state()?)?;
         let mut stream = last.input;
         let mut blocks = Vec::new();
         let embed_tokens = loop {
@@ -152,6 +155,22 @@ impl<'m> Recogniser<'m> {
             weight,
             bias: None,
             epsilon: self.rms_norm_eps.unwrap_or_default(),
+        }
+    }
+
+    /// The layer that makes logits of the last hidden state, where the graph ends in one.
+    pub(super) fn logits(&self) -> Result<Option<(Linear, &'m str)>, Error> {
+        let mut outputs = self.walk.model.outputs().iter();
+        let logits = outputs.find(|output| output.name() == LOGITS);
+        logits.map(|output| self.linear(output.name())).transpose()
+    }
+
+    /// The last hidden state: an output, or what the logits are made of.
+    pub(super) fn last_hidden_state(&self) -> Result<&'m str, Error> {
+        let output = self.hidden_state()?;
+        match output {
+            LOGITS => Ok(self.linear(output)?.1),
+            _ => Ok(output),
         }
     }
 

@@ -200,10 +200,6 @@ fn configs() {
         ("hidden_act", json!("relu")),
         ("position_embedding_type", json!("relative_key")),
         ("is_decoder", json!(true)),
-        (
-            "architectures",
-            json!(["XLMRobertaForSequenceClassification"]),
-        ),
         ("model_type", json!("t5")),
         ("vocab_size", Value::Null),
         ("num_hidden_layers", Value::Null),

@@ -1,4 +1,4 @@
-//! Cohere: `POST /v2/embed`, and `POST /v1/embed` of older clients.
+//! Cohere: `POST /v2/embed` and `POST /v2/rerank`, and `POST /v1/embed` of older clients.
 
 mod request;
 mod types;
@@ -17,6 +17,7 @@ use akidb_embedding::{EmbedOptions, Input, OnLong, Prompt};
 
 use super::answer::{self, Origin, Seen};
 use super::body::Body;
+use super::rerank::{RerankRequest, RerankResponse};
 use super::truncate::Truncate;
 use crate::ask::{Ask, ClassHeader};
 use crate::interface::{Head, Interface, Parts};
@@ -47,6 +48,7 @@ impl Interface for Cohere {
         OpenApiRouter::new()
             .routes(routes!(embed))
             .routes(routes!(embed_v1))
+            .routes(routes!(rerank))
     }
 
     fn words(&self, problem: &Problem) -> Response {
@@ -208,6 +210,27 @@ async fn embed_v1(
     Body(request): Body<EmbedRequest>,
 ) -> Result<Response, Problem> {
     run(&service, ask, request, Version::First).await
+}
+
+/// Ranks documents for a query. `/v1/rerank` takes and gives the same.
+#[utoipa::path(
+    post,
+    path = "/v2/rerank",
+    tag = "Cohere",
+    request_body = RerankRequest,
+    params(ClassHeader),
+    responses(
+        (status = 200, description = "The documents' scores, the best first", body = RerankResponse),
+        (status = "4XX", description = "As of `/v2/embed`", body = CohereError),
+        (status = "5XX", description = "As of `/v2/embed`", body = CohereError),
+    )
+)]
+async fn rerank(
+    State(service): State<Arc<EmbeddingService>>,
+    ask: Ask,
+    Body(request): Body<RerankRequest>,
+) -> Result<Response, Problem> {
+    super::rerank::run(&service, ask, request, "2").await
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

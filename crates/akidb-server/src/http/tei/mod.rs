@@ -1,10 +1,11 @@
-//! Text Embeddings Inference: `/embed`, `/embed_all`, `/similarity`, `/tokenize`, `/decode` and `/info`.
+//! Text Embeddings Inference: `/embed`, `/embed_all`, `/similarity`, `/rerank`, `/tokenize`, `/decode` and `/info`.
 
 mod embed;
 mod embed_all;
 mod error;
 mod headers;
 mod info;
+mod rerank;
 mod tokens;
 
 use std::sync::Arc;
@@ -48,6 +49,7 @@ impl Interface for Tei {
             .routes(routes!(embed::embed_at_sagemaker))
             .routes(routes!(embed_all::embed_all))
             .routes(routes!(embed::similarity))
+            .routes(routes!(rerank::rerank))
             .routes(routes!(tokens::tokenize))
             .routes(routes!(tokens::decode))
             .routes(routes!(info::info))

@@ -33,6 +33,11 @@ fn every_route_is_in_the_document() {
         "/v2/embed",
         "/embeddings",
         "/invocations",
+        "/rerank",
+        "/v1/rerank",
+        "/v2/rerank",
+        "/score",
+        "/v1/score",
         "/ping",
     ] {
         assert!(paths.contains(&path), "{path} is not among {paths:?}");

@@ -5,6 +5,7 @@ mod document;
 mod errors;
 mod ollama;
 mod openai;
+mod rerank;
 mod tei;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,10 @@ static SERVER: LazyLock<SocketAddr> = LazyLock::new(|| {
         max_body_bytes: MAX_BODY,
         ..Settings::default()
     };
+    serve(settings)
+});
+
+fn serve(settings: Settings) -> SocketAddr {
     let service = Arc::new(EmbeddingService::new(settings).unwrap());
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -50,7 +55,7 @@ static SERVER: LazyLock<SocketAddr> = LazyLock::new(|| {
         });
     });
     address
-});
+}
 
 /// The built-in model with weights that are none.
 fn broken_model() -> String {
@@ -133,7 +138,11 @@ fn post(path: &str, body: &Value) -> Answer {
 }
 
 fn post_raw(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-    let mut request = ureq::post(format!("http://{}{path}", *SERVER))
+    post_to(*SERVER, path, headers, body)
+}
+
+fn post_to(server: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    let mut request = ureq::post(format!("http://{server}{path}"))
         .config()
         .http_status_as_error(false)
         .build();

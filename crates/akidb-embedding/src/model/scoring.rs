@@ -1,0 +1,259 @@
+//! Whether a model scores pairs of texts, and how: what its files say, then what it is called.
+
+use akidb_backend::Pooling;
+
+use super::config::Config;
+use super::files::ModelFiles;
+use crate::error::EmbedError;
+
+/// How a model scores pairs of texts.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct PairScoring {
+    pub(crate) head: ScoringHead,
+    /// Whether its scores are sigmoids of its logits.
+    pub(crate) sigmoid: bool,
+    /// It does nothing else.
+    pub(crate) certain: bool,
+    /// No file says so.
+    pub(crate) guessed: bool,
+}
+
+/// What makes a logit of a pooled state.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum ScoringHead {
+    /// The logit of the token "yes" less that of "no", after Qwen3-Reranker's template. Whether the
+    /// output layer is the table of embeddings.
+    YesNo { tied: bool },
+    /// One row, after Qwen3-Reranker's template.
+    OneRow,
+    /// A classifier with one label, of a pair.
+    Classifier(Classifier),
+}
+
+/// The layers of a classifier, by their names in the model's file.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Classifier {
+    pub(crate) pooling: Pooling,
+    /// Ahead of the last one; all may stand behind a prefix.
+    pub(crate) dense: &'static str,
+    pub(crate) activation: Activation,
+    /// Of what the activation gives, with its epsilon.
+    pub(crate) norm: Option<(&'static str, f32)>,
+    pub(crate) last: &'static str,
+}
+
+/// A function of each value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Activation {
+    Tanh,
+    Relu,
+    GeluErf,
+}
+
+impl PairScoring {
+    pub(super) fn pooling(&self) -> Pooling {
+        match &self.head {
+            ScoringHead::YesNo { .. } | ScoringHead::OneRow => Pooling::LastToken,
+            ScoringHead::Classifier(classifier) => classifier.pooling,
+        }
+    }
+}
+
+/// What a classifier's architecture ends in.
+const CLASSIFIER: &str = "ForSequenceClassification";
+
+/// What the model's files and its name say.
+pub(super) fn pair_scoring(
+    files: &ModelFiles,
+    config: &Config,
+) -> Result<Option<PairScoring>, EmbedError> {
+    let qwen3 = config.model_type.as_deref() == Some("qwen3");
+    if config.architectures.iter().any(|a| a.ends_with(CLASSIFIER)) {
+        // As transformers counts them where the file doesn't say.
+        let named = config.id2label.as_ref().map(serde_json::Map::len);
+        let labels = named.or(config.num_labels).unwrap_or(2);
+        let head = match config.model_type.as_deref().unwrap_or_default() {
+            _ if labels != 1 => None,
+            "qwen3" => Some(ScoringHead::OneRow),
+            family => classifier(family, config).map(ScoringHead::Classifier),
+        };
+        return Ok(head.map(|head| PairScoring {
+            head,
+            sigmoid: sigmoid(config),
+            certain: true,
+            guessed: false,
+        }));
+    }
+    let causal = config.architectures.iter().any(|a| a == "Qwen3ForCausalLM");
+    if !qwen3 || !causal || files.read("modules.json")?.is_some() {
+        return Ok(None);
+    }
+    let name = |part: &str| names(files, config).any(|name| name.contains(part));
+    let certain = name("rerank") || tagged(files)?;
+    let pools = files.read("1_Pooling/config.json")?.is_some();
+    if !certain && (pools || name("embed")) {
+        return Ok(None);
+    }
+    Ok(Some(PairScoring {
+        head: ScoringHead::YesNo {
+            tied: config.tie_word_embeddings.unwrap_or_default(),
+        },
+        sigmoid: true,
+        certain,
+        guessed: false,
+    }))
+}
+
+/// The architecture of a classifier that scores no pairs.
+pub(super) fn other_classifier(config: &Config) -> Option<String> {
+    let mut architectures = config.architectures.iter();
+    architectures.find(|a| a.ends_with(CLASSIFIER)).cloned()
+}
+
+/// What a model is called, in lower case.
+fn names<'a>(files: &'a ModelFiles, config: &'a Config) -> impl Iterator<Item = String> + 'a {
+    let directory = files.root().and_then(|root| root.file_name());
+    let directory = directory.map(|name| name.to_string_lossy().into_owned());
+    let names = config.name_or_path.clone().into_iter().chain(directory);
+    let names = names.chain([files.id().to_owned()]);
+    // A path's other parts say nothing of it.
+    names.map(|name| name.rsplit('/').next().unwrap_or_default().to_lowercase())
+}
+
+/// Whether the head of README.md, which the hub reads, has the tags of a reranker.
+fn tagged(files: &ModelFiles) -> Result<bool, EmbedError> {
+    let Some(readme) = files.read("README.md")? else {
+        return Ok(false);
+    };
+    let readme = String::from_utf8_lossy(&readme);
+    let mut lines = readme.lines();
+    if lines.next().map(str::trim_end) != Some("---") {
+        return Ok(false);
+    }
+    let mut head = lines.take_while(|line| line.trim_end() != "---");
+    let is_tag = |line: &str| {
+        let value = line.trim().trim_start_matches("- ");
+        let value = value.strip_prefix("pipeline_tag:").unwrap_or(value);
+        let value = value.trim().trim_matches(['"', '\'']);
+        ["text-ranking", "reranker", "cross-encoder"].contains(&value)
+    };
+    Ok(head.any(is_tag))
+}
+
+/// Whether scores are sigmoids, as sentence-transformers has it: what the file says, else they are,
+/// of one label.
+fn sigmoid(config: &Config) -> bool {
+    let new = config.sentence_transformers.as_ref();
+    let new = new.and_then(|cross_encoder| cross_encoder.activation_fn.as_deref());
+    let old = config.sbert_ce_default_activation_function.as_deref();
+    let named = new.or(old).and_then(|path| path.rsplit('.').next());
+    named != Some("Identity")
+}
+
+/// The classifiers that families have in transformers.
+fn classifier(family: &str, config: &Config) -> Option<Classifier> {
+    let plain = Classifier {
+        pooling: Pooling::Cls,
+        dense: "classifier.dense",
+        activation: Activation::Tanh,
+        norm: None,
+        last: "classifier.out_proj",
+    };
+    Some(match family {
+        "bert" => Classifier {
+            dense: "bert.pooler.dense",
+            last: "classifier",
+            ..plain
+        },
+        "roberta" | "xlm-roberta" | "camembert" | "mpnet" => plain,
+        "distilbert" => Classifier {
+            dense: "pre_classifier",
+            activation: Activation::Relu,
+            last: "classifier",
+            ..plain
+        },
+        "modernbert" => {
+            let activation = config.classifier_activation.as_deref().unwrap_or("gelu");
+            if activation != "gelu" {
+                return None;
+            }
+            let epsilon = config.norm_eps.unwrap_or(1e-5);
+            Classifier {
+                pooling: match config.classifier_pooling.as_deref() {
+                    Some("mean") => Pooling::Mean,
+                    _ => Pooling::Cls,
+                },
+                dense: "head.dense",
+                activation: Activation::GeluErf,
+                norm: Some(("head.norm", epsilon)),
+                last: "classifier",
+            }
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scoring(files: &[(&str, &str)]) -> Option<PairScoring> {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let files = ModelFiles::at("m".to_owned(), dir.path().to_owned(), None);
+        let config = files.json("config.json").unwrap().unwrap_or_default();
+        pair_scoring(&files, &config).unwrap()
+    }
+
+    fn config(more: &str) -> String {
+        format!(r#"{{"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]{more}}}"#)
+    }
+
+    #[test]
+    fn qwen3_is_what_its_name_its_tags_or_its_modules_say() {
+        let plain = config("");
+        let guess = scoring(&[("config.json", &plain)]).unwrap();
+        assert!(!guess.certain && guess.sigmoid);
+        assert_eq!(guess.head, ScoringHead::YesNo { tied: false });
+        let tags = "---\ntags:\n- transformers\npipeline_tag: text-ranking\n---\n# A model";
+        let tagged = scoring(&[("config.json", &plain), ("README.md", tags)]).unwrap();
+        assert!(tagged.certain);
+        let prose = "# A model\npipeline_tag: text-ranking\n";
+        let prose = scoring(&[("config.json", &plain), ("README.md", prose)]).unwrap();
+        assert!(!prose.certain);
+        let named = config(r#", "_name_or_path": "Qwen/Qwen3-Reranker-0.6B""#);
+        assert!(scoring(&[("config.json", &named)]).unwrap().certain);
+        let embedder = config(r#", "_name_or_path": "Qwen/Qwen3-Embedding-0.6B""#);
+        for files in [
+            &[("config.json", embedder.as_str())][..],
+            &[("config.json", &named), ("modules.json", "[]")],
+            &[("config.json", &plain), ("1_Pooling/config.json", "{}")],
+        ] {
+            assert_eq!(scoring(files), None, "{files:?}");
+        }
+    }
+
+    #[test]
+    fn a_classifier_has_one_label() {
+        let bert = |more: &str| {
+            let architecture = "BertForSequenceClassification";
+            let json =
+                format!(r#"{{"model_type": "bert", "architectures": ["{architecture}"]{more}}}"#);
+            scoring(&[("config.json", &json)])
+        };
+        let one = r#", "id2label": {"0": "LABEL_0"}"#;
+        assert!(bert(one).unwrap().sigmoid);
+        for identity in [
+            r#", "sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}"#,
+            r#", "sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity""#,
+        ] {
+            assert!(!bert(&format!("{one}{identity}")).unwrap().sigmoid);
+        }
+        assert_eq!(bert(""), None);
+        assert_eq!(bert(r#", "id2label": {"0": "no", "1": "yes"}"#), None);
+    }
+}

@@ -1,0 +1,85 @@
+//! What a model has that scores pairs: their text, and its head.
+
+use super::RerankOptions;
+use super::head::ScoreHead;
+use super::options::sigmoid;
+use super::template::{INSTRUCTION, Template};
+use crate::backend::Loaded;
+use crate::embedder::Embedder;
+use crate::error::EmbedError;
+use crate::model::{ModelFiles, ScoringHead, Settings, Weights};
+use crate::tokenizer::{Frame, TextTokenizer};
+
+/// How a model scores pairs.
+#[derive(Debug)]
+pub(crate) struct Scorer {
+    head: ScoreHead,
+    sigmoid: bool,
+    /// Pairs are the text of a template; otherwise what the tokenizer makes of two texts.
+    has_template: bool,
+}
+
+impl Scorer {
+    /// The scorer of a model that scores pairs.
+    pub(crate) fn load(
+        files: &ModelFiles,
+        weights: &Weights,
+        settings: &Settings,
+        tokenizer: &TextTokenizer,
+        loaded: &Loaded,
+    ) -> Result<Option<Self>, EmbedError> {
+        let Some(scoring) = &settings.scoring else {
+            return Ok(None);
+        };
+        let head = ScoreHead::load(files, weights, &scoring.head, tokenizer, loaded);
+        let head = match head {
+            Ok(head) => head,
+            // It may be one, and has no such head: it embeds.
+            Err(reason) if !scoring.certain => {
+                tracing::debug!(model = files.id(), "no reranker: {reason}");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Some(Self {
+            head,
+            sigmoid: scoring.sigmoid,
+            has_template: !matches!(scoring.head, ScoringHead::Classifier(_)),
+        }))
+    }
+
+    /// What the model is told to look for; `None` where it isn't told.
+    pub(super) fn instruction<'a>(&self, options: &'a RerankOptions) -> Option<&'a str> {
+        let own = options.instruction.as_deref();
+        self.has_template.then(|| own.unwrap_or(INSTRUCTION))
+    }
+
+    /// What stands around each document, unless that leaves no room for one; and the text that all
+    /// pairs start with.
+    pub(super) fn frame(
+        &self,
+        embedder: &Embedder,
+        query: &str,
+        options: &RerankOptions,
+        limit: usize,
+    ) -> Result<(Option<Frame>, String), EmbedError> {
+        let tokenizer = &embedder.tokenizer;
+        let Some(instruction) = self.instruction(options) else {
+            if options.instruction.is_some() {
+                return Err(EmbedError::NoInstruction);
+            }
+            return Ok((tokenizer.pair_frame(query, limit)?, String::new()));
+        };
+        let Template { head, prompt, tail } = Template::new(instruction, query);
+        let shared = format!("{head}{prompt}");
+        let frame = tokenizer.template_frame(head, prompt, tail, limit)?;
+        Ok((frame, shared))
+    }
+
+    /// Score and logit of a pair's state.
+    pub(super) fn score(&self, state: &[f32]) -> (f32, f32) {
+        let logit = self.head.logit(state);
+        let score = if self.sigmoid { sigmoid(logit) } else { logit };
+        (score, logit)
+    }
+}
