@@ -164,7 +164,7 @@ fn json_lines_that_are_not_what_they_should_be() {
         ("{\"text\": 5}", "is a number, not a text or a list"),
         ("{\"text\": null}", "is null, not a text or a list"),
         ("{\"text\": null}", "hint: put a text there"),
-        ("{\"text\": [-1]}", "not a text or a list of token ids"),
+        ("{\"text\": [-1]}", "entry 0 of it is no token id"),
         ("{\"text\": [16384]}", "outside the vocabulary"),
     ] {
         let out = run_with_stdin(
