@@ -189,11 +189,6 @@ fn what_changes_the_result_and_is_not_done_is_refused_by_name() {
             "rope_scaling",
             json!({"type": "yarn", "factor": 4.0}),
         ),
-        (
-            "qwen3-bidirectional",
-            "architectures",
-            json!(["Qwen3ForSequenceClassification"]),
-        ),
     ];
     for (family, key, value) in cases {
         let mut json = json_of(family);

@@ -52,6 +52,12 @@ pub(crate) struct Request {
     truncate_prompt_tokens: Option<i64>,
     /// The same.
     instruction: Option<String>,
+    /// The same.
+    #[schema(value_type = Option<String>, example = "model")]
+    scoring: Option<Scoring>,
+    /// The same.
+    #[schema(maximum = 999)]
+    priority: Option<u32>,
 }
 
 impl Request {
@@ -68,6 +74,8 @@ impl Request {
             truncate_prompt_tokens: self.truncate_prompt_tokens,
             truncate: self.truncate,
             instruction: self.instruction,
+            scoring: self.scoring,
+            priority: self.priority,
             ..RerankRequest::default()
         }
     }
@@ -155,6 +163,7 @@ async fn of_texts(
                 Some(Truncate::Start) => OnLong::TruncateStart,
                 _ => on_long(None, request.truncation_direction),
             },
+            scoring: request.scoring,
             ..RerankOptions::default()
         },
         keep_documents: request.return_text.unwrap_or_default(),
