@@ -23,11 +23,11 @@ pub trait Runner: Send + Sync {
 pub struct Engine {
     /// Its name in error messages.
     pub name: &'static str,
-    /// For [`BackendInfo::backend`].
+    /// For [`BackendInfo::backend`](akidb_backend::BackendInfo::backend).
     pub backend: &'static str,
-    /// For [`BackendInfo::precision`].
+    /// For [`BackendInfo::precision`](akidb_backend::BackendInfo::precision).
     pub precision: &'static str,
-    /// For [`BackendInfo::device`].
+    /// For [`BackendInfo::device`](akidb_backend::BackendInfo::device).
     pub device: String,
     /// Largest distance, relative to the row's length, between a text's row alone and beside
     /// another that rounding alone explains. f32 makes about 1e-6, f16 up to 1e-2.
