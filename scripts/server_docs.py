@@ -20,7 +20,7 @@ DOCUMENT = Path(__file__).parent.parent / "docs/server.md"
 BLOCKS = re.compile(r"```sh\n(curl [^`]+?)```\n\n```(json|text)\n(.*?)```\n", re.S)
 SHOWN = 3
 # Of the machine, the clock or the request.
-VARIES = {"device", "id", "precision", "x-request-id", "created", "modified_at", "date", "digest"}
+VARIES = {"device", "id", "model_dtype", "precision", "x-request-id", "created", "modified_at", "date", "digest"}
 
 
 def shortened(value):
