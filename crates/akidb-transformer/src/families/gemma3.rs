@@ -6,42 +6,26 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::checks::{need, unsupported};
-use super::rope::{LayerRopes, RopeParameters, kinds_of_layers};
-use super::rotary::{Biases, GateUp, Names, NormNames, QueryKeyValue, RotaryConfig, check_layers};
+use super::llama::LLAMA;
+use super::rope::{LayerRopes, RopeParameters, kinds_of_layers, of_kinds};
+use super::rotary::{Biases, Names, NormNames, RotaryConfig, check_layers};
 use crate::transformer::{Activation, Head, Mask, NormKind};
 
 pub(super) const MODEL_TYPE: &str = "gemma3_text";
 
 const NAMES: Names = Names {
-    prefixes: &["", "model."],
-    words: "embed_tokens",
-    token_types: None,
-    embedding_norm: None,
-    layers: "layers.",
-    query_key_value: QueryKeyValue::Apart([
-        "self_attn.q_proj",
-        "self_attn.k_proj",
-        "self_attn.v_proj",
-    ]),
-    output: "self_attn.o_proj",
     head_norms: Some(["self_attn.q_norm", "self_attn.k_norm"]),
     attention_norms: NormNames {
         before: Some("input_layernorm"),
         after: Some("post_attention_layernorm"),
         of_sum: None,
     },
-    gate_up: GateUp::Apart {
-        gate: "mlp.gate_proj",
-        up: "mlp.up_proj",
-    },
-    down: "mlp.down_proj",
     mlp_norms: NormNames {
         before: Some("pre_feedforward_layernorm"),
         after: Some("post_feedforward_layernorm"),
         of_sum: None,
     },
-    final_norm: Some("norm"),
-    first_has_no_norm_before: false,
+    ..LLAMA
 };
 
 #[derive(Deserialize)]
@@ -137,13 +121,7 @@ pub(super) fn config(json: &[u8]) -> Result<RotaryConfig, Error> {
             output: has_bias,
             ..Biases::default()
         },
-        layers: kinds
-            .into_iter()
-            .map(|is_full| match is_full {
-                true => (full, global),
-                false => (near, local),
-            })
-            .collect(),
+        layers: of_kinds(&kinds, (full, global), (near, local)),
         head: Head::Mean,
     }
     .check()

@@ -10,7 +10,7 @@ use crate::transformer::{Activation, Head, Mask, NormKind};
 
 pub(super) const MODEL_TYPES: [&str; 3] = ["llama", "mistral", "qwen2"];
 
-const LLAMA: Names = Names {
+pub(super) const LLAMA: Names = Names {
     prefixes: &["", "model."],
     words: "embed_tokens",
     token_types: None,

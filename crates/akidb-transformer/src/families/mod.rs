@@ -83,9 +83,7 @@ impl ModelConfig {
             _ => DecoderConfig::from_json(json).map(Self::Decoder),
         }
     }
-}
 
-impl ModelConfig {
     /// Longest text in tokens.
     pub(crate) fn max_tokens(&self) -> usize {
         match self {

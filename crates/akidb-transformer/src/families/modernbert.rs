@@ -5,7 +5,7 @@ use akidb_onnx::{Error, ErrorKind, parse_json};
 use serde::Deserialize;
 
 use super::checks::{activation, need, unsupported};
-use super::rope::{LayerRopes, kinds_of_layers};
+use super::rope::{LayerRopes, kinds_of_layers, of_kinds};
 use super::rotary::{Biases, GateUp, Names, NormNames, QueryKeyValue, RotaryConfig, check_layers};
 use crate::transformer::{Head, Mask, NormKind};
 
@@ -95,13 +95,7 @@ pub(super) fn config(json: &[u8]) -> Result<RotaryConfig, Error> {
             norm: json.norm_bias.unwrap_or(false),
             ..Biases::default()
         },
-        layers: kinds
-            .into_iter()
-            .map(|is_full| match is_full {
-                true => (Mask::Full, global),
-                false => (window, local),
-            })
-            .collect(),
+        layers: of_kinds(&kinds, (Mask::Full, global), (window, local)),
         head: Head::Mean,
     }
     .check()

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::checks::{invalid, unsupported};
-use crate::transformer::Rotary;
+use crate::transformer::{Mask, Rotary};
 
 /// `rope_parameters` of newer files, and `rope_scaling` of older ones.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -80,4 +80,16 @@ pub(super) fn kinds_of_layers(
         other => Err(unsupported("layer_types", other)),
     });
     kinds.collect()
+}
+
+/// Layers of two kinds: those that see the whole text, and those that see a window.
+pub(super) fn of_kinds(
+    kinds: &[bool],
+    full: (Mask, Rotary),
+    near: (Mask, Rotary),
+) -> Vec<(Mask, Rotary)> {
+    let kinds = kinds.iter();
+    kinds
+        .map(|is_full| if *is_full { full } else { near })
+        .collect()
 }
