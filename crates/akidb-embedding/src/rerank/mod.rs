@@ -18,7 +18,6 @@ use crate::options::EmbedOptions;
 use crate::prompt::Prompt;
 use crate::response::Provenance;
 use crate::tokenizer::Tokens;
-use crate::vectors::similarity;
 
 pub use options::{RerankOptions, Score, Scoring};
 pub use query::PairQuery;
@@ -217,16 +216,7 @@ impl Reranker {
         let answer = self
             .embedder
             .embed(&texts, &self.document_options(options))?;
-        let scores = answer.embeddings.iter().enumerate().map(|(index, found)| {
-            let vector = found.values.as_f32().unwrap_or_default();
-            Score::cosine(
-                index,
-                similarity(&query, vector),
-                found.tokens,
-                found.truncated,
-            )
-        });
-        Ok(scores.collect())
+        Ok(Score::cosines(&query, &answer.embeddings))
     }
 
     /// How the query is embedded, where documents are scored by cosine.

@@ -3,6 +3,8 @@
 use akidb_backend::choice;
 
 use crate::options::OnLong;
+use crate::response::Embedding;
+use crate::vectors::similarity;
 
 /// How a query and a document become a score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +66,7 @@ pub struct Score {
 
 impl Score {
     /// The score of a document whose vector has this cosine with the query's.
-    pub fn cosine(index: usize, cosine: f32, tokens: usize, truncated: bool) -> Self {
+    fn cosine(index: usize, cosine: f32, tokens: usize, truncated: bool) -> Self {
         Self {
             index,
             score: cosine,
@@ -73,9 +75,18 @@ impl Score {
             truncated,
         }
     }
-}
 
-impl Score {
+    /// The scores of documents whose vectors are in f32, by their cosine with the query's, in order.
+    pub fn cosines(query: &[f32], documents: &[Embedding]) -> Vec<Self> {
+        let documents = documents.iter().enumerate();
+        let score = |(index, document): (usize, &Embedding)| {
+            let vector = document.values.as_f32().unwrap_or_default();
+            let cosine = similarity(query, vector);
+            Self::cosine(index, cosine, document.tokens, document.truncated)
+        };
+        documents.map(score).collect()
+    }
+
     /// The best first, and no more than are wanted; of equal ones the earlier is first. The logit tells
     /// apart what rounds to the same probability.
     pub fn rank(scores: &mut Vec<Self>, top_n: Option<usize>) {

@@ -32,8 +32,7 @@ pub use stats::Stats;
 use akidb_embedding::{Embedder, Embedding, PassText, Tokens};
 use akidb_schedule::{Done, PassLimits, Scheduler, Work};
 
-use crate::room::RETRY_AFTER;
-use crate::room::{Reserved, Room};
+use crate::room::{RETRY_AFTER, Reserved, Room};
 use crate::settings::Settings;
 use models::{Model, Models};
 use passes::PassMetrics;
@@ -309,31 +308,18 @@ impl EmbeddingService {
             .tokenizing
             .run(&model.embedder, inputs, &options, prompt, &client, held);
         let texts: Vec<Tokens> = texts.await?;
-        let tokenized = Instant::now();
-
-        let seen: Vec<(usize, bool)> = texts.iter().map(|t| (t.ids.len(), t.truncated)).collect();
-        let texts: Vec<PassText> = texts.into_iter().map(Into::into).collect();
-        let known = texts
-            .iter()
-            .map(|text| self.scheduler.known(model.id, text));
-        let known: Vec<Option<Arc<[f32]>>> = known.collect();
-        record(&model, &known, &seen);
-        let work = Work {
-            engine: model.id,
-            items: texts,
-            known,
+        let order = Order {
             group: provenance.instruction.as_str().into(),
             class,
             client,
             max_wait,
             deadline,
         };
-        let Done { outputs, started } = self.scheduler.run(work).await?;
-        let embeddings = seen
-            .iter()
-            .zip(&outputs)
+        let computed = self.compute(&model, texts, order).await?;
+        let embeddings = computed
+            .texts()
             .enumerate()
-            .map(|(index, (&(tokens, truncated), state))| {
+            .map(|(index, (tokens, truncated, state))| {
                 let values = model
                     .embedder
                     .finish(state, &options)
@@ -345,17 +331,86 @@ impl EmbeddingService {
                 })
             })
             .collect::<Result<_, ServiceError>>()?;
-        let started = started.unwrap_or(tokenized);
         Ok(EmbedAnswer {
             embeddings,
-            total_tokens: seen.iter().map(|(tokens, _)| tokens).sum(),
+            total_tokens: computed.total_tokens(),
             provenance,
-            timing: Timing {
-                tokenize: tokenized - start,
-                queue: started.saturating_duration_since(tokenized),
-                compute: started.elapsed(),
-            },
+            timing: computed.timing(start),
         })
+    }
+
+    /// The states of tokenized texts, when it is their turn; those that are known aren't computed.
+    async fn compute(
+        &self,
+        model: &Model,
+        texts: Vec<Tokens>,
+        order: Order,
+    ) -> Result<Computed, ServiceError> {
+        let tokenized = Instant::now();
+        let seen: Vec<(usize, bool)> = texts.iter().map(|t| (t.ids.len(), t.truncated)).collect();
+        let items: Vec<PassText> = texts.into_iter().map(Into::into).collect();
+        let known = items
+            .iter()
+            .map(|text| self.scheduler.known(model.id, text));
+        let known: Vec<Option<Arc<[f32]>>> = known.collect();
+        record(model, &known, &seen);
+        let work = Work {
+            engine: model.id,
+            items,
+            known,
+            group: order.group,
+            class: order.class,
+            client: order.client,
+            max_wait: order.max_wait,
+            deadline: order.deadline,
+        };
+        let Done { outputs, started } = self.scheduler.run(work).await?;
+        Ok(Computed {
+            seen,
+            states: outputs,
+            tokenized,
+            started: started.unwrap_or(tokenized),
+        })
+    }
+}
+
+/// Who wants states computed, and until when.
+struct Order {
+    /// What stands before all of the texts.
+    group: Arc<str>,
+    class: Class,
+    client: Arc<str>,
+    max_wait: Duration,
+    deadline: Option<Instant>,
+}
+
+/// The states of a request's texts.
+struct Computed {
+    /// Each text's tokens, and whether it was cut.
+    seen: Vec<(usize, bool)>,
+    states: Vec<Arc<[f32]>>,
+    tokenized: Instant,
+    started: Instant,
+}
+
+impl Computed {
+    /// Each text's tokens, whether it was cut, and its state.
+    fn texts(&self) -> impl Iterator<Item = (usize, bool, &Arc<[f32]>)> {
+        let texts = self.seen.iter().zip(&self.states);
+        texts.map(|(&(tokens, truncated), state)| (tokens, truncated, state))
+    }
+
+    fn total_tokens(&self) -> usize {
+        self.seen.iter().map(|(tokens, _)| tokens).sum()
+    }
+
+    /// What took how long, of a request that came at `start` and is answered now.
+    fn timing(&self, start: Instant) -> Timing {
+        Timing {
+            tokenize: self.tokenized - start,
+            queue: self.started.saturating_duration_since(self.tokenized),
+            compute: self.started.elapsed(),
+        }
     }
 }
 

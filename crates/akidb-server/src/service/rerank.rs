@@ -6,17 +6,16 @@ use std::time::Instant;
 use metrics::counter;
 
 use akidb_embedding::{
-    EmbedError, Input, PairQuery, PassText, Provenance, RerankOptions, Reranker, Score, Scoring,
-    similarity,
+    EmbedError, Input, PairQuery, Provenance, RerankOptions, Reranker, Score, Scoring,
 };
-use akidb_schedule::{Class, Done, Work};
+use akidb_schedule::Class;
 
 use super::models::Model;
 use super::request::{EmbedRequest, Timing};
 use super::tokenize::Untokenized;
 use super::turns::Turn;
 use super::{
-    BYTES_PER_VALUE, EmbeddingService, MAX_PROMPT_BYTES, MostInputs, ServiceError, hold, record,
+    BYTES_PER_VALUE, EmbeddingService, MAX_PROMPT_BYTES, MostInputs, Order, ServiceError, hold,
 };
 use crate::room::{RETRY_AFTER, Reserved};
 
@@ -161,13 +160,8 @@ impl EmbeddingService {
         let found = self.answer(found, held, most, start, deadline).await?;
         let query = of_query.embeddings.first();
         let query = query.and_then(|query| query.values.as_f32());
-        let scores = found.embeddings.iter().enumerate().map(|(index, found)| {
-            let vector = found.values.as_f32().unwrap_or_default();
-            let cosine = similarity(query.unwrap_or_default(), vector);
-            Score::cosine(index, cosine, found.tokens, found.truncated)
-        });
         Ok(RerankAnswer {
-            scores: scores.collect(),
+            scores: Score::cosines(query.unwrap_or_default(), &found.embeddings),
             documents: Vec::new(),
             total_tokens: of_query.total_tokens + found.total_tokens,
             provenance,
@@ -218,41 +212,24 @@ impl EmbeddingService {
             documents,
         };
         let pairs = self.tokenizing.run_all(work, texts, &client, held).await?;
-        let tokenized = Instant::now();
-        let seen: Vec<(usize, bool)> = pairs.iter().map(|t| (t.ids.len(), t.truncated)).collect();
-        let pairs: Vec<PassText> = pairs.into_iter().map(Into::into).collect();
-        let known = pairs
-            .iter()
-            .map(|pair| self.scheduler.known(model.id, pair));
-        let known: Vec<Option<Arc<[f32]>>> = known.collect();
-        record(model, &known, &seen);
-        let work = Work {
-            engine: model.id,
-            items: pairs,
-            known,
+        let order = Order {
             group,
             class,
             client,
             max_wait,
             deadline,
         };
-        let Done { outputs, started } = self.scheduler.run(work).await?;
-        let scored = seen.iter().zip(&outputs).enumerate();
-        let scores = scored.map(|(index, (&(tokens, truncated), state))| {
+        let computed = self.compute(model, pairs, order).await?;
+        let scored = computed.texts().enumerate();
+        let scores = scored.map(|(index, (tokens, truncated, state))| {
             reranker.score(index, state, tokens, truncated)
         });
-        let scores = scores.collect::<Result<_, EmbedError>>()?;
-        let started = started.unwrap_or(tokenized);
         Ok(RerankAnswer {
-            scores,
+            scores: scores.collect::<Result<_, EmbedError>>()?,
             documents: Vec::new(),
-            total_tokens: seen.iter().map(|(tokens, _)| tokens).sum(),
+            total_tokens: computed.total_tokens(),
             provenance,
-            timing: Timing {
-                tokenize: tokenized - start,
-                queue: started.saturating_duration_since(tokenized),
-                compute: started.elapsed(),
-            },
+            timing: computed.timing(start),
         })
     }
 
