@@ -20,9 +20,7 @@ fn in_commands(hint: Hint) -> String {
                 on_hub: None,
                 similar: None,
             };
-            let similar = similar.as_ref();
-            let similar = similar.map(|similar| format!("did you mean {similar}? else "));
-            let similar = similar.unwrap_or_default();
+            let similar = did_you_mean(similar.as_deref(), "else ");
             format!("{similar}akidb-embed models pull {model} asks the hub for it; else {known}")
         }
         Hint::NameOne => {
@@ -36,6 +34,13 @@ fn in_commands(hint: Hint) -> String {
         Hint::AllowTruncation => format!("{hint} (--on-long truncate)"),
         _ => hint.to_string(),
     }
+}
+
+/// A question about a name that was misspelt, and what comes after it.
+fn did_you_mean(similar: Option<&str>, next: &str) -> String {
+    similar.map_or_else(String::new, |similar| {
+        format!("did you mean {similar}? {next}")
+    })
 }
 
 /// What would help, in the words of this program.
@@ -53,9 +58,7 @@ pub(crate) fn models_hint(error: &akidb_models::Error) -> Option<String> {
     Some(match error {
         Error::Damaged { id, .. } => repair(id),
         Error::NotInstalled { similar, .. } => {
-            let similar = similar.as_ref();
-            let similar = similar.map(|similar| format!("did you mean {similar}? "));
-            let similar = similar.unwrap_or_default();
+            let similar = did_you_mean(similar.as_deref(), "");
             format!("{similar}akidb-embed models list shows what is installed")
         }
         Error::BuiltIn { id } => format!(
@@ -66,8 +69,8 @@ pub(crate) fn models_hint(error: &akidb_models::Error) -> Option<String> {
              {installed} stays with it; vectors of the two must not be mixed"
         ),
         Error::NoSpace { .. } => {
-            "make room (akidb-embed models remove --unused), choose a smaller \
-                                  variant, or set AKIDB_HOME to another disk"
+            "make room (akidb-embed models remove --unused), choose a smaller variant, or set \
+             AKIDB_HOME to another disk"
                 .to_owned()
         }
         Error::Offline { .. } => {

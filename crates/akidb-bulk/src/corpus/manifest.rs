@@ -1,6 +1,6 @@
 //! What the work as a whole has come to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -69,17 +69,8 @@ impl Manifest {
                 units: plan.units.len(),
             });
         }
-        let mut manifest = Self {
-            fingerprint: plan.fingerprint.clone(),
-            rows_in: plan.rows(),
-            rows_out: 0,
-            errors: 0,
-            vectors: 0,
-            tokens: 0,
-            truncated: 0,
-            seconds: seconds(folder, plan)?,
-            units: Vec::with_capacity(plan.units.len()),
-        };
+        let mut total = UnitSummary::default();
+        let mut units = Vec::with_capacity(plan.units.len());
         for unit in &plan.units {
             let path = unit_path(folder, unit);
             let summary = UnitSummary::read(&path)?;
@@ -89,18 +80,25 @@ impl Manifest {
                     why: format!("it has {} rows, not {}", summary.rows, unit.rows),
                 });
             }
-            manifest.rows_out += summary.embedded;
-            manifest.errors += summary.errors;
-            manifest.vectors += summary.vectors;
-            manifest.tokens += summary.tokens;
-            manifest.truncated += summary.truncated;
-            manifest.units.push(ManifestUnit {
+            total.add(&summary);
+            units.push(ManifestUnit {
                 name: unit.name.clone(),
                 file: plan.file(unit)?.name.clone(),
                 first_row: unit.first_row,
                 summary,
             });
         }
+        let manifest = Self {
+            fingerprint: plan.fingerprint.clone(),
+            rows_in: plan.rows(),
+            rows_out: total.embedded,
+            errors: total.errors,
+            vectors: total.vectors,
+            tokens: total.tokens,
+            truncated: total.truncated,
+            seconds: seconds(folder, plan)?,
+            units,
+        };
         if manifest.rows_in != manifest.rows_out + manifest.errors {
             return Err(CorpusError::RowsLost {
                 rows_in: manifest.rows_in,
@@ -143,13 +141,14 @@ fn by_shard(folder: &Path, plan: &Plan, missing: &[&Unit]) -> Result<Vec<String>
     let [count] = counts[..] else {
         return Ok(missing.iter().map(|unit| unit.name.clone()).collect());
     };
+    let missing: HashSet<&str> = missing.iter().map(|unit| unit.name.as_str()).collect();
     let mut shards = Vec::new();
     for index in 1..=count {
         let shard = Shard::new(index, count)?;
         let units = shard.of(&plan.units);
         let units = units
             .iter()
-            .filter(|unit| missing.iter().any(|m| m.name == unit.name));
+            .filter(|unit| missing.contains(unit.name.as_str()));
         match units.count() {
             0 => {}
             1 => shards.push(format!("1 unit of shard {shard}")),

@@ -1,5 +1,6 @@
 //! Units, read, computed and written at the same time.
 
+use std::collections::HashSet;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -211,10 +212,9 @@ impl<'a> Runner<'a> {
             let writer = scope.spawn(|| self.write(from_compute, tell));
             let mut computing = Computing {
                 runner: self,
-                errors: 0,
-                first_error: None,
+                counted: UnitSummary::default(),
                 listener,
-                held: Vec::new(),
+                held: HashSet::new(),
             };
             let computed = computing.run(from_reader, &write, &outcomes, stop);
             // The writer ends when nothing more can come.
@@ -225,7 +225,7 @@ impl<'a> Runner<'a> {
             // A reader that has panicked, say at a damaged file, is told as an error.
             let read = reader.join().map_err(|_| CorpusError::Thread("reads rows"));
             computing.hear(&outcomes);
-            let held: Vec<String> = std::mem::take(&mut computing.held);
+            let held = std::mem::take(&mut computing.held);
             // What the writer says is the cause of what comes after.
             written.and(computed).and(read)?;
             Ok(units
@@ -256,27 +256,13 @@ impl<'a> Runner<'a> {
             if stop.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            let passed = |outcome| to.send(Read::Passed(unit.clone(), outcome)).is_ok();
-            if self.folder.has(unit)? {
-                match passed(Outcome::AlreadyThere) {
-                    true => continue,
-                    false => return Ok(()),
-                }
-            }
-            let claim = match self.folder.claim(unit)? {
-                Attempt::Taken(claim) => claim,
-                Attempt::Held => match passed(Outcome::Held) {
-                    true => continue,
-                    false => return Ok(()),
+            let claim = match self.claim(unit)? {
+                Ok(claim) => claim,
+                Err(outcome) => match to.send(Read::Passed(unit.clone(), outcome)) {
+                    Ok(()) => continue,
+                    Err(_) => return Ok(()),
                 },
             };
-            // Who had it may have finished it just now.
-            if self.folder.has(unit)? {
-                match passed(Outcome::AlreadyThere) {
-                    true => continue,
-                    false => return Ok(()),
-                }
-            }
             reader.start(unit)?;
             if to.send(Read::Begin(unit.clone(), claim)).is_err() {
                 return Ok(());
@@ -296,6 +282,19 @@ impl<'a> Runner<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The claim to a unit, or why there is nothing to do for it.
+    fn claim(&self, unit: &Unit) -> Result<Result<Claim, Outcome>, CorpusError> {
+        if self.folder.has(unit)? {
+            return Ok(Err(Outcome::AlreadyThere));
+        }
+        Ok(match self.folder.claim(unit)? {
+            Attempt::Held => Err(Outcome::Held),
+            // Who had it may have finished it just now.
+            Attempt::Taken(_) if self.folder.has(unit)? => Err(Outcome::AlreadyThere),
+            Attempt::Taken(claim) => Ok(claim),
+        })
     }
 
     /// Writes units; what is begun and not ended leaves nothing.
@@ -345,10 +344,10 @@ impl<'a> Runner<'a> {
 /// The part that calls the model.
 struct Computing<'r, 'a, 'l> {
     runner: &'r Runner<'a>,
-    errors: u64,
-    first_error: Option<String>,
+    /// Of all that was computed.
+    counted: UnitSummary,
     listener: &'l mut dyn CorpusListener,
-    held: Vec<String>,
+    held: HashSet<String>,
 }
 
 impl Computing<'_, '_, '_> {
@@ -365,7 +364,7 @@ impl Computing<'_, '_, '_> {
                 Read::Failed(error) => return Err(error),
                 Read::Passed(unit, outcome) => {
                     if outcome == Outcome::Held {
-                        self.held.push(unit.name.clone());
+                        self.held.insert(unit.name.clone());
                     }
                     self.listener.unit(&unit, &outcome);
                     continue;
@@ -402,21 +401,15 @@ impl Computing<'_, '_, '_> {
     /// # Errors
     /// When too many rows have failed.
     fn count(&mut self, window: &Window, answers: &[Answer]) -> Result<(), CorpusError> {
-        for (text, answer) in window.texts.iter().zip(answers) {
-            if let Err(error) = answer {
-                self.errors += 1;
-                let row = window.first_row + text.row as u64;
-                self.first_error
-                    .get_or_insert_with(|| format!("row {row}: {error}"));
-            }
-        }
+        self.counted.count(window, answers);
+        let errors = self.counted.errors;
         match self.runner.most_errors {
-            Some(MostErrors { rate, rows }) if self.errors as f64 > rate * rows as f64 => {
+            Some(MostErrors { rate, rows }) if errors as f64 > rate * rows as f64 => {
                 Err(CorpusError::TooManyErrors {
-                    errors: self.errors,
+                    errors,
                     rows,
                     rate,
-                    first: self.first_error.clone().unwrap_or_default(),
+                    first: self.counted.first_error.clone().unwrap_or_default(),
                 })
             }
             _ => Ok(()),

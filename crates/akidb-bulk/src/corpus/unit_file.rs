@@ -343,8 +343,21 @@ impl Drop for UnitFile {
 }
 
 impl UnitSummary {
+    /// Takes in how the work on another unit went.
+    pub fn add(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.embedded += other.embedded;
+        self.errors += other.errors;
+        self.vectors += other.vectors;
+        self.tokens += other.tokens;
+        self.truncated += other.truncated;
+        if self.first_error.is_none() {
+            self.first_error.clone_from(&other.first_error);
+        }
+    }
+
     /// A row has failed when one of its texts has.
-    fn count(&mut self, window: &Window, answers: &[Answer]) {
+    pub(super) fn count(&mut self, window: &Window, answers: &[Answer]) {
         self.rows += window.rows as u64;
         let mut failed: Option<usize> = None;
         for (text, answer) in window.texts.iter().zip(answers) {

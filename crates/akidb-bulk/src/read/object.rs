@@ -59,7 +59,15 @@ pub(crate) fn object(line: &str) -> Result<Map<String, Value>, RowError> {
 
 fn input(object: &mut Map<String, Value>, field: &str) -> Result<Input<'static>, RowError> {
     let value = object.remove(field);
-    match value.ok_or_else(|| RowError::NoField(field.to_owned()))? {
+    text_or_ids(
+        value.ok_or_else(|| RowError::NoField(field.to_owned()))?,
+        field,
+    )
+}
+
+/// A text, or a list of token ids.
+pub(crate) fn text_or_ids(value: Value, field: &str) -> Result<Input<'static>, RowError> {
+    match value {
         Value::String(text) => Ok(Input::from(text)),
         Value::Array(ids) => {
             let id = |(index, id): (usize, &Value)| {

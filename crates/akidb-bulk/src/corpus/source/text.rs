@@ -1,6 +1,7 @@
 //! Rows of lines, of JSON objects and of CSV.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::corpus::plan::{Plan, PlannedFile, Unit};
 use crate::corpus::records::{Record, Records, Start};
 use crate::corpus::settings::TextFrom;
 use crate::error::RowError;
-use crate::read::object::{kind, object};
+use crate::read::object::{kind, object, text_or_ids};
 
 pub(super) struct TextSource {
     planned: PlannedFile,
@@ -30,6 +31,8 @@ pub(super) struct TextSource {
     text: TextFrom,
     id: Option<String>,
     columns: Vec<(String, DataType)>,
+    /// Where the columns of CSV are; of several that are called the same, the first.
+    places: HashMap<String, usize>,
 }
 
 impl TextSource {
@@ -57,6 +60,9 @@ impl TextSource {
         };
         let fields = plan.kept.fields().iter();
         let columns = fields.map(|field| (field.name().clone(), field.data_type().clone()));
+        let header = planned.header.iter().cloned().enumerate();
+        // The first comes last, and stays.
+        let places = header.rev().map(|(place, name)| (name, place));
         Ok(Self {
             records: Records::new(reader, planned.kind, delimiter(&planned.path), start),
             planned: planned.clone(),
@@ -64,6 +70,7 @@ impl TextSource {
             text: text.clone(),
             id: plan.settings.id.clone(),
             columns: columns.collect(),
+            places: places.collect(),
         })
     }
 
@@ -112,9 +119,9 @@ impl TextSource {
                     }
                 };
                 let value = |name: &str| {
-                    let place = header.iter().position(|column| column == name);
+                    let place = self.places.get(name);
                     place
-                        .and_then(|place| fields.get(place))
+                        .and_then(|place| fields.get(*place))
                         .map(String::as_str)
                 };
                 into.push(|name| value(name).map_or(Cell::Null, Cell::Text));
@@ -148,23 +155,12 @@ impl TextSource {
                 Some(_) => {}
             }
         }
-        let not_text = |field: &str, value: &Value| match value {
-            Value::Null => RowError::Null(field.to_owned()),
-            value => RowError::NotText {
-                field: field.to_owned(),
-                is: kind(value),
-            },
-        };
         let template = match &self.text {
             TextFrom::Column(field) => {
                 let value = object.remove(field);
                 return match value.ok_or_else(|| RowError::NoField(field.clone()))? {
-                    Value::String(text) => Ok(Input::from(text)),
-                    other => {
-                        let error = not_text(field, &other);
-                        let ids = serde_json::from_value::<Vec<u32>>(other);
-                        ids.map(Input::from).map_err(|_| error)
-                    }
+                    Value::Null => Err(RowError::Null(field.clone())),
+                    value => text_or_ids(value, field),
                 };
             }
             TextFrom::Template(template) => template,
@@ -179,7 +175,12 @@ impl TextSource {
                     Some(value @ (Value::Bool(_) | Value::Number(_))) => {
                         Cow::Owned(value.to_string())
                     }
-                    Some(other) => return Err(not_text(column, other)),
+                    Some(other) => {
+                        return Err(RowError::NotText {
+                            field: column.to_owned(),
+                            is: kind(other),
+                        });
+                    }
                 },
             ));
         }

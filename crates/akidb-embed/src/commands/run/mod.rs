@@ -7,7 +7,7 @@ mod stop;
 mod summary;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use akidb_bulk::corpus::{
     Chunks, CorpusError, CorpusSettings, DEFAULT_UNIT_ROWS, End, Folder, Keep, Manifest, Plan,
@@ -270,6 +270,3 @@ fn plan(
     }
     Ok(plan)
 }
-
-/// Seconds between two lines of `--log-json`.
-const LOG_EVERY: Duration = Duration::from_secs(10);

@@ -1,15 +1,17 @@
 //! How far the work is.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use akidb_bulk::corpus::{CorpusListener, Outcome, Unit, UnitSummary};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::LOG_EVERY;
 use crate::figures::{counted, grouped};
 use crate::message::{failure, is_watched, message};
+
+/// Between two lines of `--log-json`.
+const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// Shorter work needs no bar.
 const SHORT: Duration = Duration::from_millis(500);
@@ -36,7 +38,8 @@ pub(super) struct Progress {
     texts: u64,
     tokens: u64,
     done: Done,
-    names: HashMap<String, u64>,
+    /// Units that were told of.
+    told: HashSet<String>,
 }
 
 impl Progress {
@@ -51,7 +54,7 @@ impl Progress {
             texts: 0,
             tokens: 0,
             done: Done::default(),
-            names: HashMap::new(),
+            told: HashSet::new(),
         }
     }
 
@@ -108,16 +111,7 @@ impl CorpusListener for Progress {
     fn unit(&mut self, unit: &Unit, outcome: &Outcome) {
         let event = match outcome {
             Outcome::Written(summary) => {
-                let sum = &mut self.done.summary;
-                sum.rows += summary.rows;
-                sum.embedded += summary.embedded;
-                sum.errors += summary.errors;
-                sum.vectors += summary.vectors;
-                sum.tokens += summary.tokens;
-                sum.truncated += summary.truncated;
-                if sum.first_error.is_none() {
-                    sum.first_error.clone_from(&summary.first_error);
-                }
+                self.done.summary.add(summary);
                 self.done.units_written += 1;
                 "written"
             }
@@ -129,7 +123,7 @@ impl CorpusListener for Progress {
             Outcome::Held => "held",
         };
         // What others have is told once.
-        let told = self.names.insert(unit.name.clone(), unit.rows).is_some();
+        let told = !self.told.insert(unit.name.clone());
         if self.log_json && !(told && *outcome == Outcome::Held) {
             failure(format_args!(
                 "{}",
