@@ -54,10 +54,7 @@ impl<'m> Tracer<'m> {
             }
         }
         let mask = self.padding_mask(node, inputs.get(mask_at))?;
-        let mask = match (mask, bias) {
-            (Some(mask), Some(bias)) => mask.zip(&bias, Kind::Float, |a, b| a + b).map(Rc::new),
-            (mask, bias) => mask.or(bias),
-        };
+        let mask = both(node, mask, bias)?;
         let packed = self.multiply(node, &x, linear)?;
         let Value::Part(id, view) = packed else {
             return Err(not_whole(node));
@@ -136,16 +133,8 @@ impl<'m> Tracer<'m> {
             }
             None => None,
         };
-        let mask = match (padding, bias) {
-            (Some(mask), Some(bias)) => mask.zip(&bias, Kind::Float, |a, b| a + b).map(Rc::new),
-            (mask, bias) => mask.or(bias),
-        };
-        let mask = match int_attribute(node, "unidirectional", 0) {
-            0 => mask,
-            _ => self
-                .with_causal(mask)
-                .ok_or_else(|| unknown(node, "its mask is not known"))?,
-        };
+        let mask = both(node, padding, bias)?;
+        let mask = both(node, mask, self.causal_mask(node, "unidirectional")?)?;
         let heads = usize::try_from(int_attribute(node, "num_heads", 0)).unwrap_or_default();
         match &parts[..] {
             [q, k, v] => Ok(vec![self.heads(
@@ -224,12 +213,7 @@ impl<'m> Tracer<'m> {
             }
             None => None,
         };
-        let mask = match int_attribute(node, "is_causal", 0) {
-            0 => mask,
-            _ => self
-                .with_causal(mask)
-                .ok_or_else(|| unknown(node, "its mask is not known"))?,
-        };
+        let mask = both(node, mask, self.causal_mask(node, "is_causal")?)?;
         let dims = self.dims_of(q).unwrap_or_default();
         if dims.len() == 3 {
             let heads = |name| usize::try_from(int_attribute(node, name, 0)).unwrap_or_default();
@@ -271,20 +255,18 @@ impl<'m> Tracer<'m> {
         Ok(vec![self.put(Expr::Attended(attended), dims)])
     }
 
-    /// A mask under which tokens don't see what is behind them either.
-    fn with_causal(&self, mask: Option<Rc<Array>>) -> Option<Option<Rc<Array>>> {
+    /// What is added to scores where tokens don't see what is behind them, as `attribute` says.
+    fn causal_mask(&self, node: &NodeProto, attribute: &str) -> Result<Option<Rc<Array>>, Error> {
+        if int_attribute(node, attribute, 0) == 0 {
+            return Ok(None);
+        }
         let tokens = self.sample.tokens;
         let hidden = |place: usize| match place % tokens > place / tokens {
             true => f64::NEG_INFINITY,
             false => 0.0,
         };
         let data = (0..tokens * tokens).map(hidden).collect();
-        let causal = Array::new(Kind::Float, vec![1, 1, tokens, tokens], data)?;
-        let both = match mask {
-            Some(mask) => mask.zip(&causal, Kind::Float, |a, b| a + b)?,
-            None => causal,
-        };
-        Some(Some(Rc::new(both)))
+        mask_of(node, vec![1, 1, tokens, tokens], data).map(Some)
     }
 
     /// What a mask input of ONNX Runtime's operators adds to scores: of 1 for each token that there
@@ -301,7 +283,7 @@ impl<'m> Tracer<'m> {
             .known(&mask)?
             .ok_or_else(|| unknown(node, "its mask is not known"))?;
         let tokens = self.sample.tokens;
-        let lowest = |shown: bool| if shown { 0.0 } else { HIDDEN.mul_add(2.0, 0.0) };
+        let lowest = |shown: bool| if shown { 0.0 } else { 2.0 * HIDDEN };
         let by_key: Vec<f64> = match mask.dims[..] {
             [texts] if texts == self.sample.texts => {
                 let of_text = |len: &f64| {
@@ -313,9 +295,31 @@ impl<'m> Tracer<'m> {
             [_, keys] if keys == tokens => mask.data.iter().map(|x| lowest(*x != 0.0)).collect(),
             _ => return Err(unknown(node, format!("its mask has shape {:?}", mask.dims))),
         };
-        let dims = vec![self.sample.texts, 1, 1, tokens];
-        Ok(Array::new(Kind::Float, dims, by_key).map(Rc::new))
+        mask_of(node, vec![self.sample.texts, 1, 1, tokens], by_key).map(Some)
     }
+}
+
+/// What is added to scores.
+fn mask_of(node: &NodeProto, dims: Vec<usize>, data: Vec<f64>) -> Result<Rc<Array>, Error> {
+    let mask = Array::new(Kind::Float, dims, data);
+    let mask = mask.ok_or_else(|| unknown(node, "its mask is not one of its texts"))?;
+    Ok(Rc::new(mask))
+}
+
+/// What two masks add to scores together.
+fn both(
+    node: &NodeProto,
+    a: Option<Rc<Array>>,
+    b: Option<Rc<Array>>,
+) -> Result<Option<Rc<Array>>, Error> {
+    Ok(match (a, b) {
+        (Some(a), Some(b)) => {
+            let sum = a.zip(&b, Kind::Float, |a, b| a + b);
+            let sum = sum.ok_or_else(|| unknown(node, "its masks are of other texts"))?;
+            Some(Rc::new(sum))
+        }
+        (a, b) => a.or(b),
+    })
 }
 
 fn scale(node: &NodeProto) -> Option<f64> {
