@@ -186,9 +186,9 @@ fn one_large_tensor_of_scales_used_everywhere_is_scanned_once() {
     let start = Instant::now();
     let error = recognised(&model).unwrap_err().to_string();
     assert!(error.contains("\"codes\": has shape"), "{error}");
-    // Scanning them for each of 2 500 layers would take much longer.
+    // Scanning them for each of 2 500 layers takes minutes, once takes milliseconds.
     assert!(
-        start.elapsed() < Duration::from_secs(2),
+        start.elapsed() < Duration::from_secs(20),
         "{:?}",
         start.elapsed()
     );
