@@ -100,8 +100,15 @@ fn with_help(command: clap::Command) -> clap::Command {
     command
         .help_template(HELP_TEMPLATE)
         .disable_help_flag(true)
+        .mut_args(with_negative_numbers)
         .arg(help)
         .mut_subcommands(with_help)
+}
+
+/// An option's `-1` is a wrong number, and no option that is called so.
+fn with_negative_numbers(arg: Arg) -> Arg {
+    let is_option = arg.get_long().is_some() && arg.get_action().takes_values();
+    arg.allow_negative_numbers(is_option)
 }
 
 /// Runs the program and gives its exit status.

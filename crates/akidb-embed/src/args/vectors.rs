@@ -40,7 +40,7 @@ pub(crate) struct VectorArgs {
 
     /// Leave the vectors' length as the model makes it
     #[arg(long, help_heading = "Vectors")]
-    no_normalize: bool,
+    pub(crate) no_normalize: bool,
 }
 
 impl VectorArgs {

@@ -234,10 +234,17 @@ fn unwritten(path: &Path, source: std::io::Error) -> CliError {
 }
 
 fn text(report: &Report) -> String {
-    let coverages = report.files.iter().chain(&report.source);
-    let mut text: String = coverages
-        .map(|(file, coverage)| format!("{file}: {coverage}"))
-        .collect();
+    let shown = |coverages: &BTreeMap<String, Coverage>| -> String {
+        let coverages = coverages.iter();
+        coverages
+            .map(|(file, coverage)| format!("{file}: {coverage}"))
+            .collect()
+    };
+    let mut text = shown(&report.files);
+    if !report.files.is_empty() && !report.source.is_empty() {
+        text.push_str("\nThe model's own graphs, which CoreML would run less well:\n");
+    }
+    text.push_str(&shown(&report.source));
     text.push_str("judged by ONNX Runtime's documentation, not by running CoreML\n");
     text
 }

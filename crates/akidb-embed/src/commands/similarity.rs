@@ -25,10 +25,13 @@ const MOST_PAIRS: usize = 20;
 const LEAST_LABEL: usize = 12;
 
 #[derive(Debug, Args)]
-#[command(before_help = "\
+#[command(
+    before_help = "\
 Examples:
   akidb-embed similarity \"red shoes\" \"crimson sneakers\" \"a chocolate cake\"
-  akidb-embed similarity --format csv < lines.txt")]
+  akidb-embed similarity --format csv < lines.txt",
+    mut_arg("no_normalize", |arg| arg.hide(true))
+)]
 pub(crate) struct SimilarityArgs {
     #[command(flatten)]
     input: InputArgs,
@@ -60,6 +63,12 @@ enum Format {
 }
 
 pub(crate) fn run(args: &SimilarityArgs) -> Result<(), CliError> {
+    if args.vectors.no_normalize {
+        return Err(CliError::Usage(
+            "--no-normalize changes no similarity: it is the cosine of the vectors, whatever their length"
+                .to_owned(),
+        ));
+    }
     let texts = args.input.open()?.take_texts(MAX_TEXTS + 1)?;
     if texts.len() < 2 {
         return Err(CliError::Usage(format!(

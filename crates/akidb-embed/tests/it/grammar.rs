@@ -107,9 +107,27 @@ fn the_default_is_set_and_not_what_happens_to_be_installed() {
     assert_eq!((unset.code, unset.stdout.as_str()), (0, "akidb-mini\n"));
     assert_eq!(model(&[]).0, mini());
 
+    assert_eq!(unset.stderr, "none is set: the built-in model is meant\n");
+
     let unknown = at(home, &["models", "default", "tow"], &[]);
     failed(&unknown, 2, &["tow is not installed"]);
     assert_eq!(at(home, &["models", "default"], &[]).stdout, "akidb-mini\n");
+}
+
+#[test]
+fn a_negative_number_is_a_wrong_value_and_no_option() {
+    for (args, option) in [
+        (["embed", "--dim", "-1", "a"], "--dim"),
+        (["rerank", "--top", "-1", "a"], "--top"),
+        (["bench", "--threads", "-2", "--json"], "--threads"),
+    ] {
+        let out = akidb(&args);
+        assert_eq!(out.code, 2, "{}", out.stderr);
+        let said = format!("invalid value '{}' for '{option}", args[2]);
+        assert!(out.stderr.contains(&said), "{}", out.stderr);
+    }
+    let out = akidb(&["similarity", "--no-normalize", "a", "b"]);
+    failed(&out, 2, &["--no-normalize changes no similarity"]);
 }
 
 #[test]

@@ -41,6 +41,9 @@ pub(crate) fn run(args: &DefaultArgs) -> Result<(), CliError> {
         store.set_default_model(Some(&id))?;
     }
     let set = store.default_model()?;
+    if set.is_none() {
+        message(format_args!("none is set: the built-in model is meant"));
+    }
     if let Some(model) = env::AKIDB_MODEL.get() {
         message(format_args!(
             "{} is set and comes before it: {model}",
