@@ -4,13 +4,12 @@ use akidb_onnx::Error;
 
 use super::array::Array;
 use super::attention::HIDDEN;
-use super::expr::{Expr, Id, Normed, Scores};
+use super::expr::{Expr, Id, Normed, Scores, norm, refused};
 use super::heads::{Heads, heads, linear_of};
 use super::sample::Sample;
 use super::tracer::Tracer;
-use crate::graph::walk::not_recognised;
 use crate::transformer::{
-    Attention, Block, BranchNorms, Embeddings, Head, Mask, Mlp, Norm, PositionTable, Transformer,
+    Attention, Block, BranchNorms, Embeddings, Head, Mask, Mlp, PositionTable, Transformer,
 };
 use crate::weights::EmbeddingTable;
 use akidb_onnx::tensor::Tensor;
@@ -339,22 +338,6 @@ fn position_rows(sample: Sample, index: &Array) -> Option<(usize, Option<u32>)> 
     fits(first, Some(padding)).then_some((first, Some(padding)))
 }
 
-pub(super) fn norm(normed: &Normed) -> Result<Norm, Error> {
-    let epsilon = normed.epsilon as f32;
-    if !(epsilon > 0.0 && epsilon < 1.0) {
-        return Err(refused(&format!("a norm's epsilon is {epsilon}")));
-    }
-    Ok(Norm {
-        kind: normed.kind,
-        weight: normed
-            .weight
-            .clone()
-            .ok_or_else(|| refused("a norm has no weight"))?,
-        bias: normed.bias.clone(),
-        epsilon,
-    })
-}
-
 /// Refuses a graph whose model depends on the texts that it is run on.
 pub(super) fn check_same(a: &Transformer, b: &Transformer) -> Result<(), Error> {
     let facts = |model: &Transformer| {
@@ -384,8 +367,4 @@ pub(super) fn check_same(a: &Transformer, b: &Transformer) -> Result<(), Error> 
             "what it computes depends on the number of texts or tokens",
         )),
     }
-}
-
-pub(super) fn refused(why: &str) -> Error {
-    not_recognised("", "graph", why)
 }

@@ -2,11 +2,13 @@
 
 use std::rc::Rc;
 
+use akidb_onnx::Error;
 use akidb_onnx::tensor::Tensor;
 
 use super::array::Array;
 use super::view::View;
-use crate::transformer::{Activation, NormKind, RelativeBias, Rotary};
+use crate::graph::walk::not_recognised;
+use crate::transformer::{Activation, Norm, NormKind, RelativeBias, Rotary};
 use crate::weights::{EmbeddingTable, Linear};
 
 /// An expression's number; those that it is made of have lower ones.
@@ -211,4 +213,26 @@ impl Expr {
         let end = whole.find(|c: char| !c.is_alphanumeric());
         whole[..end.unwrap_or(whole.len())].to_owned()
     }
+}
+
+/// A norm that the model has.
+pub(super) fn norm(normed: &Normed) -> Result<Norm, Error> {
+    let epsilon = normed.epsilon as f32;
+    if !(epsilon > 0.0 && epsilon < 1.0) {
+        return Err(refused(&format!("a norm's epsilon is {epsilon}")));
+    }
+    Ok(Norm {
+        kind: normed.kind,
+        weight: normed
+            .weight
+            .clone()
+            .ok_or_else(|| refused("a norm has no weight"))?,
+        bias: normed.bias.clone(),
+        epsilon,
+    })
+}
+
+/// What the graph can't be read for.
+pub(super) fn refused(why: &str) -> Error {
+    not_recognised("", "graph", why)
 }

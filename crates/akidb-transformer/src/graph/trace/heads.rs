@@ -2,8 +2,7 @@
 
 use akidb_onnx::Error;
 
-use super::assemble::{norm, refused};
-use super::expr::{Expr, Id, Normed};
+use super::expr::{Expr, Id, Normed, norm, refused};
 use super::sample::Sample;
 use super::tracer::Tracer;
 use super::view::{Run, View};

@@ -20,6 +20,7 @@ mod moves;
 mod norm;
 mod rotary;
 mod sample;
+mod steps;
 mod tables;
 mod tracer;
 mod view;
@@ -41,23 +42,23 @@ const FARTHEST: usize = 640;
 /// # Errors
 /// [`ErrorKind::NotRecognised`](akidb_onnx::ErrorKind::NotRecognised) when it is none of a known form.
 pub(super) fn trace(model: &OnnxModel, output: &str) -> Result<Transformer, Error> {
-    let tracer::Traced {
+    let steps::Traced {
         transformer: mut first,
         reach,
-    } = tracer::trace(model, output, Sample::new(2, 11))?;
-    let second = tracer::trace(model, output, Sample::new(3, 13))?.transformer;
+    } = steps::trace(model, output, Sample::new(2, 11))?;
+    let second = steps::trace(model, output, Sample::new(3, 13))?.transformer;
     assemble::check_same(&first, &second)?;
     let mut attention = first.blocks.iter().map(|block| &block.attention);
     if attention.any(|attention| attention.relative_bias.is_some()) {
         // Distances fall into other buckets once they are long.
         let tokens = first.max_tokens.min(LONG);
-        let third = tracer::trace(model, output, Sample::new(2, tokens))?.transformer;
+        let third = steps::trace(model, output, Sample::new(2, tokens))?.transformer;
         assemble::check_same(&first, &third)?;
     } else if reach > FARTHEST {
         first.max_tokens = first.max_tokens.min(reach);
     } else if reach > 0 && reach + 2 <= first.max_tokens {
         // A window is seen by texts that are longer.
-        let long = tracer::trace(model, output, Sample::new(2, reach + 2))?.transformer;
+        let long = steps::trace(model, output, Sample::new(2, reach + 2))?.transformer;
         for (block, long) in first.blocks.iter_mut().zip(&long.blocks) {
             block.attention.mask = long.attention.mask;
         }
