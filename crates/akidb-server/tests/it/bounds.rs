@@ -235,15 +235,16 @@ fn what_the_tokenizer_s_routes_take_is_counted() {
 
 #[test]
 fn the_tokens_of_a_long_text_are_made_as_they_are_taken() {
-    const CLIENTS: usize = 6;
+    // Few and short enough to be there before HTTP/2 misses the answers to its pings, on a slow machine too.
+    const CLIENTS: usize = 2;
     let most = 64 << 20;
     let server = Running::start(Settings {
-        // Until the last one is here, the first must stay, on a slow machine too.
+        // Until the last one is here, the first must stay.
         body_timeout: Duration::from_mins(5),
         ..strict(most)
     })
     .ready();
-    let text = 300_000;
+    let text = 150_000;
     let body = json!({ "inputs": "1".repeat(text) }).to_string();
     let clients: Vec<TcpStream> = (0..CLIENTS)
         .map(|before| {
@@ -262,7 +263,7 @@ fn the_tokens_of_a_long_text_are_made_as_they_are_taken() {
         })
         .collect();
     server.wait_until_held(|held| held >= 2 * CLIENTS * text);
-    // Each has its text and 1 MiB, once its tokens are made: the whole answer has some 20.
+    // Each has its text and 1 MiB, once its tokens are made: the whole answer has some 10.
     let each = 2 * text + (1 << 20) + REQUEST;
     server.wait_until_held(|held| held <= CLIENTS * each);
     std::thread::sleep(Duration::from_millis(500));

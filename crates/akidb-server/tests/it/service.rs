@@ -62,13 +62,9 @@ async fn requests_at_the_same_time_have_the_librarys_vectors() {
             tokio::spawn(async move { service.embed(request).await }),
         ));
     }
-    let embedder = Embedder::builder().model("akidb-mini").build().unwrap();
+    let mut answers = Vec::new();
     for (texts, options, task) in tasks {
-        let answer = task.await.unwrap().unwrap();
-        let expected = embedder.embed(&texts, &options).unwrap();
-        assert_eq!(answer.embeddings, expected.embeddings);
-        assert_eq!(answer.total_tokens, expected.total_tokens);
-        assert_eq!(*answer.provenance, expected.provenance);
+        answers.push((texts, options, task.await.unwrap().unwrap()));
     }
     let stats = service.stats();
     assert_eq!(stats.interactive, Default::default());
@@ -76,6 +72,13 @@ async fn requests_at_the_same_time_have_the_librarys_vectors() {
     assert_eq!(stats.queue_bytes, 0);
     assert!(stats.cached_bytes > 0 && stats.cached_bytes <= 1 << 20);
     assert!(stats.tokens_per_second > 0.0);
+    let embedder = Embedder::builder().model("akidb-mini").build().unwrap();
+    for (texts, options, answer) in answers {
+        let expected = embedder.embed(&texts, &options).unwrap();
+        assert_eq!(answer.embeddings, expected.embeddings);
+        assert_eq!(answer.total_tokens, expected.total_tokens);
+        assert_eq!(*answer.provenance, expected.provenance);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
