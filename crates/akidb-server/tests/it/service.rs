@@ -162,12 +162,15 @@ async fn a_queue_that_is_too_long_or_too_large_refuses_at_once() {
         ..settings()
     });
     service.preload().await.unwrap();
+    // The pass that preloading runs is over.
+    while service.embed(request(&[text(0)])).await.is_err() {}
     let many: Vec<String> = (0..2_000).map(|n| format!("{n} {}", text(n))).collect();
     let long = {
         let (service, many) = (Arc::clone(&service), many.clone());
         tokio::spawn(async move { service.embed(request(&many)).await })
     };
     while service.stats().interactive.items == 0 {
+        assert!(!long.is_finished(), "{:?}", long.await.unwrap().err());
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     // The same client waits for its own texts, another one has its turn.
