@@ -13,7 +13,9 @@ use crate::name::RepoPath;
 
 /// The catalog of this program. Its commits and names of files were looked up in several public
 /// programs that pin the same ones, its sizes in one or more; a size that was not to be found in this
-/// way is left out.
+/// way is left out. Models without a list of files are fetched by the hub's listing; what is said of them is
+/// from their model cards and config files, their commits from MTEB's registry of models
+/// (<https://github.com/embeddings-benchmark/mteb>).
 /// What is fetched is compared with the hub's own listing of the commit, whatever stands here.
 const COMPILED_IN: &str = include_str!("catalog.json");
 
@@ -47,14 +49,23 @@ pub struct CatalogEntry {
     pub revision: Option<Commit>,
     /// As the hub names it.
     pub license: Option<String>,
+    /// The family, as `model_type` of config.json names it.
+    pub model_type: Option<String>,
+    /// Weights, about.
+    pub parameters: Option<u64>,
     /// Values of a vector.
     pub dimension: Option<usize>,
     /// Fewest values that vectors may be cut to.
     pub least_dimension: Option<usize>,
+    /// Shorter vectors that the model was trained for, where they are few.
+    #[serde(default)]
+    pub matryoshka_dimensions: Vec<usize>,
     /// Longest text in tokens.
     pub max_tokens: Option<usize>,
     /// What is put before a query.
     pub query_prompt: Option<String>,
+    /// What is put before a document.
+    pub document_prompt: Option<String>,
     /// Vectors and similarities that are known to be right, in a file beside the catalog.
     pub goldens: Option<RepoPath>,
     /// Settings and tokenizer, which every variant needs.
@@ -168,6 +179,10 @@ mod tests {
                 assert_eq!(catalog.get(alias), Some(entry), "{alias}");
             }
             assert!(entry.dimension.is_some() && entry.license.is_some());
+            assert!(entry.model_type.is_some() && entry.parameters.is_some());
+            assert!(entry.max_tokens.is_some());
+            let shorter = |width: &usize| Some(*width) < entry.dimension;
+            assert!(entry.matryoshka_dimensions.iter().all(shorter));
             if let Some(goldens) = catalog.goldens(&entry.id).unwrap() {
                 assert!(!goldens.source.is_empty());
                 assert!(goldens.vectors.len() + goldens.similarities.len() > 3);

@@ -519,6 +519,41 @@ fn a_model_that_is_here_never_touches_the_network() {
 }
 
 #[test]
+fn models_known_by_name_say_what_they_ask_for_and_all_run_natively() {
+    let setup = setup();
+    let known = json(&setup.ok(&["models", "list", "--known", "--json"]).stdout);
+    let known = known.as_array().unwrap();
+    assert!(known.len() >= 24, "{}", known.len());
+    for entry in known {
+        assert_eq!(entry["backends"][0], "native", "{entry}");
+        assert!(entry["license"].is_string(), "{entry}");
+    }
+    let shown = setup.ok(&["models", "list", "--known"]).stdout;
+    let line = |start: &str| {
+        let found = shown.lines().filter(|line| line.starts_with(start));
+        found
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        line("multilingual-e5-small "),
+        [
+            "multilingual-e5-small bert 118 M 384 512 mit native",
+            "multilingual-e5-small \"query: \" \"passage: \"",
+        ]
+    );
+    assert_eq!(
+        line("embeddinggemma-300m ")[0],
+        "embeddinggemma-300m gemma3_text 308 M 128, 256, 512, 768 2048 gemma native"
+    );
+    let one = setup.ok(&["models", "show", "bge-m3"]).stdout;
+    assert!(
+        one.contains("BAAI/bge-m3") && one.contains("xlm-roberta"),
+        "{one}"
+    );
+}
+
+#[test]
 fn a_large_file_takes_little_memory() {
     let setup = setup();
     let files = [

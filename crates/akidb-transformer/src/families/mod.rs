@@ -79,9 +79,28 @@ impl ModelConfig {
             modernbert::MODEL_TYPE => modernbert::config(json).map(Self::Rotary),
             gemma3::MODEL_TYPE => gemma3::config(json).map(Self::Rotary),
             other if llama::MODEL_TYPES.contains(&other) => llama::config(json).map(Self::Rotary),
-            "qwen3" if both_ways => llama::config(json).map(Self::Rotary),
+            qwen3::MODEL_TYPE if both_ways => llama::config(json).map(Self::Rotary),
             _ => DecoderConfig::from_json(json).map(Self::Decoder),
         }
+    }
+
+    /// Whether `model_type` of a config.json names a family that is read here.
+    pub fn knows(model_type: &str) -> bool {
+        const ONE: [&str; 7] = [
+            bert::BERT,
+            distilbert::MODEL_TYPE,
+            mpnet::MODEL_TYPE,
+            nomic::MODEL_TYPE,
+            modernbert::MODEL_TYPE,
+            gemma3::MODEL_TYPE,
+            qwen3::MODEL_TYPE,
+        ];
+        let several = [
+            &bert::ROBERTA[..],
+            &gte::MODEL_TYPES[..],
+            &llama::MODEL_TYPES[..],
+        ];
+        ONE.contains(&model_type) || several.concat().contains(&model_type)
     }
 
     /// Longest text in tokens.

@@ -10,10 +10,10 @@ use akidb_onnx::parse_json;
 use clap::Args;
 use serde::Serialize;
 
+use super::known::{self, columns};
 use super::{bytes, tell_unreadable};
 use crate::error::CliError;
 use crate::print::{print, print_json};
-use crate::text::{pad, width};
 
 /// Longest config.json that is read, in bytes.
 const MAX_CONFIG: u64 = 1 << 20;
@@ -22,8 +22,13 @@ const MAX_CONFIG: u64 = 1 << 20;
 #[command(before_help = "\
 Examples:
   akidb-embed models list
+  akidb-embed models list --known
   akidb-embed models list --json")]
 pub(crate) struct ListArgs {
+    /// The models that are known by name: what they are, what they ask for, and what runs them
+    #[arg(long)]
+    known: bool,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -58,6 +63,9 @@ struct Row {
 
 pub(crate) fn run(args: &ListArgs) -> Result<(), CliError> {
     let store = model_store()?;
+    if args.known {
+        return known::run(store.catalog(), args.json);
+    }
     let (installed, unreadable) = store.installed_and_unreadable()?;
     tell_unreadable(&unreadable);
     let mut rows = Vec::new();
@@ -240,11 +248,8 @@ fn table(rows: &[Row], store: &akidb_models::Store) -> String {
         text.push_str(&columns(&lines));
     }
     text.push_str("\nTo be fetched (akidb-embed models pull NAME):\n");
-    let entries = store
-        .catalog()
-        .models()
-        .iter()
-        .filter(|e| e.id != BUILTIN_MODEL);
+    let entries = store.catalog().models().iter();
+    let entries = entries.filter(|e| e.id != BUILTIN_MODEL && !e.variants.is_empty());
     let lines: Vec<_> = entries
         .map(|entry| {
             let name = entry.aliases.first().unwrap_or(&entry.id).clone();
@@ -261,25 +266,7 @@ fn table(rows: &[Row], store: &akidb_models::Store) -> String {
         })
         .collect();
     text.push_str(&columns(&lines));
-    text
-}
-
-fn columns<const N: usize>(lines: &[[String; N]]) -> String {
-    let mut widths = [0; N];
-    for line in lines {
-        for (most, cell) in widths.iter_mut().zip(line) {
-            *most = width(cell).max(*most);
-        }
-    }
-    let mut text = String::new();
-    for line in lines {
-        let cells = line
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| pad(cell, width));
-        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
-    }
+    text.push_str("\nMany others: models list --known\n");
     text
 }
 

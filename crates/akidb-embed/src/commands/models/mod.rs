@@ -4,6 +4,7 @@ mod bundle;
 mod copying;
 mod default;
 mod fetching;
+mod known;
 mod list;
 mod pull;
 mod remove;

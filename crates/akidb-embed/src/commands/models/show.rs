@@ -38,7 +38,11 @@ struct Shown {
     dimension: Option<usize>,
     least_dimension: Option<usize>,
     max_tokens: Option<usize>,
+    matryoshka_dimensions: Vec<usize>,
     query_prompt: Option<String>,
+    document_prompt: Option<String>,
+    model_type: Option<String>,
+    parameters: Option<u64>,
     variants: Vec<Variant>,
 }
 
@@ -93,7 +97,11 @@ fn of_catalog(entry: &CatalogEntry) -> Shown {
         dimension: entry.dimension,
         least_dimension: entry.least_dimension,
         max_tokens: entry.max_tokens,
+        matryoshka_dimensions: entry.matryoshka_dimensions.clone(),
         query_prompt: entry.query_prompt.clone(),
+        document_prompt: entry.document_prompt.clone(),
+        model_type: entry.model_type.clone(),
+        parameters: entry.parameters,
         variants: entry.variants.iter().map(variant).collect(),
         ..Shown::default()
     }
@@ -142,14 +150,19 @@ fn text(shown: &Shown) -> String {
     let mut text = format!("{}\n", shown.id);
     let mut line = |name: &str, value: Option<String>| {
         if let Some(value) = value {
-            text.push_str(&format!("  {name:<13} {value}\n"));
+            text.push_str(&format!("  {name:<15} {value}\n"));
         }
     };
     line("path", shown.path.clone());
     line("revision", shown.revision.clone());
     line("licence", shown.license.clone());
-    let cut = |least| format!(", trained to be cut down to {least}");
-    let cut = shown.least_dimension.map(cut).unwrap_or_default();
+    line("family", shown.model_type.clone());
+    let shorter = &shown.matryoshka_dimensions;
+    let cut = match shown.least_dimension {
+        Some(least) => format!(", trained to be cut down to {least}"),
+        None if shorter.is_empty() => String::new(),
+        None => format!(", trained to be cut to {shorter:?}"),
+    };
     line("dimension", shown.dimension.map(|d| format!("{d}{cut}")));
     line(
         "longest text",
@@ -158,6 +171,10 @@ fn text(shown: &Shown) -> String {
     line(
         "query prompt",
         shown.query_prompt.as_ref().map(|p| format!("{p:?}")),
+    );
+    line(
+        "document prompt",
+        shown.document_prompt.as_ref().map(|p| format!("{p:?}")),
     );
     for variant in &shown.variants {
         let size = variant.size.map(bytes).unwrap_or_default();
