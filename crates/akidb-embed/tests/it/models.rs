@@ -180,7 +180,7 @@ fn from_the_hub_to_vectors_and_off_the_disk() {
     assert!(list.contains("hash + numeric, now"), "{list}");
     let show = setup.ok(&["models", "show", MINI]).stdout;
     assert!(
-        show.contains(COMMIT) && show.contains("licence       apache-2.0"),
+        show.contains(COMMIT) && show.contains("licence         apache-2.0"),
         "{show}"
     );
 

@@ -4,7 +4,7 @@ use akidb_onnx::Error;
 
 use super::array::Array;
 use super::attention::HIDDEN;
-use super::expr::{Expr, Id, Normed, Scores, norm, refused};
+use super::expr::{Expr, Id, Scores, norm, refused};
 use super::heads::{Heads, heads, linear_of};
 use super::sample::Sample;
 use super::tracer::Tracer;
