@@ -50,22 +50,23 @@ impl Display for UnknownChoice {
 
 impl Error for UnknownChoice {}
 
-/// Gives an enum its words: [`Choice`](crate::Choice), `as_str`, `Display`, `FromStr` and serde.
+/// Gives an enum its words: [`Choice`](crate::Choice), `as_str`, `Display`, `FromStr` and serde. A variant that
+/// a feature brings has its `cfg` here, too.
 #[macro_export]
 macro_rules! choice {
-    ($type:ident, $what:literal, $($variant:ident = $word:literal: $summary:literal),+ $(,)?) => {
+    ($type:ident, $what:literal, $($(#[$cfg:meta])* $variant:ident = $word:literal: $summary:literal),+ $(,)?) => {
         impl $type {
             /// Its word, on the command line, in settings and in answers.
             pub const fn as_str(self) -> &'static str {
                 match self {
-                    $(Self::$variant => $word),+
+                    $($(#[$cfg])* Self::$variant => $word),+
                 }
             }
         }
 
         impl $crate::Choice for $type {
             const WHAT: &'static str = $what;
-            const ALL: &'static [Self] = &[$(Self::$variant),+];
+            const ALL: &'static [Self] = &[$($(#[$cfg])* Self::$variant),+];
 
             fn word(self) -> &'static str {
                 self.as_str()
@@ -73,7 +74,7 @@ macro_rules! choice {
 
             fn summary(self) -> &'static str {
                 match self {
-                    $(Self::$variant => $summary),+
+                    $($(#[$cfg])* Self::$variant => $summary),+
                 }
             }
         }
@@ -89,7 +90,7 @@ macro_rules! choice {
 
             fn from_str(word: &str) -> Result<Self, Self::Err> {
                 match word {
-                    $($word => Ok(Self::$variant),)+
+                    $($(#[$cfg])* $word => Ok(Self::$variant),)+
                     _ => Err($crate::UnknownChoice::of::<Self>(word)),
                 }
             }
@@ -119,10 +120,10 @@ mod tests {
         for pooling in Pooling::ALL {
             assert_eq!(pooling.to_string().parse(), Ok(*pooling));
         }
-        let error = "max".parse::<Pooling>().unwrap_err();
+        let error = "largest".parse::<Pooling>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "there is no pooling \"max\": last_token, mean, cls"
+            "there is no pooling \"largest\": last_token, mean, cls, max, mean_sqrt_len_tokens, weightedmean"
         );
     }
 }

@@ -73,8 +73,8 @@ pub(crate) enum CliError {
         /// What is said last of the work.
         line: Option<String>,
     },
-    #[error("npy is not text, and standard output is a terminal")]
-    NpyOnTerminal,
+    #[error("{0} is not text, and standard output is a terminal")]
+    BinaryOnTerminal(&'static str),
 }
 
 /// The library's error behind one of the server.
@@ -171,7 +171,7 @@ impl CliError {
             message(format_args!("{line}"));
         }
         match self {
-            Self::Usage(_) | Self::NpyOnTerminal => WRONG_USAGE,
+            Self::Usage(_) | Self::BinaryOnTerminal(_) => WRONG_USAGE,
             Self::Bulk(error) if is_usage_of_files(error) => WRONG_USAGE,
             Self::Embed(error) if is_usage(error) => WRONG_USAGE,
             Self::Corpus(error) if is_usage_of_corpus(error) => WRONG_USAGE,
@@ -202,16 +202,18 @@ impl CliError {
                 BulkError::Read { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
                     Some("convert it to UTF-8, for example with iconv".to_owned())
                 }
-                BulkError::NoPlace { .. } => Some("jsonl, json and csv have one".to_owned()),
+                BulkError::NoPlace { .. } => {
+                    Some("jsonl, json, csv and parquet have one".to_owned())
+                }
                 BulkError::Reserved { field } if field == "id" => {
                     Some("--id-field id takes it along".to_owned())
                 }
                 _ => None,
             },
             Self::SomeTexts { hint, .. } => hint.clone(),
-            Self::NpyOnTerminal => Some(
-                "name a file with -o, as in -o vectors.npy, or give it on with a pipe".to_owned(),
-            ),
+            Self::BinaryOnTerminal(format) => Some(format!(
+                "name a file with -o, as in -o vectors.{format}, or give it on with a pipe"
+            )),
             Self::Invalid { .. } => Some("each line above says what to do".to_owned()),
             Self::Optimize(error) => match error.kind() {
                 ErrorKind::NotRecognised { .. } => {

@@ -18,7 +18,7 @@ const EXACT_IN_F64: u64 = 1 << 53;
 /// The types that a field has in some rows, nulls aside.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct JsonTypes(u8);
+pub(crate) struct JsonTypes(u8);
 
 impl JsonTypes {
     const BOOL: u8 = 1;
@@ -30,13 +30,19 @@ impl JsonTypes {
     /// A list, an object, or an integer beyond i64.
     const OTHER: u8 = 32;
 
-    pub(super) fn union(self, other: Self) -> Self {
+    /// The type of one value.
+    pub(crate) fn of(value: &serde_json::Value) -> Self {
+        // A value that is there already has a type.
+        FieldType::deserialize(value).map_or(Self(Self::OTHER), |FieldType(types)| types)
+    }
+
+    pub(crate) fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
     /// The type of a column that holds them: values of several types, and lists and objects, are
     /// written as JSON.
-    pub(super) fn data_type(self) -> DataType {
+    pub(crate) fn data_type(self) -> DataType {
         const INTS: u8 = JsonTypes::INT | JsonTypes::LARGE_INT;
         const NUMBERS: u8 = JsonTypes::INT | JsonTypes::FLOAT;
         match self.0 {

@@ -36,6 +36,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub(crate) mod cells;
 mod chunk;
 mod claims;
 mod columns;
@@ -44,7 +45,7 @@ mod error;
 mod files;
 mod fingerprint;
 mod folder;
-mod json_types;
+pub(crate) mod json_types;
 mod kind;
 mod log;
 mod manifest;
@@ -60,6 +61,7 @@ mod source;
 mod status;
 mod template;
 mod unit_file;
+pub(crate) mod vectors;
 mod window;
 
 pub use error::CorpusError;

@@ -6,28 +6,19 @@ use std::sync::Arc;
 
 use akidb_embedding::{Provenance, Values};
 use arrow_array::builder::{BooleanBuilder, Int32Builder, StringBuilder};
-use arrow_array::{
-    ArrayRef, FixedSizeBinaryArray, FixedSizeListArray, Float16Array, Float32Array, Int8Array,
-    Int32Array, Int64Array, RecordBatch, StringArray,
-};
-use arrow_buffer::{Buffer, NullBuffer, ScalarBuffer};
+use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
-use half::f16;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
+use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 
 use super::error::{CorpusError, unread, unread_parquet, unwritten};
 use super::plan::Plan;
-use super::window::{Answer, Vector, Window};
-
-/// The values of a vector within its column.
-const ELEMENT: &str = "element";
+use super::vectors;
+use super::window::{Answer, Window};
 
 /// Where a unit's file says how its work went.
 const SUMMARY: &str = "akidb.unit";
@@ -69,17 +60,6 @@ pub(super) struct UnitSchema {
 impl UnitSchema {
     pub(super) fn new(plan: &Plan, provenance: &Provenance) -> Result<Self, CorpusError> {
         let dimension = provenance.dimension;
-        let width = |values: usize| i32::try_from(values).unwrap_or(i32::MAX);
-        let list = |data_type| {
-            let element = Field::new(ELEMENT, data_type, false);
-            DataType::FixedSizeList(Arc::new(element), width(dimension))
-        };
-        let embedding = match provenance.encoding.as_str() {
-            "f16" => list(DataType::Float16),
-            "int8" => list(DataType::Int8),
-            "binary" => DataType::FixedSizeBinary(width(dimension.div_ceil(8))),
-            _ => list(DataType::Float32),
-        };
         let mut fields = vec![
             Field::new("source_file", DataType::Utf8, false),
             Field::new("source_row", DataType::Int64, false),
@@ -96,10 +76,7 @@ impl UnitSchema {
             fields.push(Field::new("start", DataType::Int64, true));
             fields.push(Field::new("end", DataType::Int64, true));
         }
-        fields.push(Field::new("embedding", embedding, true));
-        if provenance.encoding == "int8" {
-            fields.push(Field::new("scale", DataType::Float32, true));
-        }
+        fields.extend(vectors::fields(provenance));
         fields.push(Field::new("tokens", DataType::Int32, true));
         fields.push(Field::new("truncated", DataType::Boolean, true));
         fields.push(Field::new("error", DataType::Utf8, true));
@@ -114,20 +91,7 @@ impl UnitSchema {
             ),
         ];
         let metadata = metadata.map(|(key, value)| KeyValue::new(key.to_owned(), value));
-        // Vectors have no two values alike, and nobody looks for one of them.
-        let values = ColumnPath::from(vec![
-            "embedding".to_owned(),
-            "list".to_owned(),
-            ELEMENT.to_owned(),
-        ]);
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .set_max_row_group_row_count(Some(GROUP_ROWS))
-            .set_column_dictionary_enabled(values.clone(), false)
-            .set_column_statistics_enabled(values, EnabledStatistics::None)
-            .set_created_by(format!("akidb-embed {}", env!("CARGO_PKG_VERSION")))
-            .set_key_value_metadata(Some(metadata.to_vec()))
-            .build();
+        let properties = vectors::properties(metadata.to_vec(), GROUP_ROWS);
         Ok(Self {
             schema: Arc::new(Schema::new(fields)),
             properties,
@@ -164,17 +128,9 @@ impl UnitSchema {
             let ends = spans().map(|span| Some(span?.end));
             columns.push(Arc::new(Int64Array::from_iter(ends)));
         }
-        columns.push(self.embeddings(answers)?);
-        if self.encoding == "int8" {
-            let scales = answers.iter().map(|answer| match answer {
-                Ok(Vector {
-                    values: Values::I8 { scale, .. },
-                    ..
-                }) => Some(*scale),
-                _ => None,
-            });
-            columns.push(Arc::new(Float32Array::from_iter(scales)));
-        }
+        let values = answers.iter().map(|answer| answer.as_ref().ok());
+        let values: Vec<Option<&Values>> = values.map(|v| Some(&v?.values)).collect();
+        columns.extend(vectors::columns(&values, &self.encoding, self.dimension)?);
         let (mut tokens, mut truncated) = (Int32Builder::new(), BooleanBuilder::new());
         let mut errors = StringBuilder::new();
         for answer in answers {
@@ -188,77 +144,6 @@ impl UnitSchema {
         columns.push(Arc::new(errors.finish()));
         RecordBatch::try_new(Arc::clone(&self.schema), columns)
     }
-
-    /// The vectors; zeros where there is none, which is null.
-    fn embeddings(&self, answers: &[Answer]) -> Result<ArrayRef, ArrowError> {
-        let nulls = NullBuffer::from_iter(answers.iter().map(Result::is_ok));
-        let values = || {
-            answers
-                .iter()
-                .map(|a| a.as_ref().ok().map(|vector| &vector.values))
-        };
-        let place = self.schema.index_of("embedding")?;
-        let data_type = self.schema.field(place).data_type();
-        let (element, width) = match data_type {
-            DataType::FixedSizeList(element, width) => (Arc::clone(element), *width),
-            DataType::FixedSizeBinary(width) => {
-                let bytes = flat(
-                    values(),
-                    self.dimension.div_ceil(8),
-                    |values| match values {
-                        Values::Binary(bytes) => bytes,
-                        _ => &[],
-                    },
-                );
-                let array =
-                    FixedSizeBinaryArray::try_new(*width, Buffer::from_vec(bytes), Some(nulls))?;
-                return Ok(Arc::new(array));
-            }
-            other => return Err(ArrowError::SchemaError(format!("vectors are no {other}"))),
-        };
-        let values: ArrayRef = match element.data_type() {
-            DataType::Float16 => {
-                let flat: Vec<f16> = flat(values(), self.dimension, |values| match values {
-                    Values::F16(values) => values,
-                    _ => &[],
-                });
-                Arc::new(Float16Array::new(ScalarBuffer::from(flat), None))
-            }
-            DataType::Int8 => {
-                let flat: Vec<i8> = flat(values(), self.dimension, |values| match values {
-                    Values::I8 { codes, .. } => codes,
-                    _ => &[],
-                });
-                Arc::new(Int8Array::new(ScalarBuffer::from(flat), None))
-            }
-            _ => {
-                let flat: Vec<f32> = flat(values(), self.dimension, |values| match values {
-                    Values::F32(values) => values,
-                    _ => &[],
-                });
-                Arc::new(Float32Array::new(ScalarBuffer::from(flat), None))
-            }
-        };
-        let array = FixedSizeListArray::try_new(element, width, values, Some(nulls))?;
-        Ok(Arc::new(array))
-    }
-}
-
-/// The numbers of all vectors, one after the other; `width` zeros for none.
-fn flat<'a, T: Copy + Default + 'a>(
-    vectors: impl Iterator<Item = Option<&'a Values>>,
-    width: usize,
-    numbers: impl Fn(&'a Values) -> &'a [T],
-) -> Vec<T> {
-    let mut flat = Vec::new();
-    for (row, vector) in vectors.enumerate() {
-        if let Some(values) = vector {
-            flat.extend_from_slice(numbers(values));
-        }
-        // Every row has as many.
-        flat.resize((row + 1) * width, T::default());
-    }
-    flat
 }
 
 /// Writes one unit, under a temporary name.

@@ -37,6 +37,8 @@ pub struct FileWriter {
     destination: Destination,
     /// Holds the items of formats that are put together beside the output.
     spool: Option<SpooledTempFile>,
+    #[cfg(feature = "corpus")]
+    types: super::parquet::Types,
     /// Vectors written.
     vectors: usize,
     /// Vectors and error objects written.
@@ -73,6 +75,8 @@ impl FileWriter {
             columns,
             destination,
             spool: format.is_spooled().then(|| spooled_tempfile(SPOOL_BYTES)),
+            #[cfg(feature = "corpus")]
+            types: super::parquet::Types::default(),
             vectors: 0,
             items: 0,
             tokens: 0,
@@ -102,6 +106,13 @@ impl FileWriter {
         let out = &mut self.destination;
         if let Some(spool) = &mut self.spool {
             spool.rewind()?;
+            #[cfg(feature = "corpus")]
+            if self.format == Format::Parquet {
+                let aside = io::BufReader::new(spool);
+                self.types
+                    .write(aside, out, &self.columns, &self.provenance)?;
+                return out.flush();
+            }
             match self.format {
                 Format::Json => json::head(out, &self.provenance)?,
                 _ => npy::head(out, self.vectors, &self.provenance)?,
@@ -161,6 +172,8 @@ impl FileWriter {
             Format::Npy => npy::row(out, &embedding.values)?,
             Format::Csv => csv::line(out, columns, row, embedding)?,
             Format::Text => text::line(out, &embedding.values)?,
+            #[cfg(feature = "corpus")]
+            Format::Parquet => self.types.put(out, row, Ok(embedding))?,
         }
         self.vectors += 1;
         self.items += 1;
@@ -184,6 +197,8 @@ impl FileWriter {
                 serde_json::to_writer(&mut *out, &object)?;
                 out.write_all(b"\n")?;
             }
+            #[cfg(feature = "corpus")]
+            Format::Parquet => self.types.put(out, failed.row, Err(failed.message()))?,
             // There is no place for it.
             Format::Npy | Format::Csv | Format::Text => return Ok(()),
         }
@@ -246,7 +261,9 @@ fn check(format: Format, columns: &Columns) -> Result<(), BulkError> {
         !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
     };
     let taken = |name: &&String| {
-        RESERVED.contains(&name.as_str()) || (format == Format::Csv && value(name))
+        RESERVED.contains(&name.as_str())
+            || (format == Format::Csv && value(name))
+            || (format.is_parquet() && *name == "error")
     };
     match keep.iter().find(taken) {
         Some(field) => Err(BulkError::Reserved {

@@ -6,6 +6,8 @@ mod file;
 mod format;
 mod json;
 mod npy;
+#[cfg(feature = "corpus")]
+mod parquet;
 mod text;
 
 use akidb_embedding::Embedding;

@@ -10,4 +10,5 @@
 mod common;
 mod inputs;
 mod once;
+mod one_file;
 mod refusals;

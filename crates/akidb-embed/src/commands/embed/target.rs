@@ -92,8 +92,11 @@ impl<'a> Target<'a> {
             }
             (Some(format), _) => format,
         };
-        if terminal && format == Format::Machine(akidb_bulk::Format::Npy) {
-            return Err(CliError::NpyOnTerminal);
+        match format {
+            Format::Machine(format) if terminal && format.is_binary() => {
+                return Err(CliError::BinaryOnTerminal(format.as_str()));
+            }
+            _ => {}
         }
         Ok(Self { format, path })
     }
@@ -126,7 +129,7 @@ impl<'a> Target<'a> {
 
 fn unknown_ending(ending: &str) -> CliError {
     CliError::Usage(format!(
-        "no format has the ending .{ending}: .npy, .jsonl, .json, .csv and .txt have one, for another \
+        "no format has the ending .{ending}: .npy, .parquet, .jsonl, .json, .csv and .txt have one, for another \
          name --format"
     ))
 }
