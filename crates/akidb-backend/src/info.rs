@@ -1,23 +1,6 @@
 //! What a backend says of the model it holds.
 
-use crate::choice;
-
-/// How one vector is made of the hidden states of a text's tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pooling {
-    /// The last token's (decoders such as Qwen3-Embedding).
-    LastToken,
-    /// The mean over all tokens (MiniLM, E5, GTE).
-    Mean,
-    /// The first token's (BGE).
-    Cls,
-}
-
-choice!(Pooling, "pooling",
-    LastToken = "last_token": "the last token's state",
-    Mean = "mean": "the mean of all tokens' states",
-    Cls = "cls": "the first token's state",
-);
+use crate::Pooling;
 
 /// Facts about a loaded model.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,11 +7,13 @@
 mod batch;
 mod error;
 mod info;
+mod pooling;
 mod words;
 
 pub use batch::TokenBatch;
 pub use error::{BackendError, BackendErrorKind};
-pub use info::{BackendInfo, GraphInterface, Pooling};
+pub use info::{BackendInfo, GraphInterface};
+pub use pooling::Pooling;
 pub use words::{Choice, UnknownChoice};
 
 /// For [`choice!`].

@@ -28,7 +28,6 @@ mod model;
 mod options;
 mod output;
 mod past;
-mod pooling;
 mod probe;
 mod rows;
 mod runner;

@@ -3,7 +3,6 @@
 use akidb_backend::{BackendError, BackendErrorKind, Pooling};
 
 use crate::layout::TextLayout;
-use crate::pooling::pool;
 
 /// Pooled rows, row-major `[texts, width]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,7 +46,7 @@ impl Rows {
                 let mut rows = vec![0.0; texts.len() * width];
                 let states = data.chunks_exact(tokens * width);
                 for ((row, states), ids) in rows.chunks_exact_mut(width).zip(states).zip(texts) {
-                    pool(&states[..ids.len() * width], pooling, row);
+                    pooling.pool(&states[..ids.len() * width], row);
                 }
                 Ok(Self {
                     data: rows,

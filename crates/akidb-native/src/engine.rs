@@ -199,12 +199,14 @@ impl Engine {
         match self.head {
             Head::LastToken => self.pass(texts, Wanted::Last, prefix, out),
             Head::FirstToken => self.pass(texts, Wanted::First, None, out),
-            Head::Mean => self.mean(texts, out),
+            Head::Mean | Head::Max | Head::MeanSqrtLen | Head::WeightedMean => {
+                self.of_all_states(texts, out)
+            }
         }
     }
 
-    /// The mean of each text's states.
-    fn mean(&self, texts: Texts<'_>, out: &mut [f32]) -> Result<(), EngineError> {
+    /// What the head makes of all states of each text.
+    fn of_all_states(&self, texts: Texts<'_>, out: &mut [f32]) -> Result<(), EngineError> {
         let width = self.model.dims.hidden_size;
         let tokens: usize = texts.ids.iter().map(|text| text.len()).sum();
         let mut states = vec![0.0; tokens * width];
@@ -218,8 +220,9 @@ impl Engine {
                 (own, out)
             })
             .collect();
+        let pooling = pooling(self.head);
         self.model.pool.for_each(tasks, |(own, out)| {
-            mean_of_rows(own, out);
+            pooling.pool(own, out);
             Ok(())
         })
     }
@@ -310,26 +313,15 @@ impl Backend for Engine {
     }
 }
 
-/// The mean of rows as wide as `out`. Sums run in f64, row after row.
-fn mean_of_rows(rows: &[f32], out: &mut [f32]) {
-    let mut sums = vec![0.0; out.len()];
-    for row in rows.chunks_exact(out.len()) {
-        for (sum, x) in sums.iter_mut().zip(row) {
-            *sum += f64::from(*x);
-        }
-    }
-    let count = (rows.len() / out.len().max(1)) as f64;
-    for (out, sum) in out.iter_mut().zip(sums) {
-        *out = (sum / count) as f32;
-    }
-}
-
 /// What the head is called outside.
 fn pooling(head: Head) -> Pooling {
     match head {
         Head::LastToken => Pooling::LastToken,
         Head::FirstToken => Pooling::Cls,
         Head::Mean => Pooling::Mean,
+        Head::Max => Pooling::Max,
+        Head::MeanSqrtLen => Pooling::MeanSqrtLen,
+        Head::WeightedMean => Pooling::WeightedMean,
     }
 }
 
@@ -372,14 +364,5 @@ mod tests {
         assert_eq!(cut(&[]), []);
         assert_eq!(cut(&[9000, 1, 2047, 1]), [0..1, 1..3, 3..4]);
         assert_eq!(cut(&[1; 300]), [0..128, 128..256, 256..300]);
-    }
-
-    #[test]
-    fn means_are_of_columns() {
-        let mut out = [9.0; 2];
-        mean_of_rows(&[1.0, 2.0, 3.0, 6.0, 5.0, 1.0], &mut out);
-        assert_eq!(out, [3.0, 3.0]);
-        mean_of_rows(&[1.5, -2.0], &mut out);
-        assert_eq!(out, [1.5, -2.0]);
     }
 }

@@ -245,6 +245,12 @@ pub enum Head {
     FirstToken,
     /// Their mean is taken.
     Mean,
+    /// The largest of each column is taken.
+    Max,
+    /// Their sum is taken, divided by the square root of how many they are.
+    MeanSqrtLen,
+    /// Their mean is taken, the n-th counted n times.
+    WeightedMean,
 }
 
 /// A layer behind the pooling.

@@ -65,6 +65,9 @@ pub(super) fn load(
         Pooling::LastToken => Head::LastToken,
         Pooling::Cls => Head::FirstToken,
         Pooling::Mean => Head::Mean,
+        Pooling::Max => Head::Max,
+        Pooling::MeanSqrtLen => Head::MeanSqrtLen,
+        Pooling::WeightedMean => Head::WeightedMean,
     };
     let directory = options.packed_cache.clone();
     let directory = directory.unwrap_or_else(env::packed_weights_directory);

@@ -163,12 +163,16 @@ fn of_file(file: &Map<String, Value>, label: &str) -> Result<Pooling, EmbedError
         ),
         ["mean_tokens" | "mean"] => Ok(Pooling::Mean),
         ["cls_token" | "cls"] => Ok(Pooling::Cls),
+        ["max_tokens" | "max"] => Ok(Pooling::Max),
+        ["mean_sqrt_len_tokens"] => Ok(Pooling::MeanSqrtLen),
+        ["weightedmean_tokens" | "weightedmean"] => Ok(Pooling::WeightedMean),
         [] => Err(EmbedError::Contradiction {
             file: label.to_owned(),
             message: "it turns no pooling mode on".to_owned(),
         }),
         other => Err(EmbedError::Unsupported(format!(
-            "{label}: pooling {} is not supported (lasttoken, mean and cls are)",
+            "{label}: pooling {} is not supported (lasttoken, mean, cls, max, mean_sqrt_len_tokens and \
+             weightedmean are, each alone)",
             other.join(" + ")
         ))),
     }
@@ -270,6 +274,28 @@ mod tests {
         assert_eq!(of_file(cls).unwrap(), (Pooling::Cls, PoolingFrom::File));
         let (last, _) = of_file(r#"{"pooling_mode": "lasttoken"}"#).unwrap();
         assert_eq!(last, Pooling::LastToken);
+        for (json, expected) in [
+            (
+                r#"{"pooling_mode_mean_tokens": false, "pooling_mode_max_tokens": true}"#,
+                Pooling::Max,
+            ),
+            (
+                r#"{"pooling_mode_mean_sqrt_len_tokens": true}"#,
+                Pooling::MeanSqrtLen,
+            ),
+            (
+                r#"{"pooling_mode_weightedmean_tokens": true}"#,
+                Pooling::WeightedMean,
+            ),
+            (r#"{"pooling_mode": "max"}"#, Pooling::Max),
+            (
+                r#"{"pooling_mode": "mean_sqrt_len_tokens"}"#,
+                Pooling::MeanSqrtLen,
+            ),
+            (r#"{"pooling_mode": "weightedmean"}"#, Pooling::WeightedMean),
+        ] {
+            assert_eq!(of_file(json).unwrap(), (expected, PoolingFrom::File));
+        }
         let two = r#"{"pooling_mode_cls_token": true, "pooling_mode_max_tokens": true}"#;
         let error = of_file(two).unwrap_err().to_string();
         assert!(error.contains("cls_token + max_tokens"), "{error}");

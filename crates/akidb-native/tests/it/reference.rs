@@ -35,6 +35,9 @@ fn agrees_with_f64() {
 fn variants(config: &DecoderConfig) -> Vec<Transformer> {
     let last = encoder(config, 5, Head::LastToken);
     let first = encoder(config, 6, Head::FirstToken);
+    for head in [Head::Max, Head::MeanSqrtLen, Head::WeightedMean] {
+        check(config, &encoder(config, 6, head));
+    }
     let mut tanh = encoder(config, 7, Head::Mean);
     for block in &mut tanh.blocks {
         block.mlp.activation = Activation::GeluTanh;

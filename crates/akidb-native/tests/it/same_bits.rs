@@ -46,7 +46,7 @@ fn in_any_batch_order_and_number_of_threads() {
 /// Every token sees all of its text.
 #[test]
 fn of_encoders_in_any_batch_order_and_number_of_threads() {
-    for head in [Head::Mean, Head::FirstToken] {
+    for head in [Head::Mean, Head::FirstToken, Head::Max, Head::WeightedMean] {
         check_batches(engines_of(&encoder(&config(3, 6, 2, 10), 1, head)));
     }
 }

@@ -328,6 +328,28 @@ pub(crate) fn reference(model: &Transformer, ids: &[u32]) -> Vec<f64> {
             hidden.iter().for_each(|x| add(&mut sum, x));
             sum.iter().map(|x| x / hidden.len() as f64).collect()
         }
+        Head::MeanSqrtLen => {
+            let mut sum = vec![0.0; width];
+            hidden.iter().for_each(|x| add(&mut sum, x));
+            let root = (hidden.len() as f64).sqrt();
+            sum.iter().map(|x| x / root).collect()
+        }
+        Head::WeightedMean => {
+            let mut sum = vec![0.0; width];
+            for (x, weight) in hidden.iter().zip(1..) {
+                let weighted: Vec<f64> = x.iter().map(|x| x * f64::from(weight)).collect();
+                add(&mut sum, &weighted);
+            }
+            let weights = (hidden.len() * (hidden.len() + 1) / 2) as f64;
+            sum.iter().map(|x| x / weights).collect()
+        }
+        Head::Max => {
+            let mut largest = vec![f64::NEG_INFINITY; width];
+            for x in &hidden {
+                largest.iter_mut().zip(x).for_each(|(m, x)| *m = m.max(*x));
+            }
+            largest
+        }
     };
     for dense in &model.dense {
         pooled = product(&pooled, &dense.linear);
