@@ -6,10 +6,12 @@
 (2, 256)
 """
 
-from ._native import ArrowArray, Embedder, Embedding, __version__
+from ._native import ArrowArray, Embedder, Embedding, Reranker, Score, __version__
+from ._run import Manifest, run
 from .errors import (
     BackendError,
     ClosedError,
+    CorpusError,
     EmbedError,
     ForkedError,
     ModelFilesError,
@@ -25,16 +27,21 @@ __all__ = [
     "ArrowArray",
     "BackendError",
     "ClosedError",
+    "CorpusError",
     "EmbedError",
     "Embedder",
     "Embedding",
     "ForkedError",
+    "Manifest",
     "ModelFilesError",
     "ModelNotFoundError",
     "NotFiniteError",
     "NotTextError",
     "OptionError",
+    "Reranker",
+    "Score",
     "TextError",
     "TooLongError",
     "__version__",
+    "run",
 ]

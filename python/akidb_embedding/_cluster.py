@@ -1,9 +1,10 @@
-"""What Ray and Spark have in common: a worker's model, and the columns that it adds."""
+"""What Ray and Spark have in common: a worker's model, the columns that it adds, its units."""
 
 from __future__ import annotations
 
 import hashlib
 import sysconfig
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING, TypeAlias
 import pyarrow as pa
 
 from . import Embedder, OptionError, __version__
+from ._run import Manifest, Work, check_rate, manifest, warn_of_files
 from .errors import EmbedError
 
 if TYPE_CHECKING:
-    from ._native import EmbedderOptions, EmbedOptions
+    from ._native import Corpus, EmbedderOptions, EmbedOptions
 
 Fingerprint: TypeAlias = dict[str, str]
 
@@ -100,3 +102,48 @@ def add_columns(
     for name in ADDED:
         table = table.append_column(name, added.column(name))
     return table
+
+
+def begin(
+    work: Work, force: bool, max_error_rate: float, embedder: Embedder
+) -> tuple[Corpus, Manifest | None]:
+    """Begin a corpus in its folder, on the driver; where it is done, give its manifest."""
+    check_rate(max_error_rate)
+    corpus = work.corpus(embedder, force)
+    warn_of_files(corpus)
+    finished = corpus.finished(max_error_rate)
+    if finished is not None:
+        return corpus, manifest(finished)
+    corpus.begin()
+    return corpus, None
+
+
+_CORPORA: dict[str, Corpus] = {}
+
+
+def worker_corpus(work: Work, run: str, threads: int | None) -> Corpus:
+    """Return the process's corpus of a driver's run: cut into units once, for all tasks."""
+    found = _CORPORA.get(run)
+    if found is None:
+        load = work.load.copy()
+        if threads is not None:
+            load.setdefault("threads", threads)
+        found = replace(work, load=load).corpus(embedder(work.model, load))
+        _CORPORA.clear()
+        _CORPORA[run] = found
+    return found
+
+
+def embed_units(corpus: Corpus, table: pa.Table | pa.RecordBatch) -> pa.Table:
+    """Compute the units that a table names; the errors and tokens of those that were not there."""
+    units = table.column("unit").to_pylist()
+    done = [corpus.run_unit(unit) for unit in units]
+    return pa.table(
+        {
+            "unit": pa.array(units, pa.string()),
+            "rows": table.column("rows"),
+            "written": pa.array([written for written, _, _ in done], pa.bool_()),
+            "errors": pa.array([errors for _, errors, _ in done], pa.int64()),
+            "tokens": pa.array([tokens for _, _, tokens in done], pa.int64()),
+        }
+    )

@@ -1,7 +1,7 @@
 """The library itself, in Rust."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, TypedDict, final
 
 from numpy.typing import NDArray
@@ -66,8 +66,42 @@ class EmbedOptions(TypedDict, total=False):
     on_long: Literal["truncate", "truncate-start", "error"] | None
     """What to do with longer texts."""
 
+class RerankOptions(TypedDict, total=False):
+    """How documents are scored."""
+
+    top_n: int | None
+    """Give only so many, the best."""
+    scoring: Literal["model", "cosine"] | None
+    """By the model, which reads query and document, or by the cosine of their vectors."""
+    instruction: str | None
+    """The task in your own words, for models that take one."""
+    max_tokens: int | None
+    """Longest pair in tokens; with cosine, longest text."""
+    max_document_tokens: int | None
+    """Longest document in tokens."""
+    on_long: Literal["truncate", "truncate-start", "error"] | None
+    """What to do with longer documents."""
+
+class CorpusSettings(TypedDict, total=False):
+    """Which texts of a corpus, and what goes along with their vectors."""
+
+    text: str
+    """The column that holds the text."""
+    template: str
+    """Puts texts together from several columns: "{title}\n{body}"."""
+    id: str
+    """The column that names a row."""
+    keep: Literal["all"] | Sequence[str]
+    """Columns that go along."""
+    unit_rows: int
+    """Most rows of a file that is written."""
+    chunk: int
+    """Most tokens of the parts that long texts are split into."""
+    overlap: int
+    """Tokens that a part shares with the one before."""
+
 class Info(TypedDict):
-    """What vectors come from."""
+    """What vectors, or scores, come from."""
 
     model: str
     revision: str | None
@@ -83,6 +117,7 @@ class Info(TypedDict):
     normalized: bool
     encoding: str
     fallback: str | None
+    scoring: Literal["model", "cosine"] | None
     guesses: list[str]
 
 class ModelInfo(Info):
@@ -130,6 +165,9 @@ class Embedder:
     ) -> list[Embedding | EmbedError]: ...
     def embed_arrow(self, texts: Texts, **options: Unpack[EmbedOptions]) -> ArrowArray: ...
     def embed_columns(self, texts: Texts, **options: Unpack[EmbedOptions]) -> ArrowArray: ...
+    def rerank(
+        self, query: str, documents: Texts, **options: Unpack[RerankOptions]
+    ) -> list[Score]: ...
     def tokenize(self, texts: Texts, **options: Unpack[EmbedOptions]) -> list[list[int]]: ...
     def provenance(self, **options: Unpack[EmbedOptions]) -> Info: ...
     @property
@@ -137,5 +175,66 @@ class Embedder:
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *_exception: object) -> None: ...
+
+@final
+class Score:
+    """How well a document answers a query."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def logit(self) -> float: ...
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def truncated(self) -> bool: ...
+
+@final
+class Reranker:
+    """A loaded model that scores documents for a query."""
+
+    def __new__(
+        cls,
+        model: str | os.PathLike[str] | None = "akidb-mini",
+        **arguments: Unpack[EmbedderOptions],
+    ) -> Self: ...
+    def rerank(
+        self, query: str, documents: Texts, **options: Unpack[RerankOptions]
+    ) -> list[Score]: ...
+    def provenance(self, **options: Unpack[RerankOptions]) -> Info: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exception: object) -> None: ...
+
+@final
+class Corpus:
+    """The work on a corpus of files."""
+
+    def __new__(
+        cls,
+        embedder: Embedder,
+        inputs: Sequence[str | os.PathLike[str]],
+        out: str | os.PathLike[str],
+        settings: CorpusSettings,
+        options: EmbedOptions,
+        force: bool = False,
+    ) -> Self: ...
+    @property
+    def units(self) -> list[tuple[str, int]]: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def unknown_files(self) -> int: ...
+    @property
+    def repeated_files(self) -> int: ...
+    def begin(self) -> None: ...
+    def run(
+        self, max_error_rate: float, progress: Callable[[int, int, int], object] | None = None
+    ) -> None: ...
+    def run_unit(self, name: str) -> tuple[bool, int, int]: ...
+    def finished(self, max_error_rate: float) -> str | None: ...
+    def finish(self, max_error_rate: float) -> str: ...
 
 def command_line(arguments: Sequence[str]) -> int: ...

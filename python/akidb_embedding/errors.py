@@ -43,12 +43,16 @@ class OptionError(EmbedError, ValueError):
     """An option, or a setting of the environment, doesn't fit the model or the others."""
 
 
+class CorpusError(EmbedError):
+    """Files of a corpus can't be read or written, have changed, or too many rows have failed."""
+
+
 class ClosedError(EmbedError, ValueError):
-    """The embedder was closed."""
+    """The model was closed."""
 
 
 class ForkedError(EmbedError, RuntimeError):
-    """The embedder belongs to the process that this one was forked from."""
+    """The model belongs to the process that this one was forked from."""
 
 
 class TextError(EmbedError, ValueError):

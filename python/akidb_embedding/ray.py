@@ -11,18 +11,24 @@
 
 from __future__ import annotations
 
+import os
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import ray
 
-from . import _cluster
+from . import Embedder, _cluster
 from ._options import split
+from ._run import Bar, Inputs, Manifest, Work, manifest
 
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-__all__ = ["EmbedTexts", "embed"]
+__all__ = ["EmbedTexts", "embed", "embed_files"]
+
+MOST_BLOCKS = 4096
+"""Blocks that units are shared out in, at most: Ray keeps account of each."""
 
 
 class EmbedTexts:
@@ -96,3 +102,76 @@ def embed(
         zero_copy_batch=True,
         **(ray_remote_args or {}),
     )
+
+
+class EmbedUnits:
+    """Computes the units of a corpus that batches of pyarrow name, and writes them."""
+
+    def __init__(self, work: Work, run: str, driver: _cluster.Fingerprint) -> None:
+        """Load the model and look at the corpus, as the driver did."""
+        _cluster.check_fingerprint(driver)
+        self.corpus = _cluster.worker_corpus(work, run, _assigned_cpus())
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Compute the units of a batch."""
+        return _cluster.embed_units(self.corpus, batch)
+
+
+def embed_files(
+    inputs: Inputs,
+    out: str | os.PathLike[str],
+    *,
+    model: str | os.PathLike[str] | None = "akidb-mini",
+    num_cpus: float = 1,
+    concurrency: int | tuple[int, int] | None = None,
+    force: bool = False,
+    max_error_rate: float = 0.01,
+    progress: bool | None = None,
+    ray_remote_args: dict[str, Any] | None = None,
+    **options: Any,
+) -> Manifest:
+    """Embed a corpus of files into a folder, exactly once: `akidb_embedding.run` on a cluster.
+
+    Inputs and `out` are at the same paths on all machines. Each worker reads, embeds and writes
+    whole units; no vector passes the object store. Killed at any time and started again, it goes
+    on. `concurrency` and `num_cpus` are those of `embed`, the other keywords those of `run`.
+
+    Returns the manifest. Raises what `run` does, on the driver; a worker's error is Ray's, with it.
+    """
+    work = Work.of(inputs, out, model, options)
+    corpus, done = _cluster.begin(work, force, max_error_rate, Embedder(work.model, **work.load))
+    if done is not None:
+        return done
+    units = corpus.units
+    table = pa.table(
+        {
+            "unit": pa.array([name for name, _ in units], pa.string()),
+            "rows": pa.array([rows for _, rows in units], pa.int64()),
+        }
+    )
+    step = -(-len(units) // MOST_BLOCKS)
+    blocks = [table.slice(first, step) for first in range(0, len(units), max(step, 1))]
+    rows = tokens = errors = 0
+    with Bar(corpus.rows, progress) as bar:
+        # Without any row there is no unit.
+        results = ray.data.from_arrow(blocks or [table]).map_batches(
+            EmbedUnits,
+            batch_format="pyarrow",
+            batch_size=1,
+            fn_constructor_kwargs={
+                "work": work,
+                "run": uuid.uuid4().hex,
+                "driver": _cluster.fingerprint(),
+            },
+            num_cpus=num_cpus,
+            concurrency=concurrency,
+            **(ray_remote_args or {}),
+        )
+        batch: Any
+        for batch in results.iter_batches(batch_size=None, batch_format="pyarrow"):
+            rows += sum(batch.column("rows").to_pylist())
+            tokens += sum(batch.column("tokens").to_pylist())
+            errors += sum(batch.column("errors").to_pylist())
+            if bar.show is not None:
+                bar.show(rows, tokens, errors)
+    return manifest(corpus.finish(max_error_rate))

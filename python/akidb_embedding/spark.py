@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -23,15 +26,19 @@ from pyspark.sql.types import (
     StructType,
 )
 
-from . import _cluster
+from . import Embedder, _cluster
 from ._options import split
+from ._run import Inputs, Manifest, Work, manifest
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
     from ._native import EmbedderOptions, EmbedOptions
 
-__all__ = ["embed"]
+__all__ = ["embed", "embed_files"]
+
+MOST_TASKS = 10_000
+"""Tasks that units are shared out in, at most: Spark keeps account of each."""
 
 
 def embed(
@@ -56,21 +63,26 @@ def embed(
         StructField("truncated", BooleanType()),
         StructField("error", StringType()),
     ]
-    driver = _cluster.fingerprint()
-    version = driver["version"]
+    run = _on_worker("embed_batches", text, model, load, how, _cluster.fingerprint())
+    return df.mapInArrow(run, StructType([*df.schema.fields, *fields]))
+
+
+def _on_worker(function: str, *arguments: Any) -> Callable[[Any], Any]:
+    """Make what `mapInArrow` takes of one of this module's functions, by its name."""
+    version = _cluster.fingerprint()["version"]
 
     # Spark sends this function's code itself, so that it can say what a worker lacks.
     def run(batches: Any) -> Any:
         try:
-            from akidb_embedding.spark import embed_batches
+            from akidb_embedding import spark
         except ImportError as error:
             raise RuntimeError(
                 f"this worker can't use akidb-embedding ({error}): install it where the executors' "
                 f"Python is: pip install 'akidb-embedding[spark]=={version}'"
             ) from None
-        yield from embed_batches(batches, text, model, load, how, driver)
+        yield from getattr(spark, function)(batches, *arguments)
 
-    return df.mapInArrow(run, StructType([*df.schema.fields, *fields]))
+    return run
 
 
 def embed_batches(
@@ -92,6 +104,53 @@ def embed_batches(
         place = table.schema.get_field_index("embedding")
         vectors = _for_spark(table.column(place))
         yield from table.set_column(place, "embedding", vectors).to_batches()
+
+
+def embed_files(
+    spark: SparkSession,
+    inputs: Inputs,
+    out: str | os.PathLike[str],
+    *,
+    model: str | os.PathLike[str] | None = "akidb-mini",
+    force: bool = False,
+    max_error_rate: float = 0.01,
+    **options: Any,
+) -> Manifest:
+    """Embed a corpus of files into a folder, exactly once: `akidb_embedding.run` on a cluster.
+
+    Inputs and `out` are at the same paths on all machines. Each task reads, embeds and writes whole
+    units; no vector is shuffled or collected. Killed at any time and started again, it goes on. The
+    keywords are those of `run`; a task's threads follow `spark.task.cpus`.
+
+    Returns the manifest. Raises what `run` does, on the driver; a worker's error is Spark's, with
+    it.
+    """
+    work = Work.of(inputs, out, model, options)
+    corpus, done = _cluster.begin(work, force, max_error_rate, Embedder(work.model, **work.load))
+    if done is not None:
+        return done
+    units = corpus.units
+    if units:
+        run = _on_worker("embed_units", asdict(work), uuid.uuid4().hex, _cluster.fingerprint())
+        results = (
+            spark.createDataFrame(units, "unit string, rows long")
+            .coalesce(1)
+            .repartition(min(len(units), MOST_TASKS))
+            .mapInArrow(run, "unit string, rows long, written boolean, errors long, tokens long")
+        )
+        # Counted, not collected: what came of the units is in the folder.
+        results.agg({"errors": "sum"}).collect()
+    return manifest(corpus.finish(max_error_rate))
+
+
+def embed_units(
+    batches: Iterator[pa.RecordBatch], work: dict[str, Any], run: str, driver: _cluster.Fingerprint
+) -> Iterator[pa.RecordBatch]:
+    """Compute the units of a task, on a worker."""
+    _cluster.check_fingerprint(driver)
+    corpus = _cluster.worker_corpus(Work(**work), run, _task_cpus())
+    for batch in batches:
+        yield from _cluster.embed_units(corpus, batch).to_batches()
 
 
 def _sql_type(encoding: str) -> DataType:

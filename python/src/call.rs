@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use akidb_embedding::{
-    EmbedError, EmbedOptions, Embedder, Input, PassText, Progress, Tokens, Values,
+    EmbedError, EmbedOptions, Embedder, Input, PairQuery, PassText, Progress, Reranker, Tokens,
+    Values,
 };
 use akidb_schedule::{Done, ScheduleError};
 
@@ -46,10 +47,41 @@ pub(crate) fn embed(
     options: &EmbedOptions,
     mut take: impl FnMut(Result<Answer, Failure>) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
+    model.embedder.check_embeds()?;
+    let steps = Steps::Texts(&model.embedder, options);
+    let instruction = model.instruction(options)?;
+    states(model, texts, steps, instruction, |index, computed| {
+        take(computed.and_then(|computed| {
+            let values = model.embedder.finish(&computed.state, options);
+            Ok(Answer {
+                values: values.map_err(|error| error.counted_from(index))?,
+                tokens: computed.tokens,
+                truncated: computed.truncated,
+            })
+        }))
+    })
+}
+
+/// What the model makes of a text, or of a pair of texts.
+pub(crate) struct Computed {
+    pub(crate) state: Arc<[f32]>,
+    pub(crate) tokens: usize,
+    pub(crate) truncated: bool,
+}
+
+/// Gives what the model makes of each text in its turn to `take`, with the text's index. All that is
+/// computed begins with `instruction`.
+pub(crate) fn states(
+    model: &Model,
+    texts: &Texts,
+    steps: Steps<'_>,
+    instruction: String,
+    mut take: impl FnMut(usize, Result<Computed, Failure>) -> Result<(), Stop>,
+) -> Result<(), Stop> {
     let mut signals = Signals::new();
-    let call = model.call(texts.len(), model.instruction(options)?);
+    let call = model.call(texts.len(), instruction);
     let texts: Vec<Text<'_>> = texts.iter().collect();
-    let mut tokenizer = Tokenizer::new(&model.embedder, &texts, options);
+    let mut tokenizer = Tokenizer::new(steps, &texts);
     let mut waves: VecDeque<Wave<'_>> = VecDeque::new();
     loop {
         let wave = Wave::start(model, &call, &mut tokenizer, &mut signals)?;
@@ -59,7 +91,7 @@ pub(crate) fn embed(
             let Some(wave) = waves.pop_front() else {
                 return Ok(());
             };
-            wave.finish(model, &call, options, &mut signals, &mut take)?;
+            wave.finish(model, &call, &mut signals, &mut take)?;
         }
         if kept == 0 {
             return Ok(());
@@ -67,24 +99,53 @@ pub(crate) fn embed(
     }
 }
 
+/// How a text becomes tokens.
+#[derive(Clone, Copy)]
+pub(crate) enum Steps<'a> {
+    Texts(&'a Embedder, &'a EmbedOptions),
+    /// As the documents of a query.
+    Pairs(&'a Reranker, &'a PairQuery),
+}
+
+impl Steps<'_> {
+    fn slice(self, text: &str, progress: &mut Progress) -> Result<Option<Tokens>, EmbedError> {
+        match self {
+            Self::Texts(embedder, options) => {
+                embedder.tokenize_slice(&Input::from(text), options, progress)
+            }
+            Self::Pairs(reranker, query) => reranker.pair_slice(query, text, progress),
+        }
+    }
+
+    fn whole(self, text: &str) -> Result<Tokens, EmbedError> {
+        let mut progress = Progress::default();
+        loop {
+            if let Some(tokens) = self.slice(text, &mut progress)? {
+                return Ok(tokens);
+            }
+        }
+    }
+
+    fn tokenize(self, texts: &[&str]) -> Result<Vec<Result<Tokens, EmbedError>>, EmbedError> {
+        match self {
+            Self::Texts(embedder, options) => embedder.tokenize(texts, options),
+            Self::Pairs(..) => Ok(texts.iter().map(|text| self.whole(text)).collect()),
+        }
+    }
+}
+
 /// The tokens of a call's texts, some milliseconds' work at a time.
 pub(crate) struct Tokenizer<'a> {
-    embedder: &'a Embedder,
+    steps: Steps<'a>,
     texts: &'a [Text<'a>],
-    options: &'a EmbedOptions,
     next: usize,
 }
 
 impl<'a> Tokenizer<'a> {
-    pub(crate) fn new(
-        embedder: &'a Embedder,
-        texts: &'a [Text<'a>],
-        options: &'a EmbedOptions,
-    ) -> Self {
+    pub(crate) fn new(steps: Steps<'a>, texts: &'a [Text<'a>]) -> Self {
         Self {
-            embedder,
+            steps,
             texts,
-            options,
             next: 0,
         }
     }
@@ -115,7 +176,7 @@ impl<'a> Tokenizer<'a> {
             .iter()
             .filter_map(|text| text.as_ref().ok().copied())
             .collect();
-        let mut tokens = self.embedder.tokenize(&sound, self.options)?.into_iter();
+        let mut tokens = self.steps.tokenize(&sound)?.into_iter();
         let tokens = group
             .iter()
             .zip(first..)
@@ -135,13 +196,10 @@ impl<'a> Tokenizer<'a> {
         text: &str,
         signals: &mut Signals,
     ) -> Result<Result<Tokens, Failure>, Stop> {
-        let text = Input::from(text);
         let mut progress = Progress::default();
         loop {
             signals.check()?;
-            let slice = self
-                .embedder
-                .tokenize_slice(&text, self.options, &mut progress);
+            let slice = self.steps.slice(text, &mut progress);
             match slice.map_err(|error| error.counted_from(index)) {
                 Ok(Some(tokens)) => return Ok(Ok(tokens)),
                 Ok(None) => {}
@@ -210,26 +268,22 @@ impl<'a> Wave<'a> {
         }))
     }
 
-    /// Waits for the states, and gives each text's answer on.
+    /// Waits for the states, and gives each on.
     fn finish(
         mut self,
         model: &'a Model,
         call: &Call,
-        options: &EmbedOptions,
         signals: &mut Signals,
-        take: &mut impl FnMut(Result<Answer, Failure>) -> Result<(), Stop>,
+        take: &mut impl FnMut(usize, Result<Computed, Failure>) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
         let mut states = self.states(model, call, signals)?.into_iter();
         for (text, index) in self.texts.into_iter().zip(self.first..) {
-            take(text.and_then(|(tokens, truncated)| {
-                let state = states.next().unwrap_or_default();
-                let values = model.embedder.finish(&state, options);
-                Ok(Answer {
-                    values: values.map_err(|error| error.counted_from(index))?,
-                    tokens,
-                    truncated,
-                })
-            }))?;
+            let computed = text.map(|(tokens, truncated)| Computed {
+                state: states.next().unwrap_or_default(),
+                tokens,
+                truncated,
+            });
+            take(index, computed)?;
         }
         Ok(())
     }

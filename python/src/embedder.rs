@@ -1,19 +1,20 @@
 //! `Embedder`, as Python has it.
 
-use std::mem;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
-use akidb_embedding::{EmbedOptions, Provenance, Role};
+use akidb_embedding::{EmbedOptions, Provenance, Role, Scoring};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
 use crate::arrow::{ArrowArray, unexpected};
-use crate::call::{self, Tokenizer};
+use crate::call::{self, Steps, Tokenizer};
 use crate::columns::Columns;
 use crate::failure::{Failure, Stop};
+use crate::handle::{Arguments, Handle};
 use crate::model::Model;
 use crate::options::{builder, options as options_of};
+use crate::reranker::{Score, rerank};
 use crate::signals::Signals;
 use crate::texts::{Text, Texts};
 use crate::vectors::{Embedding, Matrix};
@@ -26,27 +27,11 @@ use crate::vectors::{Embedding, Matrix};
 /// share the model's passes. Raises `ModelNotFoundError`, `ModelFilesError`, `OptionError` or
 /// `BackendError`.
 #[pyclass(module = "akidb_embedding", frozen, weakref)]
-pub(crate) struct Embedder {
-    model: RwLock<Option<Arc<Model>>>,
-    /// What it was made with, for pickle.
-    arguments: (Option<PathBuf>, Option<Py<PyDict>>),
-}
+pub(crate) struct Embedder(Handle);
 
 impl Embedder {
-    fn model(&self) -> Result<Arc<Model>, Failure> {
-        let model = self.model.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(model) = model.as_ref() else {
-            let failure = Failure::new("ClosedError", "the embedder is closed");
-            return Err(failure.hint("make another one"));
-        };
-        if model.is_forked() {
-            let message = "this process was forked from the one that loaded the model, and has none \
-                           of its threads";
-            let hint = "make the Embedder in the process that uses it, or start processes with \
-                        multiprocessing's \"spawn\"";
-            return Err(Failure::new("ForkedError", message).hint(hint));
-        }
-        Ok(Arc::clone(model))
+    pub(crate) fn model(&self) -> Result<Arc<Model>, Failure> {
+        self.0.model()
     }
 
     /// All vectors of a call, or the first failure.
@@ -65,23 +50,30 @@ impl Embedder {
     }
 }
 
-impl Drop for Embedder {
-    fn drop(&mut self) {
-        let model = self.model.get_mut().unwrap_or_else(PoisonError::into_inner);
-        forget_if_forked(model);
-    }
-}
-
-/// In a forked process, the model's memory stays as it is: a lock that another thread held when the
-/// process was forked stays locked.
-fn forget_if_forked(model: &mut Option<Arc<Model>>) {
-    if model.as_ref().is_some_and(|model| model.is_forked()) {
-        mem::forget(model.take());
-    }
-}
-
 fn provenance(model: &Model, options: &EmbedOptions) -> Result<Provenance, Failure> {
     Ok(model.embedder.provenance(options)?)
+}
+
+/// What vectors, or scores, come from.
+pub(crate) fn provenance_dict(py: Python<'_>, from: Provenance) -> PyResult<Bound<'_, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("model", from.model)?;
+    dict.set_item("revision", from.revision)?;
+    dict.set_item("variant", from.variant)?;
+    dict.set_item("precision", from.precision)?;
+    dict.set_item("backend", from.backend)?;
+    dict.set_item("device", from.device)?;
+    dict.set_item("pooling", from.pooling)?;
+    dict.set_item("instruction", from.instruction)?;
+    dict.set_item("prompt", from.prompt)?;
+    dict.set_item("task", from.task)?;
+    dict.set_item("dimension", from.dimension)?;
+    dict.set_item("normalized", from.normalized)?;
+    dict.set_item("encoding", from.encoding)?;
+    dict.set_item("fallback", from.fallback)?;
+    dict.set_item("scoring", from.scoring.map(Scoring::as_str))?;
+    dict.set_item("guesses", from.guesses)?;
+    Ok(dict)
 }
 
 #[pymethods]
@@ -95,10 +87,7 @@ impl Embedder {
     ) -> PyResult<Self> {
         let builder = builder(model.clone(), arguments.as_ref())?;
         let loaded = py.detach(|| Model::load(builder))?;
-        Ok(Self {
-            model: RwLock::new(Some(Arc::new(loaded))),
-            arguments: (model, arguments.map(Bound::unbind)),
-        })
+        Ok(Self(Handle::new(loaded, model, arguments)))
     }
 
     /// Vectors of texts, one a row, in order: an array `[n, d]`.
@@ -223,6 +212,21 @@ impl Embedder {
         columns.finish().map_err(unexpected)
     }
 
+    /// Documents for a query, the best first, by the cosine of their vectors: a list of `Score`. Keywords
+    /// are those of `Reranker.rerank`.
+    ///
+    /// Raises what that does.
+    #[pyo3(signature = (query, documents, **options))]
+    fn rerank(
+        &self,
+        py: Python<'_>,
+        query: &Bound<'_, PyAny>,
+        documents: &Bound<'_, PyAny>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Vec<Score>> {
+        rerank(py, &*self.model()?, query, documents, options)
+    }
+
     /// The token ids of each text as the model sees them, prompt and special tokens included: a list
     /// of n lists. Keywords are those of `embed`.
     ///
@@ -239,7 +243,8 @@ impl Embedder {
         let model = self.model()?;
         let ids = py.detach(|| -> Result<_, Stop> {
             let texts: Vec<Text<'_>> = texts.iter().collect();
-            let mut tokenizer = Tokenizer::new(&model.embedder, &texts, &options);
+            let steps = Steps::Texts(&model.embedder, &options);
+            let mut tokenizer = Tokenizer::new(steps, &texts);
             let mut signals = Signals::new();
             let mut ids = Vec::with_capacity(texts.len());
             loop {
@@ -267,24 +272,7 @@ impl Embedder {
     ) -> PyResult<Bound<'py, PyDict>> {
         let options = options_of(options, None)?;
         let model = self.model()?;
-        let from = provenance(&model, &options)?;
-        let dict = PyDict::new(py);
-        dict.set_item("model", from.model)?;
-        dict.set_item("revision", from.revision)?;
-        dict.set_item("variant", from.variant)?;
-        dict.set_item("precision", from.precision)?;
-        dict.set_item("backend", from.backend)?;
-        dict.set_item("device", from.device)?;
-        dict.set_item("pooling", from.pooling)?;
-        dict.set_item("instruction", from.instruction)?;
-        dict.set_item("prompt", from.prompt)?;
-        dict.set_item("task", from.task)?;
-        dict.set_item("dimension", from.dimension)?;
-        dict.set_item("normalized", from.normalized)?;
-        dict.set_item("encoding", from.encoding)?;
-        dict.set_item("fallback", from.fallback)?;
-        dict.set_item("guesses", from.guesses)?;
-        Ok(dict)
+        provenance_dict(py, provenance(&model, &options)?)
     }
 
     /// `provenance()` of the default options, and `max_tokens` (the longest text) and
@@ -301,11 +289,7 @@ impl Embedder {
     /// Gives the model's memory back, once the calls that run are done. Calls that come later raise
     /// `ClosedError`.
     fn close(&self, py: Python<'_>) {
-        py.detach(|| {
-            let mut model = self.model.write().unwrap_or_else(PoisonError::into_inner);
-            forget_if_forked(&mut model);
-            drop(model.take());
-        });
+        py.detach(|| self.0.close());
     }
 
     fn __enter__(this: PyRef<'_, Self>) -> PyRef<'_, Self> {
@@ -318,28 +302,11 @@ impl Embedder {
     }
 
     /// Pickled is how it was made: who unpickles it loads the model again.
-    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> ((Option<PathBuf>,), Bound<'py, PyDict>) {
-        let (model, arguments) = &self.arguments;
-        let arguments = arguments
-            .as_ref()
-            .map(|arguments| arguments.bind(py).clone());
-        (
-            (model.clone(),),
-            arguments.unwrap_or_else(|| PyDict::new(py)),
-        )
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> Arguments<'py> {
+        self.0.arguments(py)
     }
 
     fn __repr__(&self) -> String {
-        match self.model() {
-            Ok(model) => {
-                let embedder = &model.embedder;
-                format!(
-                    "Embedder({:?}, dimension {})",
-                    embedder.model(),
-                    embedder.dimension()
-                )
-            }
-            Err(failure) => format!("Embedder({})", failure.message()),
-        }
+        self.0.describe("Embedder")
     }
 }

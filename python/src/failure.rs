@@ -73,6 +73,15 @@ impl Failure {
         }
     }
 
+    /// Of a query, which is no text of the call's list.
+    pub(crate) fn of_query(self) -> Self {
+        Self {
+            message: format!("the query: {}", self.message),
+            index: None,
+            ..self
+        }
+    }
+
     /// An error of the text at `index` of the call, which has another place in what the library was given.
     pub(crate) fn at(error: EmbedError, index: usize) -> Self {
         let own = index_of(&error).unwrap_or(0);
@@ -147,7 +156,12 @@ impl From<&EmbedError> for Failure {
         Self {
             class: class(error),
             message: chain(error),
-            hint: error.hint().map(in_python),
+            hint: match error {
+                EmbedError::NotAnEmbedder { model } => {
+                    Some(format!("Reranker({model:?}).rerank(query, documents)"))
+                }
+                error => error.hint().map(in_python),
+            },
             index: index_of(error),
         }
     }
@@ -183,8 +197,10 @@ fn class(error: &EmbedError) -> &'static str {
         | EmbedError::NoInstruction
         | EmbedError::InstructionForDocuments
         | EmbedError::Precision { .. }
+        | EmbedError::NotAnEmbedder { .. }
+        | EmbedError::NotAReranker { .. }
         | EmbedError::TokenLimit { .. } => "OptionError",
-        EmbedError::TooLong { .. } => "TooLongError",
+        EmbedError::TooLong { .. } | EmbedError::QueryTooLong { .. } => "TooLongError",
         EmbedError::InvalidTokens { .. } => "TextError",
         EmbedError::NotFinite { .. } => "NotFiniteError",
         _ => "BackendError",

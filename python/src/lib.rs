@@ -3,10 +3,13 @@
 mod arrow;
 mod call;
 mod columns;
+mod corpus;
 mod embedder;
 mod failure;
+mod handle;
 mod model;
 mod options;
+mod reranker;
 mod signals;
 mod texts;
 mod vectors;
@@ -24,7 +27,11 @@ mod _native {
     #[pymodule_export]
     use super::arrow::ArrowArray;
     #[pymodule_export]
+    use super::corpus::Corpus;
+    #[pymodule_export]
     use super::embedder::Embedder;
+    #[pymodule_export]
+    use super::reranker::{Reranker, Score};
     #[pymodule_export]
     use super::vectors::Embedding;
 

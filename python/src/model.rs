@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use akidb_embedding::{EmbedOptions, Embedder, EmbedderBuilder, PassText};
+use akidb_embedding::{EmbedOptions, Embedder, EmbedderBuilder, PassText, RerankerBuilder};
 use akidb_schedule::{Class, EngineId, PassLimits, Scheduler, Work};
 
 use crate::failure::Failure;
@@ -32,8 +32,17 @@ pub(crate) struct Model {
 }
 
 impl Model {
+    /// A model that embeds.
     pub(crate) fn load(builder: EmbedderBuilder) -> Result<Self, Failure> {
-        let embedder = Arc::new(builder.build()?);
+        Self::start(Arc::new(builder.build()?))
+    }
+
+    /// A model that scores documents.
+    pub(crate) fn load_reranker(builder: RerankerBuilder) -> Result<Self, Failure> {
+        Self::start(builder.build()?.into_embedder())
+    }
+
+    fn start(embedder: Arc<Embedder>) -> Result<Self, Failure> {
         let scheduler = Scheduler::start(LIMITS, 0, Box::new(())).map_err(|error| {
             let message = format!("the system gives no thread: {error}");
             Failure::new("BackendError", message)
@@ -52,6 +61,19 @@ impl Model {
     /// Whether this process was forked from the one that has the threads.
     pub(crate) fn is_forked(&self) -> bool {
         self.process != process::id()
+    }
+
+    /// # Errors
+    /// In a forked process.
+    pub(crate) fn check_process(&self) -> Result<(), Failure> {
+        if !self.is_forked() {
+            return Ok(());
+        }
+        let message = "this process was forked from the one that loaded the model, and has none of its \
+                       threads";
+        let hint = "load it in the process that uses it, or start processes with multiprocessing's \
+                    \"spawn\"";
+        Err(Failure::new("ForkedError", message).hint(hint))
     }
 
     /// What a call asks for.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use akidb_embedding::onnxruntime::{Provider, ProviderChoice};
-use akidb_embedding::{EmbedOptions, Embedder, EmbedderBuilder, Prompt, Role};
+use akidb_embedding::{EmbedOptions, Embedder, EmbedderBuilder, Prompt, RerankOptions, Role};
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -122,5 +122,23 @@ pub(crate) fn options(
             return Err(Failure::option(message).into());
         }
     };
+    Ok(options)
+}
+
+/// The options of `rerank(query, documents, **keywords)`.
+pub(crate) fn rerank_options(keywords: Option<&Bound<'_, PyDict>>) -> PyResult<RerankOptions> {
+    let mut options = RerankOptions::default();
+    each(keywords, |keyword, value| {
+        match keyword {
+            "top_n" => options.top_n = Some(value.extract()?),
+            "scoring" => options.scoring = Some(choice(value)?),
+            "instruction" => options.instruction = Some(value.extract()?),
+            "max_tokens" => options.max_tokens = Some(value.extract()?),
+            "max_document_tokens" => options.max_document_tokens = Some(value.extract()?),
+            "on_long" => options.on_long = choice(value)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
     Ok(options)
 }

@@ -3,11 +3,14 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
+
+use crate::failure::{Failure, Stop};
 
 /// How often Python is asked for signals: a person doesn't notice, and other threads of Python don't
 /// either.
@@ -50,6 +53,33 @@ impl Signals {
     /// Starts a future, so that it goes on by itself.
     pub(crate) fn poll<F: Future + ?Sized>(&self, future: Pin<&mut F>) -> Poll<F::Output> {
         future.poll(&mut Context::from_waker(&self.waker))
+    }
+
+    /// Does work that can't be interrupted on another thread. A signal's exception ends the waiting; the
+    /// work then goes on to its end by itself.
+    pub(crate) fn apart<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Stop> {
+        let (tell, done) = channel();
+        let thread = thread::Builder::new().name("akidb-apart".to_owned());
+        let started = thread.spawn(move || {
+            // Nobody listens after an interrupt.
+            let _ = tell.send(work());
+        });
+        let failed = |why: String| Failure::new("BackendError", why);
+        started.map_err(|error| failed(format!("the system gives no thread: {error}")))?;
+        loop {
+            match done.recv_timeout(EVERY) {
+                Ok(value) => return Ok(value),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.check()?;
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(failed("a thread has ended unexpectedly".to_owned()).into());
+                }
+            }
+        }
     }
 
     /// Waits for a future.

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import TEXTS
 
-from akidb_embedding import Embedder, OptionError
+from akidb_embedding import Embedder, OptionError, Reranker
 
 
 class TestSentenceTransformers:
@@ -203,3 +203,67 @@ def test_chroma(embedder: Embedder, tmp_path: Path) -> None:
     np.testing.assert_array_equal(query, embedder.embed_query("a cake", dim=64))
     with pytest.raises(OptionError, match="dim can't change"):
         function.validate_config_update(function.get_config(), {"model": "akidb-mini", "dim": 32})
+
+
+QUERY = "how do I resume a download"
+
+
+@pytest.fixture(scope="module")
+def ranked() -> list[tuple[int, float]]:
+    """The documents' places, and how well they answer the query."""
+    return [(score.index, score.score) for score in Reranker().rerank(QUERY, TEXTS, top_n=3)]
+
+
+def test_langchain_ranks(ranked: Any) -> None:
+    pytest.importorskip("langchain_core")
+    from langchain_core.documents import Document
+
+    from akidb_embedding.integrations.langchain import AkidbReranker
+
+    documents = [Document(text, metadata={"n": n}, id=str(n)) for n, text in enumerate(TEXTS)]
+    reranker = AkidbReranker(top_n=3, reranker_options={"threads": 1})
+    best = reranker.compress_documents(documents, QUERY)
+    assert [(d.metadata["n"], d.metadata["relevance_score"]) for d in best] == ranked
+    assert [d.id for d in best] == [str(n) for n, _ in ranked]
+    assert [d.metadata for d in documents] == [{"n": n} for n in range(4)]
+    assert asyncio.run(reranker.acompress_documents(documents, QUERY)) == best
+    assert reranker.compress_documents([], QUERY) == []
+
+
+def test_llama_index_ranks(ranked: Any) -> None:
+    pytest.importorskip("llama_index.core")
+    from llama_index.core.schema import NodeWithScore, TextNode
+
+    from akidb_embedding.integrations.llama_index import AkidbRerank
+
+    nodes = [NodeWithScore(node=TextNode(text=text), score=0.5) for text in TEXTS]
+    reranker = AkidbRerank(top_n=3)
+    best = reranker.postprocess_nodes(nodes, query_str=QUERY)
+    assert [(TEXTS.index(node.text), node.score) for node in best] == ranked
+    assert [node.score for node in nodes] == [0.5] * 4
+    again = asyncio.run(reranker.apostprocess_nodes(nodes, query_str=QUERY))
+    assert [node.text for node in again] == [node.text for node in best]
+    with pytest.raises(OptionError, match="ranked for a query"):
+        reranker.postprocess_nodes(nodes)
+    assert reranker.to_dict()["top_n"] == 3
+
+
+def test_haystack_ranks(ranked: Any) -> None:
+    pytest.importorskip("haystack")
+    from haystack import Document, Pipeline
+    from haystack.core.serialization import allow_deserialization_module
+
+    from akidb_embedding.integrations.haystack import AkidbRanker
+
+    documents = [Document(content=text, meta={"title": "t"}) for text in TEXTS]
+    pipeline = Pipeline()
+    pipeline.add_component("ranker", AkidbRanker(top_k=3))
+    allow_deserialization_module(AkidbRanker.__module__)
+    again = Pipeline.loads(pipeline.dumps())
+    best = again.run({"ranker": {"query": QUERY, "documents": documents}})["ranker"]["documents"]
+    assert [(TEXTS.index(d.content), d.score) for d in best] == ranked
+    assert all(document.score is None for document in documents)
+    fields = AkidbRanker(meta_fields_to_embed=["title"]).run(QUERY, documents, top_k=1)
+    whole = Reranker().rerank(QUERY, [f"t\n{text}" for text in TEXTS], top_n=1)
+    assert fields["documents"][0].score == whole[0].score
+    assert AkidbRanker().run(QUERY, []) == {"documents": []}

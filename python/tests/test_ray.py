@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +16,9 @@ from clusters import (
     corpus,
     kill,
 )
+from corpora import begun, contents, make, once_there
 
-from akidb_embedding import Embedder, OptionError
+from akidb_embedding import CorpusError, Embedder, OptionError, run
 
 ray = pytest.importorskip("ray", reason="ray is not installed")
 pytestmark = [
@@ -118,3 +122,78 @@ def test_what_a_worker_lacks_is_told_on_the_driver(
     model = "no-such-model" if wrong == "model" else "akidb-mini"
     with pytest.raises(Exception, match=says):
         embed(dataset(), text="body", model=model, concurrency=1).take_all()
+
+
+UNITS = {"text": "body", "id": "n", "unit_rows": 10}
+
+
+@pytest.fixture(scope="module")
+def docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("ray") / "docs", rows=3000)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(docs: Path) -> dict[str, bytes]:
+    run(docs, docs.with_name("undisturbed"), **UNITS)  # type: ignore[arg-type]
+    return contents(docs.with_name("undisturbed"))
+
+
+DRIVER = """
+import sys, ray
+from akidb_embedding.ray import embed_files
+address, docs, out = sys.argv[1:]
+ray.init(address=address, log_to_driver=False)
+embed_files(docs, out, concurrency=2, text="body", id="n", unit_rows=10)
+"""
+
+
+@pytest.mark.parametrize("victim", ["nobody", "worker", "node", "driver"])
+def test_a_corpus_is_written_once_whoever_is_killed(
+    cluster: Any, docs: Path, undisturbed: dict[str, bytes], victim: str, tmp_path: Path
+) -> None:
+    from akidb_embedding.ray import embed_files
+
+    out = tmp_path / "out"
+
+    def strike() -> None:
+        if victim == "worker":
+            kill("ray::MapWorker(MapBatches(EmbedUnits))")
+        elif victim == "node":
+            cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
+
+    if victim == "driver":
+        driver = subprocess.Popen([sys.executable, "-c", DRIVER, cluster.address, docs, out])
+        assert once_there(out, 5, lambda: driver.send_signal(signal.SIGKILL)).result() < 300
+        assert driver.wait(timeout=60) == -signal.SIGKILL
+        embed_files(docs, out, concurrency=2, **UNITS)
+    else:
+        struck = once_there(out, 5, strike)
+        manifest = embed_files(docs, out, concurrency=2, **UNITS)
+        assert struck.result() < len(undisturbed)
+        assert (manifest["rows_in"], manifest["errors"]) == (3000, 1)
+    if victim == "node":
+        cluster.add_node(num_cpus=2, object_store_memory=200 << 20)
+    assert contents(out) == undisturbed
+    counts = begun(out)
+    assert set(counts) == {name.removesuffix(".parquet") for name in undisturbed}
+    # Two workers, a unit each.
+    assert sum(counts.values()) - len(counts) <= (0 if victim == "nobody" else 2)
+    assert embed_files(docs, out, concurrency=2, **UNITS)["rows_in"] == 3000
+    assert begun(out) == counts
+
+
+def test_a_corpus_that_does_not_fit_is_told_on_the_driver(
+    cluster: Any, docs: Path, tmp_path: Path
+) -> None:
+    from akidb_embedding.ray import embed_files
+
+    with pytest.raises(OptionError, match="no column"):
+        embed_files(docs, tmp_path / "out", keep=["no such"])
+    with pytest.raises(OptionError, match="no option 'rle'"):
+        embed_files(docs, tmp_path / "out", text="body", rle="query")
+    assert not tmp_path.joinpath("out").exists()
+    with pytest.raises(CorpusError, match="rows failed"):
+        embed_files(docs, tmp_path / "out", text="body", max_error_rate=0)
+    empty = tmp_path / "empty.txt"
+    empty.write_text("")
+    assert embed_files(empty, tmp_path / "none")["rows_in"] == 0

@@ -19,8 +19,9 @@ from clusters import (
     kill,
     processes,
 )
+from corpora import begun, contents, make, once_there
 
-from akidb_embedding import Embedder, OptionError
+from akidb_embedding import CorpusError, Embedder, OptionError, run
 
 pyspark = pytest.importorskip("pyspark", reason="pyspark is not installed")
 pytestmark = [
@@ -151,3 +152,39 @@ def test_what_a_worker_lacks_is_told_on_the_driver(
     with pytest.raises(Exception, match=says) as caught:
         df.collect()
     assert str(caught.value).count(says) == 1
+
+
+UNITS = {"text": "body", "id": "n", "unit_rows": 10}
+
+
+@pytest.mark.parametrize("victim", ["nobody", "executor"])
+def test_a_corpus_is_written_once_whoever_is_killed(
+    spark: Any, victim: str, tmp_path: Path
+) -> None:
+    from akidb_embedding.spark import embed_files
+
+    docs, out, whole = make(tmp_path / "docs", rows=3000), tmp_path / "out", tmp_path / "whole"
+    run(docs, whole, **UNITS)  # type: ignore[arg-type]
+    struck = once_there(out, 5, (lambda: kill(EXECUTOR)) if victim == "executor" else lambda: None)
+    manifest = embed_files(spark, docs, out, **UNITS)
+    assert struck.result() < len(contents(whole))
+    assert (manifest["rows_in"], manifest["errors"]) == (3000, 1)
+    assert contents(out) == contents(whole)
+    counts = begun(out)
+    # An executor has two tasks, a unit each.
+    assert sum(counts.values()) - len(counts) <= (2 if victim == "executor" else 0)
+    embed_files(spark, docs, out, **UNITS)
+    assert begun(out) == counts
+
+
+def test_a_corpus_that_does_not_fit_is_told_on_the_driver(spark: Any, tmp_path: Path) -> None:
+    from akidb_embedding.spark import embed_files
+
+    docs = make(tmp_path / "docs")
+    with pytest.raises(OptionError, match="no column"):
+        embed_files(spark, docs, tmp_path / "out", keep=["no such"])
+    with pytest.raises(CorpusError, match="rows failed"):
+        embed_files(spark, docs, tmp_path / "out", text="body", max_error_rate=0)
+    empty = tmp_path / "empty.txt"
+    empty.write_text("")
+    assert embed_files(spark, empty, tmp_path / "none")["rows_in"] == 0

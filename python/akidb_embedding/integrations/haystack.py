@@ -1,4 +1,4 @@
-"""Haystack's embedders of texts and of documents.
+"""Haystack's embedders of texts and of documents, and its ranker.
 
 A pipeline's file that names them is loaded where this module is trusted:
 `haystack.core.serialization.allow_deserialization_module(__name__)`.
@@ -11,30 +11,44 @@ A pipeline's file that names them is loaded where this module is trusted:
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from haystack import Document, component, default_from_dict, default_to_dict
 
-from .. import Embedder
+from .. import Embedder, Reranker
+
+Model = TypeVar("Model", Embedder, Reranker)
 
 
-class _Embedder:
-    """What both have: how they are made, and how they are stored in a pipeline's file."""
+class _Component(Generic[Model]):
+    """What all have: how they are made, and how they are stored in a pipeline's file."""
+
+    load: type[Model]
+    """What loads the model."""
+    options = "embedder_options"
+    """The parameter that has keywords for it."""
 
     def __init__(self, **parameters: Any) -> None:
         self.parameters = parameters
-        self.embedder: Embedder | None = None
+        self.loaded: Model | None = None
 
     def warm_up(self) -> None:
         """Load the model, unless it is loaded."""
-        if self.embedder is None:
-            options = self.parameters["embedder_options"] or {}
-            self.embedder = Embedder(self.parameters["model"], **options)
+        if self.loaded is None:
+            options = self.parameters[self.options] or {}
+            self.loaded = self.load(self.parameters["model"], **options)
 
-    def _loaded(self) -> Embedder:
+    def _loaded(self) -> Model:
         self.warm_up()
-        assert self.embedder is not None
-        return self.embedder
+        assert self.loaded is not None
+        return self.loaded
+
+    def _text(self, document: Document) -> str:
+        fields = self.parameters["meta_fields_to_embed"] or []
+        values = (document.meta.get(field) for field in fields)
+        parts: list[str] = [str(value) for value in values if value is not None]
+        separator: str = self.parameters["embedding_separator"]
+        return separator.join([*parts, document.content or ""])
 
     def to_dict(self) -> dict[str, Any]:
         """Serialize the component."""
@@ -47,8 +61,10 @@ class _Embedder:
 
 
 @component
-class AkidbTextEmbedder(_Embedder):
+class AkidbTextEmbedder(_Component[Embedder]):
     """Makes the vector of a query."""
+
+    load = Embedder
 
     def __init__(
         self,
@@ -60,10 +76,10 @@ class AkidbTextEmbedder(_Embedder):
         """Name a model.
 
         `dim` cuts the vectors, `instruction` is the task of queries in your words, and
-        `embedder_options` are those of `Embedder`.
+        `embedder_options` are the keywords of `Embedder`.
         """
         # `component` makes the class anew, and super() would still mean the first one.
-        _Embedder.__init__(
+        _Component.__init__(
             self, model=model, dim=dim, instruction=instruction, embedder_options=embedder_options
         )
 
@@ -77,8 +93,10 @@ class AkidbTextEmbedder(_Embedder):
 
 
 @component
-class AkidbDocumentEmbedder(_Embedder):
+class AkidbDocumentEmbedder(_Component[Embedder]):
     """Adds a vector to each document."""
+
+    load = Embedder
 
     def __init__(
         self,
@@ -93,7 +111,7 @@ class AkidbDocumentEmbedder(_Embedder):
         `dim` cuts the vectors; a document's fields `meta_fields_to_embed` stand before its content,
         with `embedding_separator` between them; `embedder_options` are those of `Embedder`.
         """
-        _Embedder.__init__(
+        _Component.__init__(
             self,
             model=model,
             dim=dim,
@@ -117,9 +135,48 @@ class AkidbDocumentEmbedder(_Embedder):
         ]
         return {"documents": embedded}
 
-    def _text(self, document: Document) -> str:
-        fields = self.parameters["meta_fields_to_embed"] or []
-        values = (document.meta.get(field) for field in fields)
-        parts = [str(value) for value in values if value is not None]
-        separator: str = self.parameters["embedding_separator"]
-        return separator.join([*parts, document.content or ""])
+
+@component
+class AkidbRanker(_Component[Reranker]):
+    """Ranks documents for a query, with how well they answer it as their score."""
+
+    load = Reranker
+    options = "reranker_options"
+
+    def __init__(
+        self,
+        model: str | None = "akidb-mini",
+        top_k: int | None = 10,
+        instruction: str | None = None,
+        meta_fields_to_embed: list[str] | None = None,
+        embedding_separator: str = "\n",
+        reranker_options: dict[str, Any] | None = None,
+    ) -> None:
+        """Name a model.
+
+        `top_k` is how many are given, `instruction` the task in your words, for models that take
+        one; a document's fields `meta_fields_to_embed` stand before its content, with
+        `embedding_separator` between them; `reranker_options` are the keywords of `Reranker`.
+        """
+        _Component.__init__(
+            self,
+            model=model,
+            top_k=top_k,
+            instruction=instruction,
+            meta_fields_to_embed=meta_fields_to_embed,
+            embedding_separator=embedding_separator,
+            reranker_options=reranker_options,
+        )
+
+    @component.output_types(documents=list[Document])
+    def run(
+        self, query: str, documents: list[Document], top_k: int | None = None
+    ) -> dict[str, Any]:
+        """Return the best under `documents`, the best first, each with its `score`."""
+        scores = self._loaded().rerank(
+            query,
+            [self._text(document) for document in documents],
+            top_n=self.parameters["top_k"] if top_k is None else top_k,
+            instruction=self.parameters["instruction"],
+        )
+        return {"documents": [replace(documents[s.index], score=s.score) for s in scores]}

@@ -1,4 +1,4 @@
-"""LlamaIndex's `BaseEmbedding`.
+"""LlamaIndex's `BaseEmbedding`, and a postprocessor that ranks nodes.
 
 >>> from akidb_embedding.integrations.llama_index import AkidbEmbedding
 >>> len(AkidbEmbedding(model_name="akidb-mini").get_query_embedding("resume a download"))
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
-from .. import Embedder
+from .. import Embedder, OptionError, Reranker
 
 if TYPE_CHECKING:
     from .._native import EmbedderOptions
@@ -75,3 +77,48 @@ class AkidbEmbedding(BaseEmbedding):
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         return await asyncio.to_thread(self._get_text_embeddings, texts)
+
+
+class AkidbRerank(BaseNodePostprocessor):
+    """The nodes that answer a query best, with how well as their score."""
+
+    model: str = "akidb-mini"
+    top_n: int = 2
+    instruction: str | None = None
+    _reranker: Reranker = PrivateAttr()
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = "akidb-mini",
+        *,
+        top_n: int = 2,
+        instruction: str | None = None,
+        reranker_options: EmbedderOptions | None = None,
+        **keywords: Any,
+    ) -> None:
+        """Load a model.
+
+        `instruction` is the task in your words, `reranker_options` are the keywords of `Reranker`,
+        and `keywords` those of `BaseNodePostprocessor`.
+        """
+        super().__init__(**keywords)
+        self.model = os.fspath(model)
+        self.top_n = top_n
+        self.instruction = instruction
+        self._reranker = Reranker(model, **(reranker_options or {}))
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name that LlamaIndex stores."""
+        return "AkidbRerank"
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        if query_bundle is None:
+            raise OptionError("nodes are ranked for a query", hint="name it: query_str=…")
+        texts = [node.node.get_content(metadata_mode=MetadataMode.EMBED) for node in nodes]
+        scores = self._reranker.rerank(
+            query_bundle.query_str, texts, top_n=self.top_n, instruction=self.instruction
+        )
+        return [NodeWithScore(node=nodes[score.index].node, score=score.score) for score in scores]

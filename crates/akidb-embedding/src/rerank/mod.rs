@@ -119,6 +119,11 @@ impl Reranker {
         &self.embedder
     }
 
+    /// The model as such, for those who put it before a queue of their own.
+    pub fn into_embedder(self) -> Arc<Embedder> {
+        self.embedder
+    }
+
     /// How these options have documents scored.
     ///
     /// # Errors

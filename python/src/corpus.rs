@@ -1,0 +1,391 @@
+//! A corpus of files to vectors, exactly once: what `akidb_embedding.run` and clusters call.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use akidb_bulk::corpus::{
+    Chunks, CorpusError, CorpusListener, CorpusSettings, Folder, Keep, Manifest, Outcome, Plan,
+    Runner, TextFrom, Unit, read_plan,
+};
+use akidb_embedding::EmbedOptions;
+use akidb_embedding::diagnostics::chain;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::embedder::Embedder;
+use crate::failure::{Failure, Stop};
+use crate::model::Model;
+use crate::options::{each, options as options_of, text};
+use crate::signals::Signals;
+
+/// Between two looks at a unit that another process works on.
+const WAIT: Duration = Duration::from_millis(500);
+
+/// The work on a corpus: files, the units that they are cut into, and the folder that these are written
+/// to.
+#[pyclass(module = "akidb_embedding._native", frozen, weakref)]
+pub(crate) struct Corpus {
+    model: Arc<Model>,
+    options: EmbedOptions,
+    plan: Plan,
+    /// Whether long texts are split.
+    is_split: bool,
+    /// Places of the plan's units, by their names.
+    places: HashMap<String, usize>,
+    out: PathBuf,
+    folder: Mutex<Option<Arc<Folder>>>,
+}
+
+#[pymethods]
+impl Corpus {
+    /// Finds the files and cuts them into units; writes nothing, but that with `force` a folder of other
+    /// work gets another name.
+    #[new]
+    #[pyo3(signature = (embedder, inputs, out, settings, options, force = false))]
+    fn new(
+        py: Python<'_>,
+        embedder: &Embedder,
+        inputs: Vec<PathBuf>,
+        out: PathBuf,
+        settings: &Bound<'_, PyDict>,
+        options: &Bound<'_, PyDict>,
+        force: bool,
+    ) -> PyResult<Self> {
+        let model = embedder.model()?;
+        let options = options_of(Some(options), None)?;
+        let settings = corpus_settings(inputs, settings)?;
+        let is_split = settings.chunks.is_some();
+        let plan = py.detach(|| -> Result<Plan, Stop> {
+            let (model, options, out) = (Arc::clone(&model), options.clone(), out.clone());
+            let work = move || plan(&settings, &model, &options, &out, force);
+            Ok(Signals::new().apart(work)?.map_err(failure)?)
+        })?;
+        let names = plan.units.iter().map(|unit| unit.name.clone());
+        Ok(Self {
+            places: names.zip(0..).collect(),
+            model,
+            options,
+            plan,
+            is_split,
+            out,
+            folder: Mutex::default(),
+        })
+    }
+
+    /// Name and number of rows of each unit: a list of tuples.
+    #[getter]
+    fn units(&self) -> Vec<(&str, u64)> {
+        let units = self.plan.units.iter();
+        units.map(|unit| (&*unit.name, unit.rows)).collect()
+    }
+
+    /// Rows of the input.
+    #[getter]
+    fn rows(&self) -> u64 {
+        self.plan.rows()
+    }
+
+    /// Files of folders that are of no kind that is read.
+    #[getter]
+    fn unknown_files(&self) -> usize {
+        self.plan.unknown_files
+    }
+
+    /// Files that several inputs lead to, and that are taken once.
+    #[getter]
+    fn repeated_files(&self) -> usize {
+        self.plan.repeated_files
+    }
+
+    /// Computes all units that aren't there. `progress(rows, tokens, errors)` is called now and then, with
+    /// sums; what it raises ends the work, as a signal does, after the pass that is being computed.
+    #[pyo3(signature = (max_error_rate, progress = None))]
+    fn run(
+        &self,
+        py: Python<'_>,
+        max_error_rate: f64,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let done = py.detach(|| -> Result<(), Stop> {
+            let folder = self.folder()?;
+            let stop = AtomicBool::new(false);
+            let mut watch = Watch {
+                signals: Signals::new(),
+                progress,
+                stop: &stop,
+                stopped_by: None,
+                is_split: self.is_split,
+                sums: Sums::default(),
+            };
+            let runner = self.runner(&folder)?.max_error_rate(max_error_rate);
+            let end = runner.run(&self.plan.units, &stop, &mut watch);
+            match watch.end() {
+                Some(error) => Err(error.into()),
+                None => end.map(drop).map_err(|error| failure(error).into()),
+            }
+        });
+        Ok(done?)
+    }
+
+    /// Computes a unit, unless it is there, and waits where another process works on it: whether it was
+    /// computed, its errors and its tokens.
+    fn run_unit(&self, py: Python<'_>, name: &str) -> PyResult<(bool, u64, u64)> {
+        let unit = self.places.get(name);
+        let unit = unit.and_then(|&place| self.plan.units.get(place));
+        let unit = unit.ok_or_else(|| {
+            let message = format!("{name} is no unit of what is here");
+            Failure::new("CorpusError", message)
+                .hint("workers need the driver's files, at the same paths")
+        })?;
+        let done = py.detach(|| -> Result<_, Stop> {
+            let folder = self.folder()?;
+            let runner = self.runner(&folder)?;
+            let mut signals = Signals::new();
+            loop {
+                match runner.run_unit(unit).map_err(failure)? {
+                    Outcome::Written(summary) => return Ok((true, summary.errors, summary.tokens)),
+                    Outcome::AlreadyThere => return Ok((false, 0, 0)),
+                    Outcome::Held => {
+                        thread::sleep(WAIT);
+                        signals.check()?;
+                    }
+                }
+            }
+        });
+        Ok(done?)
+    }
+
+    /// The manifest of work that is done, as JSON; None where it isn't.
+    fn finished(&self, py: Python<'_>, max_error_rate: f64) -> PyResult<Option<String>> {
+        let manifest = py.detach(|| Manifest::of_finished(&self.out, &self.plan));
+        let manifest = manifest.map_err(failure)?;
+        let checked = manifest.map(|manifest| checked(&manifest, max_error_rate));
+        Ok(checked.transpose()?)
+    }
+
+    /// Looks at every unit, and writes the manifest: that, as JSON.
+    fn finish(&self, py: Python<'_>, max_error_rate: f64) -> PyResult<String> {
+        let manifest = py.detach(|| Manifest::finish(&self.out, &self.plan));
+        Ok(checked(&manifest.map_err(failure)?, max_error_rate)?)
+    }
+
+    /// Begins the work in the folder, so that workers find it.
+    fn begin(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.folder().map(drop))?;
+        Ok(())
+    }
+}
+
+impl Corpus {
+    /// The folder, begun once.
+    fn folder(&self) -> Result<Arc<Folder>, Failure> {
+        self.model.check_process()?;
+        let mut folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(folder) = folder.as_ref() {
+            return Ok(Arc::clone(folder));
+        }
+        let begun = Folder::begin(&self.out, &self.plan, None).map_err(failure)?;
+        Ok(Arc::clone(folder.insert(Arc::new(begun))))
+    }
+
+    fn runner<'a>(&'a self, folder: &'a Folder) -> Result<Runner<'a>, Failure> {
+        let embedder = &self.model.embedder;
+        Runner::new(embedder, &self.options, &self.plan, folder).map_err(failure)
+    }
+}
+
+fn plan(
+    settings: &CorpusSettings,
+    model: &Model,
+    options: &EmbedOptions,
+    out: &Path,
+    force: bool,
+) -> Result<Plan, CorpusError> {
+    let earlier = match read_plan(out) {
+        Err(CorpusError::Damaged { .. }) if force => None,
+        earlier => earlier?,
+    };
+    let plan = Plan::new(settings, &model.embedder, options, out, earlier.as_ref())?;
+    match plan.is_begun_in(out) {
+        Err(CorpusError::OtherWork { .. } | CorpusError::Damaged { .. }) if force => {
+            Folder::move_aside(out)?;
+        }
+        is_begun => drop(is_begun?),
+    }
+    Ok(plan)
+}
+
+/// The keywords that say which texts, and what goes along with their vectors.
+fn corpus_settings(inputs: Vec<PathBuf>, keywords: &Bound<'_, PyDict>) -> PyResult<CorpusSettings> {
+    let inputs: Result<Vec<String>, Failure> = inputs.into_iter().map(text).collect();
+    let mut settings = CorpusSettings {
+        inputs: inputs?,
+        ..CorpusSettings::default()
+    };
+    let (mut tokens, mut overlap) = (None, None);
+    each(Some(keywords), |keyword, value| {
+        match keyword {
+            "text" => settings.text = TextFrom::Column(value.extract()?),
+            "template" => {
+                let template: String = value.extract()?;
+                settings.text = TextFrom::Template(template.parse().map_err(failure)?);
+            }
+            "id" => settings.id = Some(value.extract()?),
+            "keep" => {
+                settings.keep = match value.extract::<String>() {
+                    Ok(all) if all == "all" => Keep::All,
+                    Ok(column) => Keep::Columns(vec![column]),
+                    Err(_) => Keep::Columns(value.extract()?),
+                }
+            }
+            "unit_rows" => settings.unit_rows = value.extract()?,
+            "chunk" => tokens = Some(value.extract()?),
+            "overlap" => overlap = Some(value.extract()?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    settings.chunks = match (tokens, overlap) {
+        (None, Some(_)) => return Err(Failure::option("overlap is for chunk=…").into()),
+        (tokens, overlap) => tokens.map(|tokens| Chunks {
+            tokens,
+            overlap: overlap.unwrap_or_default(),
+        }),
+    };
+    Ok(settings)
+}
+
+/// A manifest as JSON, unless too many of its rows have failed.
+fn checked(manifest: &Manifest, rate: f64) -> Result<String, Failure> {
+    if manifest.errors as f64 > rate * manifest.rows_in as f64 {
+        let mut first = manifest.units.iter().filter_map(|unit| {
+            let error = unit.summary.first_error.as_ref()?;
+            Some(format!("{}, {error}", unit.file))
+        });
+        return Err(failure(CorpusError::TooManyErrors {
+            errors: manifest.errors,
+            rows: manifest.rows_in,
+            rate,
+            first: first.next().unwrap_or_default(),
+        }));
+    }
+    let json = serde_json::to_string(manifest);
+    json.map_err(|error| Failure::new("CorpusError", error.to_string()))
+}
+
+/// Looks for signals, and tells Python how far the work is.
+struct Watch<'a> {
+    signals: Signals,
+    progress: Option<Py<PyAny>>,
+    stop: &'a AtomicBool,
+    /// What a signal's handler, or `progress`, has raised.
+    stopped_by: Option<PyErr>,
+    /// Parts of texts are computed, which are no rows.
+    is_split: bool,
+    sums: Sums,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    /// Rows of units that were there.
+    there: u64,
+    /// Rows of units that were written.
+    written: u64,
+    /// Texts that were computed, of units that aren't whole, too.
+    texts: u64,
+    tokens: u64,
+    errors: u64,
+}
+
+impl Watch<'_> {
+    fn look(&mut self) {
+        if self.stopped_by.is_some() {
+            return;
+        }
+        let looked = self.signals.check().and_then(|was_time| match was_time {
+            true => self.tell(),
+            false => Ok(()),
+        });
+        if let Err(error) = looked {
+            self.stopped_by = Some(error);
+            self.stop.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn tell(&self) -> PyResult<()> {
+        let Some(progress) = &self.progress else {
+            return Ok(());
+        };
+        let Sums { tokens, errors, .. } = self.sums;
+        let texts = if self.is_split { 0 } else { self.sums.texts };
+        let rows = self.sums.there + self.sums.written.max(texts);
+        Python::attach(|py| progress.call1(py, (rows, tokens, errors)).map(drop))
+    }
+
+    /// Tells the last sums, and gives what has ended the work.
+    fn end(self) -> Option<PyErr> {
+        let told = self.tell().err();
+        self.stopped_by.or(told)
+    }
+}
+
+impl CorpusListener for Watch<'_> {
+    fn passed(&mut self, texts: u64, tokens: u64) {
+        self.sums.texts += texts;
+        self.sums.tokens += tokens;
+        self.look();
+    }
+
+    fn unit(&mut self, unit: &Unit, outcome: &Outcome) {
+        match outcome {
+            Outcome::Written(summary) => {
+                self.sums.written += unit.rows;
+                self.sums.errors += summary.errors;
+            }
+            Outcome::AlreadyThere => self.sums.there += unit.rows,
+            Outcome::Held => {}
+        }
+        self.look();
+    }
+
+    fn waiting(&mut self, _: usize) {
+        self.look();
+    }
+}
+
+fn failure(error: CorpusError) -> Failure {
+    let class = match &error {
+        CorpusError::Embed(error) => return Failure::from(error),
+        CorpusError::Input { .. }
+        | CorpusError::Settings(_)
+        | CorpusError::NoColumn { .. }
+        | CorpusError::ColumnType { .. }
+        | CorpusError::ColumnTypes { .. }
+        | CorpusError::Reserved(_)
+        | CorpusError::OtherWork { .. }
+        | CorpusError::NotAFolder(_) => "OptionError",
+        _ => "CorpusError",
+    };
+    let hint = match &error {
+        CorpusError::NoColumn { .. } => "name the text's column with text=, the id's with id=",
+        CorpusError::ColumnTypes { .. } => "make several runs of it, or leave it out of keep=",
+        CorpusError::Reserved(_) => "name the columns to keep= without it",
+        CorpusError::OtherWork { .. } => {
+            "choose another out, or force=True moves what is there aside and starts afresh"
+        }
+        CorpusError::NotAFolder(_) => "choose a new or empty folder",
+        CorpusError::Changed { .. } => {
+            "put it back as it was, or start afresh with another out or with force=True"
+        }
+        CorpusError::Missing { .. } => "start it again: what is there stays",
+        CorpusError::TooManyErrors { .. } => {
+            "whole units stay; mend the input, or allow more with max_error_rate="
+        }
+        _ => return Failure::new(class, chain(&error)),
+    };
+    Failure::new(class, chain(&error)).hint(hint)
+}
