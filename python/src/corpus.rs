@@ -2,17 +2,16 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use akidb_bulk::corpus::{
-    Chunks, CorpusError, CorpusListener, CorpusSettings, Folder, Keep, Manifest, Outcome, Plan,
-    Runner, TextFrom, Unit, read_plan,
+    Chunks, CorpusError, CorpusSettings, Folder, Keep, Manifest, Outcome, Plan, Runner, TextFrom,
+    read_plan,
 };
 use akidb_embedding::EmbedOptions;
-use akidb_embedding::diagnostics::chain;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -21,6 +20,7 @@ use crate::failure::{Failure, Stop};
 use crate::model::Model;
 use crate::options::{each, options as options_of, text};
 use crate::signals::Signals;
+use crate::watch::Watch;
 
 /// Between two looks at a unit that another process works on.
 const WAIT: Duration = Duration::from_millis(500);
@@ -62,7 +62,7 @@ impl Corpus {
         let plan = py.detach(|| -> Result<Plan, Stop> {
             let (model, options, out) = (Arc::clone(&model), options.clone(), out.clone());
             let work = move || plan(&settings, &model, &options, &out, force);
-            Ok(Signals::new().apart(work)?.map_err(failure)?)
+            Ok(Signals::new().apart(work)??)
         })?;
         let names = plan.units.iter().map(|unit| unit.name.clone());
         Ok(Self {
@@ -113,19 +113,12 @@ impl Corpus {
         let done = py.detach(|| -> Result<(), Stop> {
             let folder = self.folder()?;
             let stop = AtomicBool::new(false);
-            let mut watch = Watch {
-                signals: Signals::new(),
-                progress,
-                stop: &stop,
-                stopped_by: None,
-                is_split: self.is_split,
-                sums: Sums::default(),
-            };
+            let mut watch = Watch::new(progress, &stop, self.is_split);
             let runner = self.runner(&folder)?.max_error_rate(max_error_rate);
             let end = runner.run(&self.plan.units, &stop, &mut watch);
             match watch.end() {
                 Some(error) => Err(error.into()),
-                None => end.map(drop).map_err(|error| failure(error).into()),
+                None => Ok(end.map(drop)?),
             }
         });
         Ok(done?)
@@ -146,7 +139,7 @@ impl Corpus {
             let runner = self.runner(&folder)?;
             let mut signals = Signals::new();
             loop {
-                match runner.run_unit(unit).map_err(failure)? {
+                match runner.run_unit(unit)? {
                     Outcome::Written(summary) => return Ok((true, summary.errors, summary.tokens)),
                     Outcome::AlreadyThere => return Ok((false, 0, 0)),
                     Outcome::Held => {
@@ -162,7 +155,7 @@ impl Corpus {
     /// The manifest of work that is done, as JSON; None where it isn't.
     fn finished(&self, py: Python<'_>, max_error_rate: f64) -> PyResult<Option<String>> {
         let manifest = py.detach(|| Manifest::of_finished(&self.out, &self.plan));
-        let manifest = manifest.map_err(failure)?;
+        let manifest = manifest.map_err(Failure::from)?;
         let checked = manifest.map(|manifest| checked(&manifest, max_error_rate));
         Ok(checked.transpose()?)
     }
@@ -170,7 +163,8 @@ impl Corpus {
     /// Looks at every unit, and writes the manifest: that, as JSON.
     fn finish(&self, py: Python<'_>, max_error_rate: f64) -> PyResult<String> {
         let manifest = py.detach(|| Manifest::finish(&self.out, &self.plan));
-        Ok(checked(&manifest.map_err(failure)?, max_error_rate)?)
+        let manifest = manifest.map_err(Failure::from)?;
+        Ok(checked(&manifest, max_error_rate)?)
     }
 
     /// Begins the work in the folder, so that workers find it.
@@ -188,13 +182,13 @@ impl Corpus {
         if let Some(folder) = folder.as_ref() {
             return Ok(Arc::clone(folder));
         }
-        let begun = Folder::begin(&self.out, &self.plan, None).map_err(failure)?;
+        let begun = Folder::begin(&self.out, &self.plan, None)?;
         Ok(Arc::clone(folder.insert(Arc::new(begun))))
     }
 
     fn runner<'a>(&'a self, folder: &'a Folder) -> Result<Runner<'a>, Failure> {
         let embedder = &self.model.embedder;
-        Runner::new(embedder, &self.options, &self.plan, folder).map_err(failure)
+        Ok(Runner::new(embedder, &self.options, &self.plan, folder)?)
     }
 }
 
@@ -232,7 +226,7 @@ fn corpus_settings(inputs: Vec<PathBuf>, keywords: &Bound<'_, PyDict>) -> PyResu
             "text" => settings.text = TextFrom::Column(value.extract()?),
             "template" => {
                 let template: String = value.extract()?;
-                settings.text = TextFrom::Template(template.parse().map_err(failure)?);
+                settings.text = TextFrom::Template(template.parse().map_err(Failure::from)?);
             }
             "id" => settings.id = Some(value.extract()?),
             "keep" => {
@@ -266,126 +260,14 @@ fn checked(manifest: &Manifest, rate: f64) -> Result<String, Failure> {
             let error = unit.summary.first_error.as_ref()?;
             Some(format!("{}, {error}", unit.file))
         });
-        return Err(failure(CorpusError::TooManyErrors {
+        let error = CorpusError::TooManyErrors {
             errors: manifest.errors,
             rows: manifest.rows_in,
             rate,
             first: first.next().unwrap_or_default(),
-        }));
+        };
+        return Err(error.into());
     }
     let json = serde_json::to_string(manifest);
     json.map_err(|error| Failure::new("CorpusError", error.to_string()))
-}
-
-/// Looks for signals, and tells Python how far the work is.
-struct Watch<'a> {
-    signals: Signals,
-    progress: Option<Py<PyAny>>,
-    stop: &'a AtomicBool,
-    /// What a signal's handler, or `progress`, has raised.
-    stopped_by: Option<PyErr>,
-    /// Parts of texts are computed, which are no rows.
-    is_split: bool,
-    sums: Sums,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Sums {
-    /// Rows of units that were there.
-    there: u64,
-    /// Rows of units that were written.
-    written: u64,
-    /// Texts that were computed, of units that aren't whole, too.
-    texts: u64,
-    tokens: u64,
-    errors: u64,
-}
-
-impl Watch<'_> {
-    fn look(&mut self) {
-        if self.stopped_by.is_some() {
-            return;
-        }
-        let looked = self.signals.check().and_then(|was_time| match was_time {
-            true => self.tell(),
-            false => Ok(()),
-        });
-        if let Err(error) = looked {
-            self.stopped_by = Some(error);
-            self.stop.store(true, Ordering::Relaxed);
-        }
-    }
-
-    fn tell(&self) -> PyResult<()> {
-        let Some(progress) = &self.progress else {
-            return Ok(());
-        };
-        let Sums { tokens, errors, .. } = self.sums;
-        let texts = if self.is_split { 0 } else { self.sums.texts };
-        let rows = self.sums.there + self.sums.written.max(texts);
-        Python::attach(|py| progress.call1(py, (rows, tokens, errors)).map(drop))
-    }
-
-    /// Tells the last sums, and gives what has ended the work.
-    fn end(self) -> Option<PyErr> {
-        let told = self.tell().err();
-        self.stopped_by.or(told)
-    }
-}
-
-impl CorpusListener for Watch<'_> {
-    fn passed(&mut self, texts: u64, tokens: u64) {
-        self.sums.texts += texts;
-        self.sums.tokens += tokens;
-        self.look();
-    }
-
-    fn unit(&mut self, unit: &Unit, outcome: &Outcome) {
-        match outcome {
-            Outcome::Written(summary) => {
-                self.sums.written += unit.rows;
-                self.sums.errors += summary.errors;
-            }
-            Outcome::AlreadyThere => self.sums.there += unit.rows,
-            Outcome::Held => {}
-        }
-        self.look();
-    }
-
-    fn waiting(&mut self, _: usize) {
-        self.look();
-    }
-}
-
-fn failure(error: CorpusError) -> Failure {
-    let class = match &error {
-        CorpusError::Embed(error) => return Failure::from(error),
-        CorpusError::Input { .. }
-        | CorpusError::Settings(_)
-        | CorpusError::NoColumn { .. }
-        | CorpusError::ColumnType { .. }
-        | CorpusError::ColumnTypes { .. }
-        | CorpusError::Reserved(_)
-        | CorpusError::OtherWork { .. }
-        | CorpusError::NotAFolder(_) => "OptionError",
-        _ => "CorpusError",
-    };
-    let hint = match &error {
-        CorpusError::NoColumn { .. } => "name the text's column with text=, the id's with id=",
-        CorpusError::ColumnTypes { .. } => "make several runs of it, or leave it out of keep=",
-        CorpusError::Reserved(_) => "name the columns to keep= without it",
-        CorpusError::OtherWork { .. } => {
-            "choose another out, or force=True moves what is there aside and starts afresh"
-        }
-        CorpusError::NotAFolder(_) => "choose a new or empty folder",
-        CorpusError::Changed { .. } => {
-            "put it back as it was, or start afresh with another out or with force=True"
-        }
-        CorpusError::Missing { .. } => "start it again: what is there stays",
-        CorpusError::TooManyErrors { .. } => {
-            "whole units stay; mend the input, or allow more with max_error_rate="
-        }
-        _ => return Failure::new(class, chain(&error)),
-    };
-    Failure::new(class, chain(&error)).hint(hint)
 }

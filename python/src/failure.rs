@@ -1,5 +1,6 @@
 //! What went wrong, and the exception that it is in Python.
 
+use akidb_bulk::corpus::CorpusError;
 use akidb_embedding::diagnostics::chain;
 use akidb_embedding::{EmbedError, Hint};
 use akidb_schedule::ScheduleError;
@@ -164,6 +165,47 @@ impl From<&EmbedError> for Failure {
             },
             index: index_of(error),
         }
+    }
+}
+
+impl From<CorpusError> for Failure {
+    fn from(error: CorpusError) -> Self {
+        let class = match &error {
+            CorpusError::Embed(error) => return Self::from(error),
+            CorpusError::Input { .. }
+            | CorpusError::Settings(_)
+            | CorpusError::NoColumn { .. }
+            | CorpusError::ColumnType { .. }
+            | CorpusError::ColumnTypes { .. }
+            | CorpusError::Reserved(_)
+            | CorpusError::OtherWork { .. }
+            | CorpusError::NotAFolder(_) => "OptionError",
+            _ => "CorpusError",
+        };
+        let hint = match &error {
+            CorpusError::NoColumn { .. } => "name the text's column with text=, the id's with id=",
+            CorpusError::ColumnTypes { .. } => "make several runs of it, or leave it out of keep=",
+            CorpusError::Reserved(_) => "name the columns to keep= without it",
+            CorpusError::OtherWork { .. } => {
+                "choose another out, or force=True moves what is there aside and starts afresh"
+            }
+            CorpusError::NotAFolder(_) => "choose a new or empty folder",
+            CorpusError::Changed { .. } => {
+                "put it back as it was, or start afresh with another out or with force=True"
+            }
+            CorpusError::Missing { .. } => "start it again: what is there stays",
+            CorpusError::TooManyErrors { .. } => {
+                "whole units stay; mend the input, or allow more with max_error_rate="
+            }
+            _ => return Self::new(class, chain(&error)),
+        };
+        Self::new(class, chain(&error)).hint(hint)
+    }
+}
+
+impl From<CorpusError> for Stop {
+    fn from(error: CorpusError) -> Self {
+        Self::Failure(error.into())
     }
 }
 

@@ -13,6 +13,7 @@ mod reranker;
 mod signals;
 mod texts;
 mod vectors;
+mod watch;
 
 use std::ffi::OsString;
 use std::io::Write;
