@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What `akidb-embed run` writes is read by pyarrow and DuckDB as it is, and what pyarrow writes is input.
+"""What `akidb-embed run` and `embed` write is read by pyarrow and DuckDB as it is, and what pyarrow writes is input.
 
   scripts/bulk_read.py target/debug/akidb-embed
 
@@ -55,6 +55,12 @@ def main():
         # The last line is empty, and so is none.
         expected = numpy.load(vectors)
         dimension = expected.shape[1]
+        one = folder / "vectors.parquet"
+        with texts.open() as lines:
+            subprocess.run([binary, "embed", "-o", str(one), "--quiet"], stdin=lines, check=True)
+        column = pyarrow.parquet.read_table(one)["embedding"].combine_chunks()
+        same = numpy.array_equal(column.flatten().to_numpy().reshape(-1, dimension), expected)
+        check("embed's Parquet has the vectors of its npy", same)
         for encoding in ("f32", "f16", "int8", "binary"):
             out = folder / encoding
             run(binary, folder / "in.parquet", "--text", "body", "--id", "key", "--keep", "all", "--out", out,

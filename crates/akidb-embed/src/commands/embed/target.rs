@@ -74,7 +74,7 @@ impl<'a> Target<'a> {
     pub(super) fn new(format: Option<Format>, output: Option<&'a Path>) -> Result<Self, CliError> {
         let path = output.filter(|path| *path != Path::new("-"));
         let terminal = path.is_none() && stdout().is_terminal();
-        let by_name = path.map(by_name).transpose()?.flatten();
+        let by_name = path.and_then(akidb_bulk::Format::of_path);
         let format = match (format, by_name) {
             (None, None) if terminal && output.is_none() => Format::Pretty,
             (None, None) => match path.and_then(Path::extension) {
@@ -134,19 +134,6 @@ fn unknown_ending(ending: &str) -> CliError {
     ))
 }
 
-/// The format that a file's name asks for.
-fn by_name(path: &Path) -> Result<Option<akidb_bulk::Format>, CliError> {
-    let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
-    if ending.is_some_and(|ending| ending == "parquet") {
-        return Err(CliError::Usage(
-            "embed writes no Parquet, `akidb-embed run` does; .npy, .jsonl and .csv are \
-             written"
-                .to_owned(),
-        ));
-    }
-    Ok(akidb_bulk::Format::of_path(path))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,6 +152,7 @@ mod tests {
             ("a.json", "json"),
             ("a.csv", "csv"),
             ("a.txt", "text"),
+            ("a.Parquet", "parquet"),
             ("npy", "json"),
             ("-", "json"),
         ] {
@@ -182,7 +170,5 @@ mod tests {
             let error = format(None, path).unwrap_err().to_string();
             assert!(error.contains("--format"), "{error}");
         }
-        let error = format(None, "a.Parquet").unwrap_err().to_string();
-        assert!(error.contains("akidb-embed run"), "{error}");
     }
 }
