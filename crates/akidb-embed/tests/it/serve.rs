@@ -86,7 +86,7 @@ fn embed(body: &str) -> String {
 #[cfg(unix)]
 #[test]
 fn a_terminated_server_finishes_what_it_accepted() {
-    let server = Serving::start(&[]).ready();
+    let server = Serving::start(&["--max-wait", "2m"]).ready();
     let texts: Vec<String> = (0..400)
         .map(|i| format!("a text of some length that takes a while {i}"))
         .collect();
