@@ -167,7 +167,7 @@ fn seconds(folder: &Path, plan: &Plan) -> Result<f64, CorpusError> {
     });
     let written: BTreeMap<&str, f64> = written.collect();
     let units = plan.units.iter();
-    Ok(units
-        .filter_map(|unit| written.get(unit.name.as_str()))
-        .sum())
+    let seconds = units.filter_map(|unit| written.get(unit.name.as_str()));
+    // To the millisecond: a number of few digits is the same when it is read again.
+    Ok((seconds.sum::<f64>() * 1e3).round() / 1e3)
 }
