@@ -36,7 +36,10 @@ struct Aside {
 
 /// The types of the id and of the fields that are kept, of all rows so far.
 #[derive(Debug, Default)]
-pub(super) struct Types(Vec<JsonTypes>);
+pub(super) struct Types {
+    id: JsonTypes,
+    kept: Vec<JsonTypes>,
+}
 
 impl Types {
     /// Puts a row aside, with its vector or with what is wrong with it.
@@ -46,14 +49,14 @@ impl Types {
         row: &Row,
         vector: Result<&Embedding, String>,
     ) -> io::Result<()> {
-        let cells = row.id.iter().chain(&row.kept);
-        for (place, value) in cells.enumerate() {
-            if self.0.len() == place {
-                self.0.push(JsonTypes::default());
-            }
-            if let Some(types) = self.0.get_mut(place) {
-                *types = types.union(JsonTypes::of(value));
-            }
+        // A bad row may have no id.
+        if let Some(id) = &row.id {
+            self.id = self.id.union(JsonTypes::of(id));
+        }
+        self.kept
+            .resize(self.kept.len().max(row.kept.len()), JsonTypes::default());
+        for (types, value) in self.kept.iter_mut().zip(&row.kept) {
+            *types = types.union(JsonTypes::of(value));
         }
         let found = vector.as_ref().ok();
         let aside = Aside {
@@ -84,13 +87,13 @@ impl Types {
         columns: &Columns,
         provenance: &Provenance,
     ) -> io::Result<()> {
-        let ids = columns.id.then_some("id").into_iter();
-        let names: Vec<&str> = ids.chain(columns.keep.iter().map(String::as_str)).collect();
-        let types = names.iter().enumerate().map(|(place, name)| {
-            let types = self.0.get(place).copied().unwrap_or_default();
-            Field::new(*name, types.data_type(), true)
+        let kept = columns.keep.iter().enumerate().map(|(place, name)| {
+            let types = self.kept.get(place).copied().unwrap_or_default();
+            Field::new(name, types.data_type(), true)
         });
-        let types: Vec<Field> = types.collect();
+        let id = Field::new("id", self.id.data_type(), true);
+        let ids = columns.id.then_some(id).into_iter();
+        let types: Vec<Field> = ids.chain(kept).collect();
         let line = Field::new("line", DataType::Int64, true);
         let mut fields: Vec<Field> = columns.line.then_some(line).into_iter().collect();
         fields.extend(types.iter().cloned());

@@ -124,3 +124,37 @@ fn each_encoding_has_its_column() {
     };
     assert_eq!(element.data_type(), &DataType::Float16);
 }
+
+#[test]
+fn a_bad_row_without_id_leaves_the_types_of_the_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.parquet");
+    let embedder = Embedder::builder().model("akidb-mini").build().unwrap();
+    let answer = embedder.embed(&TEXTS, &EmbedOptions::default()).unwrap();
+    let columns = Columns {
+        line: true,
+        id: true,
+        keep: vec!["k".to_owned()],
+    };
+    let destination = Destination::open(&path).unwrap();
+    let mut writer =
+        FileWriter::new(Format::Parquet, destination, answer.provenance, columns).unwrap();
+    let good = row(0, json!(7), json!(true));
+    writer.write(&good, &answer.embeddings[0]).unwrap();
+    let bad = Row {
+        id: None,
+        ..row(1, Value::Null, json!(false))
+    };
+    let failed = FailedRow {
+        row: &bad,
+        error: &RowError::NoField("id".to_owned()),
+        place: "line 11".to_owned(),
+    };
+    writer.write_failed(&failed).unwrap();
+    writer.finish().unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap()).unwrap();
+    let batch = reader.build().unwrap().next().unwrap().unwrap();
+    assert_eq!(batch["id"].data_type(), &DataType::Int64);
+    assert_eq!(batch["k"].data_type(), &DataType::Boolean);
+    assert!(batch["id"].is_null(1) && batch["k"].is_valid(1));
+}
