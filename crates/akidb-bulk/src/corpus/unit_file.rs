@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use akidb_embedding::{Provenance, Values};
-use arrow_array::builder::{BooleanBuilder, Int32Builder, StringBuilder};
 use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
@@ -77,9 +76,7 @@ impl UnitSchema {
             fields.push(Field::new("end", DataType::Int64, true));
         }
         fields.extend(vectors::fields(provenance));
-        fields.push(Field::new("tokens", DataType::Int32, true));
-        fields.push(Field::new("truncated", DataType::Boolean, true));
-        fields.push(Field::new("error", DataType::Utf8, true));
+        fields.extend(vectors::outcome_fields());
         let json = |value: Result<String, serde_json::Error>| {
             value.map_err(|error| CorpusError::Settings(error.to_string()))
         };
@@ -131,17 +128,14 @@ impl UnitSchema {
         let values = answers.iter().map(|answer| answer.as_ref().ok());
         let values: Vec<Option<&Values>> = values.map(|v| Some(&v?.values)).collect();
         columns.extend(vectors::columns(&values, &self.encoding, self.dimension)?);
-        let (mut tokens, mut truncated) = (Int32Builder::new(), BooleanBuilder::new());
-        let mut errors = StringBuilder::new();
-        for answer in answers {
+        columns.extend(vectors::outcome_columns(answers.iter().map(|answer| {
             let vector = answer.as_ref().ok();
-            tokens.append_option(vector.and_then(|vector| i32::try_from(vector.tokens).ok()));
-            truncated.append_option(vector.map(|vector| vector.truncated));
-            errors.append_option(answer.as_ref().err());
-        }
-        columns.push(Arc::new(tokens.finish()));
-        columns.push(Arc::new(truncated.finish()));
-        columns.push(Arc::new(errors.finish()));
+            (
+                vector.map(|vector| vector.tokens),
+                vector.map(|vector| vector.truncated),
+                answer.as_ref().err().map(String::as_str),
+            )
+        })));
         RecordBatch::try_new(Arc::clone(&self.schema), columns)
     }
 }

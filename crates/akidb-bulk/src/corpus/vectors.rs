@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use akidb_embedding::{Provenance, Values};
+use arrow_array::builder::{BooleanBuilder, Int32Builder, StringBuilder};
 use arrow_array::{
     ArrayRef, FixedSizeBinaryArray, FixedSizeListArray, Float16Array, Float32Array, Int8Array,
 };
@@ -73,6 +74,33 @@ pub(crate) fn columns(
         columns.push(Arc::new(Float32Array::from_iter(scales)));
     }
     Ok(columns)
+}
+
+/// What became of each text: `tokens`, `truncated`, `error`.
+pub(crate) fn outcome_fields() -> [Field; 3] {
+    [
+        Field::new("tokens", DataType::Int32, true),
+        Field::new("truncated", DataType::Boolean, true),
+        Field::new("error", DataType::Utf8, true),
+    ]
+}
+
+/// The columns of [`outcome_fields`].
+pub(crate) fn outcome_columns<'a>(
+    outcomes: impl Iterator<Item = (Option<usize>, Option<bool>, Option<&'a str>)>,
+) -> [ArrayRef; 3] {
+    let (mut tokens, mut truncated) = (Int32Builder::new(), BooleanBuilder::new());
+    let mut errors = StringBuilder::new();
+    for (of_tokens, is_truncated, error) in outcomes {
+        tokens.append_option(of_tokens.and_then(|tokens| i32::try_from(tokens).ok()));
+        truncated.append_option(is_truncated);
+        errors.append_option(error);
+    }
+    [
+        Arc::new(tokens.finish()),
+        Arc::new(truncated.finish()),
+        Arc::new(errors.finish()),
+    ]
 }
 
 fn embeddings(

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Read, Write};
 use std::sync::Arc;
 
 use akidb_embedding::{Embedding, Provenance, Values};
-use arrow_array::builder::{BooleanBuilder, Int32Builder, Int64Builder, StringBuilder};
+use arrow_array::builder::Int64Builder;
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use half::f16;
@@ -98,9 +98,7 @@ impl Types {
         let mut fields: Vec<Field> = columns.line.then_some(line).into_iter().collect();
         fields.extend(types.iter().cloned());
         fields.extend(vectors::fields(provenance));
-        fields.push(Field::new("tokens", DataType::Int32, true));
-        fields.push(Field::new("truncated", DataType::Boolean, true));
-        fields.push(Field::new("error", DataType::Utf8, true));
+        fields.extend(vectors::outcome_fields());
         let schema = Arc::new(Schema::new(fields));
         let metadata = serde_json::to_string(provenance)?;
         let metadata = KeyValue::new("akidb.provenance".to_owned(), metadata);
@@ -175,16 +173,8 @@ impl Group {
         let vectors: Vec<Option<&Values>> = self.0.iter().map(|(_, v)| v.as_ref()).collect();
         let (encoding, dimension) = (&provenance.encoding, provenance.dimension);
         arrays.extend(vectors::columns(&vectors, encoding, dimension)?);
-        let (mut tokens, mut truncated) = (Int32Builder::new(), BooleanBuilder::new());
-        let mut errors = StringBuilder::new();
-        for row in rows() {
-            tokens.append_option(row.tokens.and_then(|tokens| i32::try_from(tokens).ok()));
-            truncated.append_option(row.truncated);
-            errors.append_option(row.error.as_ref());
-        }
-        arrays.push(Arc::new(tokens.finish()));
-        arrays.push(Arc::new(truncated.finish()));
-        arrays.push(Arc::new(errors.finish()));
+        let outcomes = rows().map(|row| (row.tokens, row.truncated, row.error.as_deref()));
+        arrays.extend(vectors::outcome_columns(outcomes));
         Ok(arrays)
     }
 }
