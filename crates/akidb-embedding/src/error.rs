@@ -226,6 +226,14 @@ pub enum EmbedError {
         /// Its id.
         model: String,
     },
+    /// The chat template among a model's files makes no text of a pair that can be used.
+    #[error("{file}: {message}")]
+    ChatTemplate {
+        /// The file.
+        file: String,
+        /// Why.
+        message: String,
+    },
     /// A query leaves no room for a document.
     #[error(
         "the query is too long: a pair may have {limit} tokens, and a document needs one of them"
@@ -349,6 +357,12 @@ impl EmbedError {
             Self::Precision { .. } => {
                 "only the native engine has a choice: leave the precision or the backend out, or name \
                  another variant of the model"
+                    .into()
+            }
+            Self::ChatTemplate { .. } => {
+                "ask the model's publisher for a template that renders messages of the roles query and \
+                 document, or take the file away: pairs then have the text that Qwen3-Reranker's \
+                 authors publish"
                     .into()
             }
             Self::NoInstruction => "leave the instruction out, or use a model that takes one".into(),

@@ -1,5 +1,7 @@
 //! What the reference implementation answered.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -61,6 +63,31 @@ pub struct PairGolden {
     pub second_segment: Option<usize>,
     /// What the model gives, before any sigmoid.
     pub logit: f32,
+}
+
+/// A pair by a chat template, as transformers renders it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PairTemplateGolden {
+    /// What the template is.
+    pub name: String,
+    /// Files of the model beside those of `fixtures/tiny-rerankers/qwen3`, by name.
+    pub files: BTreeMap<String, String>,
+    /// What the caller wants found, where there is such.
+    pub instruction: Option<String>,
+    /// The query.
+    pub query: String,
+    /// The document.
+    pub document: String,
+    /// What the template makes of them.
+    pub text: String,
+    /// Its token ids.
+    pub ids: Vec<u32>,
+}
+
+/// Four pairs through each of the templates, with an instruction and without.
+pub fn pair_template_goldens() -> Vec<PairTemplateGolden> {
+    read("pair-templates.jsonl")
 }
 
 /// A text and its vector by ONNX Runtime, run alone.

@@ -18,9 +18,9 @@ mod skip;
 
 pub use compare::{cosine, max_abs_diff};
 pub use golden::{
-    FormGolden, Golden, HiddenGolden, Pair, PairGolden, TokenGolden, akidb_mini_goldens,
-    form_goldens, hidden_goldens, minilm_goldens, pair_goldens, pairs, tiny_text_goldens,
-    token_goldens,
+    FormGolden, Golden, HiddenGolden, Pair, PairGolden, PairTemplateGolden, TokenGolden,
+    akidb_mini_goldens, form_goldens, hidden_goldens, minilm_goldens, pair_goldens,
+    pair_template_goldens, pairs, tiny_text_goldens, token_goldens,
 };
 #[cfg(feature = "hub")]
 pub use hub::{Faults, HubFile, Logged, TestHub, TestProxy};

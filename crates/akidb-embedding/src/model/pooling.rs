@@ -3,14 +3,13 @@
 
 use akidb_backend::Pooling;
 use akidb_models::RepoPath;
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::config::Config;
 use super::files::ModelFiles;
+use super::modules::{MODULES, Module, modules};
 use crate::error::EmbedError;
 
-const MODULES: &str = "modules.json";
 const POOLING: &str = "1_Pooling/config.json";
 
 /// Modules of sentence-transformers that change no vector here: dropout is for training, and whether
@@ -51,28 +50,9 @@ pub(crate) struct AfterPooling {
     pub(crate) dense: Option<Vec<String>>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Module {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    path: String,
-}
-
-impl Module {
-    /// The last part of its type: the packages before it differ from version to version.
-    fn name(&self) -> &str {
-        self.kind.rsplit('.').next().unwrap_or_default()
-    }
-
-    fn config(&self) -> Option<String> {
-        (!self.path.is_empty()).then(|| format!("{}/config.json", self.path.trim_end_matches('/')))
-    }
-}
-
 /// What the model's files and its family say.
 pub(super) fn head(files: &ModelFiles, config: &Config) -> Result<Head, EmbedError> {
-    let modules: Vec<Module> = files.json(MODULES)?.unwrap_or_default();
+    let modules = modules(files)?.unwrap_or_default();
     let pools = modules.iter().position(|module| module.name() == "Pooling");
     let known_before = |module: &Module| {
         // Static embeddings are pooled where they are looked up.

@@ -1,9 +1,13 @@
 //! Whether a model scores pairs of texts, and how: what its files say, then what it is called.
 
 use akidb_backend::Pooling;
+use akidb_models::RepoPath;
+use serde::Deserialize;
 
 use super::config::Config;
 use super::files::ModelFiles;
+use super::modules::{Module, modules};
+use super::settings::PROMPTS;
 use crate::error::EmbedError;
 
 /// How a model scores pairs of texts.
@@ -21,13 +25,32 @@ pub(crate) struct PairScoring {
 /// What makes a logit of a pooled state.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum ScoringHead {
-    /// The logit of the token "yes" less that of "no", after Qwen3-Reranker's template. Whether the
-    /// output layer is the table of embeddings.
-    YesNo { tied: bool },
-    /// One row, after Qwen3-Reranker's template.
+    /// The logit of the token "yes" less that of "no", after a template's text.
+    YesNo {
+        /// The output layer is the table of embeddings.
+        tied: bool,
+        /// Other tokens than these two.
+        tokens: Option<LogitTokens>,
+    },
+    /// One row, after a template's text.
     OneRow,
     /// A classifier with one label, of a pair.
     Classifier(Classifier),
+}
+
+/// The tokens whose logits count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) struct LogitTokens {
+    #[serde(rename = "true_token_id")]
+    pub(crate) yes: u32,
+    #[serde(rename = "false_token_id")]
+    pub(crate) no: Option<u32>,
+}
+
+/// What config_sentence_transformers.json says of a cross-encoder.
+#[derive(Debug, Default, Deserialize)]
+struct SentenceTransformers {
+    activation_fn: Option<String>,
 }
 
 /// The layers of a classifier, by their names in the model's file.
@@ -77,16 +100,24 @@ pub(super) fn pair_scoring(
             "qwen3" => Some(ScoringHead::OneRow),
             family => classifier(family, config).map(ScoringHead::Classifier),
         };
+        let sigmoid = sigmoid(files, config)?;
         return Ok(head.map(|head| PairScoring {
             head,
-            sigmoid: sigmoid(config),
+            sigmoid,
             certain: true,
             guessed: false,
         }));
     }
     let causal = config.architectures.iter().any(|a| a == "Qwen3ForCausalLM");
-    if !qwen3 || !causal || files.read("modules.json")?.is_some() {
+    if !qwen3 || !causal {
         return Ok(None);
+    }
+    if let Some(modules) = modules(files)? {
+        let mut modules = modules.iter();
+        return match modules.find(|module| module.name() == LOGIT_SCORE) {
+            Some(module) => logit_score(files, config, module).map(Some),
+            None => Ok(None),
+        };
     }
     let name = |part: &str| names(files, config).any(|name| name.contains(part));
     let certain = name("rerank") || tagged(files)?;
@@ -97,11 +128,40 @@ pub(super) fn pair_scoring(
     Ok(Some(PairScoring {
         head: ScoringHead::YesNo {
             tied: config.tie_word_embeddings.unwrap_or_default(),
+            tokens: None,
         },
-        sigmoid: true,
+        sigmoid: sigmoid(files, config)?,
         certain,
         guessed: false,
     }))
+}
+
+/// What follows the transformer of a causal reranker in sentence-transformers.
+const LOGIT_SCORE: &str = "LogitScore";
+
+fn logit_score(
+    files: &ModelFiles,
+    config: &Config,
+    module: &Module,
+) -> Result<PairScoring, EmbedError> {
+    let file = module
+        .config()
+        .unwrap_or_else(|| "1_LogitScore/config.json".to_owned());
+    // No path leaves the model's directory.
+    let inside = file.parse::<RepoPath>().is_ok();
+    let tokens = match inside {
+        true => files.json(&file)?,
+        false => None,
+    };
+    Ok(PairScoring {
+        head: ScoringHead::YesNo {
+            tied: config.tie_word_embeddings.unwrap_or_default(),
+            tokens: Some(tokens.ok_or_else(|| files.missing(&file))?),
+        },
+        sigmoid: sigmoid(files, config)?,
+        certain: true,
+        guessed: false,
+    })
 }
 
 /// The architecture of a classifier that scores no pairs.
@@ -140,14 +200,17 @@ fn tagged(files: &ModelFiles) -> Result<bool, EmbedError> {
     Ok(head.any(is_tag))
 }
 
-/// Whether scores are sigmoids, as sentence-transformers has it: what the file says, else they are,
+/// Whether scores are sigmoids, as sentence-transformers has it: what the files say, else they are,
 /// of one label.
-fn sigmoid(config: &Config) -> bool {
+fn sigmoid(files: &ModelFiles, config: &Config) -> Result<bool, EmbedError> {
+    let pipeline: SentenceTransformers = files.json(PROMPTS)?.unwrap_or_default();
+    let pipeline = pipeline.activation_fn.as_deref();
     let new = config.sentence_transformers.as_ref();
     let new = new.and_then(|cross_encoder| cross_encoder.activation_fn.as_deref());
     let old = config.sbert_ce_default_activation_function.as_deref();
-    let named = new.or(old).and_then(|path| path.rsplit('.').next());
-    named != Some("Identity")
+    let named = pipeline.or(new).or(old);
+    let named = named.and_then(|path| path.rsplit('.').next());
+    Ok(named != Some("Identity"))
 }
 
 /// The classifiers that families have in transformers.
@@ -218,7 +281,11 @@ mod tests {
         let plain = config("");
         let guess = scoring(&[("config.json", &plain)]).unwrap();
         assert!(!guess.certain && guess.sigmoid);
-        assert_eq!(guess.head, ScoringHead::YesNo { tied: false });
+        let yes_no = ScoringHead::YesNo {
+            tied: false,
+            tokens: None,
+        };
+        assert_eq!(guess.head, yes_no);
         let tags = "---\ntags:\n- transformers\npipeline_tag: text-ranking\n---\n# A model";
         let tagged = scoring(&[("config.json", &plain), ("README.md", tags)]).unwrap();
         assert!(tagged.certain);
@@ -235,6 +302,46 @@ mod tests {
         ] {
             assert_eq!(scoring(files), None, "{files:?}");
         }
+    }
+
+    #[test]
+    fn a_pipeline_names_the_tokens_whose_logits_count() {
+        let modules = r#"[{"type": "a.Transformer", "path": ""}, {"type": "b.LogitScore", "path": "1_LogitScore"}]"#;
+        let plain = config("");
+        let score = |tokens: &str, activation: &str| {
+            let activation = format!(r#"{{"activation_fn": "{activation}"}}"#);
+            scoring(&[
+                ("config.json", &plain),
+                ("modules.json", modules),
+                ("1_LogitScore/config.json", tokens),
+                ("config_sentence_transformers.json", &activation),
+            ])
+        };
+        let tokens = r#"{"true_token_id": 9, "false_token_id": null}"#;
+        let found = score(tokens, "torch.nn.modules.linear.Identity").unwrap();
+        assert!(found.certain && !found.sigmoid);
+        let tokens = Some(LogitTokens { yes: 9, no: None });
+        assert_eq!(
+            found.head,
+            ScoringHead::YesNo {
+                tied: false,
+                tokens
+            }
+        );
+        let tokens = r#"{"true_token_id": 9, "false_token_id": 2}"#;
+        let found = score(tokens, "torch.nn.modules.activation.Sigmoid").unwrap();
+        assert!(found.sigmoid);
+        let tokens = Some(LogitTokens {
+            yes: 9,
+            no: Some(2),
+        });
+        assert_eq!(
+            found.head,
+            ScoringHead::YesNo {
+                tied: false,
+                tokens
+            }
+        );
     }
 
     #[test]

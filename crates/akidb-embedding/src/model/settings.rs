@@ -13,7 +13,7 @@ use super::tasks::Tasks;
 use crate::error::EmbedError;
 use crate::prompt::{Prompt, Prompts};
 
-const PROMPTS: &str = "config_sentence_transformers.json";
+pub(super) const PROMPTS: &str = "config_sentence_transformers.json";
 
 /// The published prompts of Qwen3-Embedding, for directories that lack the file with them.
 const QWEN3_QUERY: &str =
@@ -99,8 +99,8 @@ impl Settings {
                 None => head.from,
             },
             other_classifier: other_classifier(&config),
+            after_pooling: head.after.filter(|_| scoring.is_none()),
             scoring,
-            after_pooling: head.after,
             tasks: Tasks::of(config.lora_adaptations, &prompts),
             prompts,
             eos_token_ids: match config.eos_token_id {

@@ -6,7 +6,9 @@ use akidb_transformer::Linear;
 
 use crate::backend::{HeadInput, Loaded};
 use crate::error::EmbedError;
-use crate::model::{Activation, Classifier, ModelFiles, ScoringHead, Weights, WeightsSource};
+use crate::model::{
+    Activation, Classifier, LogitTokens, ModelFiles, ScoringHead, Weights, WeightsSource,
+};
 use crate::tokenizer::TextTokenizer;
 
 /// Layers, the last of which has one output.
@@ -44,19 +46,28 @@ impl ScoreHead {
         loaded: &Loaded,
     ) -> Result<Self, EmbedError> {
         let unsupported = |what: &str| EmbedError::Unsupported(format!("{}: {what}", files.id()));
-        let word = |word: &str| {
-            let missing = || unsupported(&format!("its tokenizer has no token {word:?}"));
-            tokenizer.word_id(word).ok_or_else(missing)
+        let words = |tokens: &Option<LogitTokens>| -> Result<_, EmbedError> {
+            let Some(LogitTokens { yes, no }) = *tokens else {
+                let word = |word: &str| {
+                    let missing = || unsupported(&format!("its tokenizer has no token {word:?}"));
+                    tokenizer.word_id(word).ok_or_else(missing)
+                };
+                return Ok((word("yes")?, Some(word("no")?)));
+            };
+            Ok((yes, no))
         };
         let width = loaded.backend.info().hidden_size;
         let layers = match (&loaded.head_input, head, &weights.source) {
-            (HeadInput::Logits, ScoringHead::YesNo { .. }, _) if width > 2 => {
-                let (yes, no) = (word("yes")? as usize, word("no")? as usize);
-                if yes.max(no) >= width {
+            (HeadInput::Logits, ScoringHead::YesNo { tokens, .. }, _) if width > 2 => {
+                let (yes, no) = words(tokens)?;
+                if yes.max(no.unwrap_or(yes)) as usize >= width {
                     let what = format!("its graph gives {width} logits, and none of \"yes\"");
                     return Err(unsupported(&what));
                 }
-                vec![difference(yes, no)]
+                vec![Layer::Pick {
+                    plus: yes as usize,
+                    minus: no.map(|no| no as usize),
+                }]
             }
             // The authors' own order.
             (HeadInput::Logits, ScoringHead::YesNo { .. }, _) if width == 2 => {
@@ -70,9 +81,15 @@ impl ScoreHead {
                 let what = format!("its graph gives {width} logits, a reranker's gives one");
                 return Err(unsupported(&what));
             }
-            (HeadInput::States(Some(logits)), ScoringHead::YesNo { .. }, _) => {
-                let yes = linear_row(logits, word("yes")?)?;
-                vec![one_row(yes, &linear_row(logits, word("no")?)?)]
+            (HeadInput::States(Some(logits)), ScoringHead::YesNo { tokens, .. }, _) => {
+                let (yes, no) = words(tokens)?;
+                if yes.max(no.unwrap_or(yes)) as usize >= logits.out_features() {
+                    return Err(unsupported(
+                        "its output layer has no row for its token \"yes\"",
+                    ));
+                }
+                let no = no.map(|no| linear_row(logits, no)).transpose()?;
+                vec![one_row(linear_row(logits, yes)?, &no.unwrap_or_default())]
             }
             (HeadInput::States(Some(logits)), ScoringHead::OneRow, _) => {
                 if logits.out_features() != 1 {
@@ -83,10 +100,12 @@ impl ScoreHead {
             (_, _, WeightsSource::Safetensors(path)) => {
                 let tensors = SafetensorsModel::open(path)?;
                 match head {
-                    ScoringHead::YesNo { tied } => {
-                        let rows = output_rows(&tensors, *tied, [word("yes")?, word("no")?], width);
-                        let [yes, no] = rows.map_err(|e| e.at(path))?;
-                        vec![one_row(yes, &no)]
+                    ScoringHead::YesNo { tied, tokens } => {
+                        let (yes, no) = words(tokens)?;
+                        let row =
+                            |id| output_row(&tensors, *tied, id, width).map_err(|e| e.at(path));
+                        let no = no.map(row).transpose()?;
+                        vec![one_row(row(yes)?, &no.unwrap_or_default())]
                     }
                     ScoringHead::OneRow => {
                         let row = values(&tensors, "score.weight", &[1, width]);
@@ -192,13 +211,13 @@ fn linear_row(linear: &Linear, row: u32) -> Result<Vec<f32>, akidb_onnx::Error> 
     Ok(values)
 }
 
-/// Rows of the output layer, which may be the table of embeddings.
-fn output_rows(
+/// A row of the output layer, which may be the table of embeddings.
+fn output_row(
     tensors: &SafetensorsModel,
     tied: bool,
-    rows: [u32; 2],
+    row: u32,
     width: usize,
-) -> Result<[Vec<f32>; 2], akidb_onnx::Error> {
+) -> Result<Vec<f32>, akidb_onnx::Error> {
     const HEAD: &str = "lm_head.weight";
     let tables = ["model.embed_tokens.weight", "embed_tokens.weight"];
     let table = tables.into_iter().find(|name| tensors.has(name));
@@ -213,12 +232,9 @@ fn output_rows(
         let why = format!("has shape {:?}, not rows of {width} floats", tensor.dims());
         return Err(akidb_onnx::Error::tensor(name, why));
     }
-    let row = |row: u32| {
-        let mut values = vec![0.0; width];
-        tensor.read_f32((row as usize).saturating_mul(width), &mut values)?;
-        Ok::<_, akidb_onnx::Error>(values)
-    };
-    Ok([row(rows[0])?, row(rows[1])?])
+    let mut values = vec![0.0; width];
+    tensor.read_f32((row as usize).saturating_mul(width), &mut values)?;
+    Ok(values)
 }
 
 fn classifier_layers(

@@ -1,7 +1,9 @@
 //! How well documents answer a query.
 
+mod chat;
 mod head;
 mod options;
+mod pair_text;
 mod query;
 mod scorer;
 mod template;
@@ -157,6 +159,7 @@ impl Reranker {
         if let (Scoring::Model, Some(scorer)) = (scoring, &self.embedder.scorer) {
             let instruction = scorer.instruction(options).unwrap_or_default();
             instruction.clone_into(&mut provenance.instruction);
+            provenance.guesses.extend(scorer.guess().map(str::to_owned));
         }
         provenance.scoring = Some(scoring);
         Ok(provenance)

@@ -3,11 +3,11 @@
 use super::RerankOptions;
 use super::head::ScoreHead;
 use super::options::sigmoid;
-use super::template::{INSTRUCTION, Template};
+use super::pair_text::{Around, PairText};
 use crate::backend::Loaded;
 use crate::embedder::Embedder;
 use crate::error::EmbedError;
-use crate::model::{ModelFiles, ScoringHead, Settings, Weights};
+use crate::model::{ModelFiles, Settings, Weights};
 use crate::tokenizer::{Frame, TextTokenizer};
 
 /// How a model scores pairs.
@@ -15,8 +15,9 @@ use crate::tokenizer::{Frame, TextTokenizer};
 pub(crate) struct Scorer {
     head: ScoreHead,
     sigmoid: bool,
-    /// Pairs are the text of a template; otherwise what the tokenizer makes of two texts.
-    has_template: bool,
+    text: PairText,
+    /// What no file says of that text.
+    guess: Option<String>,
 }
 
 impl Scorer {
@@ -41,17 +42,28 @@ impl Scorer {
             }
             Err(error) => return Err(error),
         };
+        let (text, guess) = PairText::of(files, settings, &scoring.head, tokenizer)?;
+        if let Some(guess) = &guess {
+            tracing::warn!(
+                model = files.id(),
+                "a guess, which no file of the model confirms: {guess}"
+            );
+        }
         Ok(Some(Self {
             head,
             sigmoid: scoring.sigmoid,
-            has_template: !matches!(scoring.head, ScoringHead::Classifier(_)),
+            text,
+            guess,
         }))
     }
 
     /// What the model is told to look for; `None` where it isn't told.
-    pub(super) fn instruction<'a>(&self, options: &'a RerankOptions) -> Option<&'a str> {
-        let own = options.instruction.as_deref();
-        self.has_template.then(|| own.unwrap_or(INSTRUCTION))
+    pub(super) fn instruction<'a>(&'a self, options: &'a RerankOptions) -> Option<&'a str> {
+        self.text.instruction(options.instruction.as_deref())
+    }
+
+    pub(super) fn guess(&self) -> Option<&str> {
+        self.guess.as_deref()
     }
 
     /// What stands around each document, unless that leaves no room for one; and the text that all
@@ -64,15 +76,12 @@ impl Scorer {
         limit: usize,
     ) -> Result<(Option<Frame>, String), EmbedError> {
         let tokenizer = &embedder.tokenizer;
-        let Some(instruction) = self.instruction(options) else {
-            if options.instruction.is_some() {
-                return Err(EmbedError::NoInstruction);
-            }
+        let around = self.text.around(options.instruction.as_deref(), query)?;
+        let Some(Around { head, prompt, tail }) = around else {
             return Ok((tokenizer.pair_frame(query, limit)?, String::new()));
         };
-        let Template { head, prompt, tail } = Template::new(instruction, query);
         let shared = format!("{head}{prompt}");
-        let frame = tokenizer.template_frame(head, prompt, tail, limit)?;
+        let frame = tokenizer.template_frame(&head, prompt, &tail, limit)?;
         Ok((frame, shared))
     }
 

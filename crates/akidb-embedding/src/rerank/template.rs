@@ -1,8 +1,9 @@
 //! The text of a pair for Qwen3-Reranker, as its authors publish it for transformers.
 
-const HEAD: &str = "<|im_start|>system\nJudge whether the Document meets the requirements based on the \
-                    Query and the Instruct provided. Note that the answer can only be \"yes\" or \
-                    \"no\".<|im_end|>\n<|im_start|>user\n";
+/// What the system message says.
+pub(super) const SYSTEM: &str = "Judge whether the Document meets the requirements based on the Query \
+                                 and the Instruct provided. Note that the answer can only be \"yes\" or \
+                                 \"no\".";
 
 const TAIL: &str = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n";
 
@@ -12,7 +13,8 @@ pub(super) const INSTRUCTION: &str =
 /// The words of a pair around the document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Template {
-    pub(super) head: &'static str,
+    /// Ahead of all that differs from query to query.
+    pub(super) head: String,
     pub(super) prompt: String,
     pub(super) tail: &'static str,
 }
@@ -20,9 +22,14 @@ pub(super) struct Template {
 impl Template {
     pub(super) fn new(instruction: &str, query: &str) -> Self {
         Self {
-            head: HEAD,
-            prompt: format!("<Instruct>: {instruction}\n<Query>: {query}\n<Document>: "),
+            head: format!("<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n"),
+            prompt: user_message(instruction, query),
             tail: TAIL,
         }
     }
+}
+
+/// What the user's message says, up to the document.
+pub(super) fn user_message(instruction: &str, query: &str) -> String {
+    format!("<Instruct>: {instruction}\n<Query>: {query}\n<Document>: ")
 }

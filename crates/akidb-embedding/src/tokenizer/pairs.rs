@@ -69,6 +69,18 @@ impl TextTokenizer {
         Ok((frame.tokens() < limit).then_some(frame))
     }
 
+    /// Whether a text has the same tokens behind another as alone, as far as a few others show.
+    pub(crate) fn stands_alone(&self, text: &str) -> Result<bool, EmbedError> {
+        let alone = self.raw(text)?.ids;
+        for other in ["a", "a.", "1", " ", "\n"] {
+            let behind = self.raw(&format!("{other}{text}"))?.ids;
+            if behind != [self.raw(other)?.ids, alone.clone()].concat() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The one token that a word is.
     pub(crate) fn word_id(&self, word: &str) -> Option<u32> {
         self.pipeline.id(word).filter(|id| self.knows(*id))

@@ -20,6 +20,7 @@ mod meaning;
 mod minilm;
 #[cfg(all(feature = "onnxruntime", feature = "rten"))]
 mod onnxruntime;
+mod pair_templates;
 mod per_text_errors;
 #[cfg(all(feature = "builtin", feature = "provider"))]
 mod provider;

@@ -26,7 +26,7 @@ pub const COREML: &str = "coreml";
 const COREML_DIRECTORIES: [&str; 2] = ["coreml", "coreml.2"];
 
 /// Text files that a model may need, whatever its weights.
-const COMMON: [&str; 9] = [
+const COMMON: [&str; 10] = [
     "config.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -34,6 +34,7 @@ const COMMON: [&str; 9] = [
     "config_sentence_transformers.json",
     "sentence_bert_config.json",
     "modules.json",
+    "chat_template.jinja",
     "LICENSE",
     "LICENSE.txt",
 ];
