@@ -22,22 +22,23 @@ NAME = "akidb.embedding.v1.EmbeddingService"
 class Service:
     """The calls of the service, as its own description says."""
 
-    def __init__(self, channel):
+    def __init__(self, channel, name=NAME):
         database = ProtoReflectionDescriptorDatabase(channel)
-        assert NAME in database.get_services(), database.get_services()
-        self.channel = channel
+        assert name in database.get_services(), database.get_services()
+        self.channel, self.name = channel, name
         self.pool = DescriptorPool(database)
-        self.methods = self.pool.FindServiceByName(NAME).methods_by_name
+        self.methods = self.pool.FindServiceByName(name).methods_by_name
 
     def message(self, name, **fields):
-        return GetMessageClass(self.pool.FindMessageTypeByName(f"akidb.embedding.v1.{name}"))(**fields)
+        package = self.name.rpartition(".")[0]
+        return GetMessageClass(self.pool.FindMessageTypeByName(f"{package}.{name}"))(**fields)
 
     def __getattr__(self, name):
         method = self.methods[name]
-        streams = method.client_streaming
-        open_call = self.channel.stream_stream if streams else self.channel.unary_unary
+        sides = ["stream" if streams else "unary" for streams in (method.client_streaming, method.server_streaming)]
+        open_call = getattr(self.channel, "_".join(sides))
         return open_call(
-            f"/{NAME}/{name}",
+            f"/{self.name}/{name}",
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
@@ -48,6 +49,28 @@ def vectors(address, texts):
         service = Service(channel)
         answer = service.Embed(service.message("EmbedRequest", texts=texts))
     return [list(embedding.values) for embedding in answer.embeddings]
+
+
+def check_ranking(channel):
+    query, documents = "how do I resume a download", ["bake a chocolate cake", "continue an interrupted transfer"]
+    service = Service(channel)
+    request = service.message("RerankRequest", query=query, documents=documents, return_documents=True)
+    answer = service.Rerank(request)
+    assert [(d.index, d.text) for d in answer.documents] == [(1, documents[1]), (0, documents[0])], answer
+    streamed = list(service.RerankStream(service.message("RerankStreamRequest", id=i, request=request) for i in range(5)))
+    assert [one.id for one in streamed] == list(range(5))
+    assert all(one.response.documents == answer.documents for one in streamed)
+    try:
+        service.Rerank(service.message("RerankRequest", query=query))
+        raise AssertionError("no documents were ranked")
+    except grpc.RpcError as error:
+        assert error.code() == grpc.StatusCode.INVALID_ARGUMENT, error
+
+    tei = Service(channel, "tei.v1.Rerank")
+    ranks = tei.Rerank(tei.message("RerankRequest", query=query, texts=documents, return_text=True)).ranks
+    assert [(rank.index, rank.score) for rank in ranks] == [(d.index, d.score) for d in answer.documents]
+    texts = (tei.message("RerankStreamRequest", query=query, text=text, return_text=True) for text in documents)
+    assert list(tei.RerankStream(texts).ranks) == list(ranks)
 
 
 def check(address):
@@ -94,6 +117,7 @@ def check(address):
     answers = list(service.EmbedStream(requests))
     assert [answer.id for answer in answers] == list(range(50))
     assert [answer.id for answer in answers if answer.HasField("error")] == [5]
+    check_ranking(channel)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,10 @@ use tonic::{Request, Status, Streaming};
 use crate::caller::Caller;
 use crate::lifecycle::Lifecycle;
 use crate::room::Reserved;
-use crate::service::{EmbedAnswer, EmbedRequest, EmbeddingService, MostInputs, ServiceError};
+use crate::service::{
+    EmbedAnswer, EmbedRequest, EmbeddingService, MostInputs, RerankAnswer, RerankRequest,
+    ServiceError,
+};
 
 /// Requests of one bulk call that are worked on at a time: one is computed while others are
 /// tokenized and sent.
@@ -77,16 +80,16 @@ impl Bulk {
 
     /// One request of a bulk call: waits for its place in the queue instead of being refused, and as
     /// long as one request may take for room.
-    pub(super) async fn embed(
+    pub(super) async fn patiently<A, F>(
         &self,
-        request: EmbedRequest,
         held: &Reserved,
-    ) -> Result<EmbedAnswer, ServiceError> {
+        ask: impl Fn() -> F,
+    ) -> Result<A, ServiceError>
+    where
+        F: Future<Output = Result<A, ServiceError>>,
+    {
         loop {
-            let answer = self
-                .service
-                .embed_within(request.clone(), held, MostInputs::Setting);
-            match answer.await {
+            match ask().await {
                 Err(ServiceError::Overloaded { retry_after }) => {
                     held.shrink_to(0);
                     tokio::time::sleep(retry_after.clamp(RETRY.0, RETRY.1)).await;
@@ -101,6 +104,44 @@ impl Bulk {
                 answer => return answer,
             }
         }
+    }
+
+    pub(super) async fn embed(
+        &self,
+        request: EmbedRequest,
+        held: &Reserved,
+    ) -> Result<EmbedAnswer, ServiceError> {
+        let embed = || {
+            self.service
+                .embed_within(request.clone(), held, MostInputs::Setting)
+        };
+        self.patiently(held, embed).await
+    }
+
+    pub(super) async fn rerank(
+        &self,
+        request: RerankRequest,
+        held: &Reserved,
+    ) -> Result<RerankAnswer, ServiceError> {
+        let rerank = || self.service.rerank_within(request.clone(), held);
+        self.patiently(held, rerank).await
+    }
+
+    /// The messages of a call that is answered when all are there.
+    pub(super) fn messages<Q: Send + 'static>(
+        &self,
+        from: Streaming<Q>,
+        held: &Arc<Reserved>,
+    ) -> impl Stream<Item = Result<Q, Status>> + use<Q> {
+        let messages = Messages {
+            from,
+            lifecycle: self.lifecycle.clone(),
+            held: Arc::clone(held),
+            rest: self.service.settings().keep_alive,
+            work: Arc::default(),
+        };
+        let messages = messages.stream();
+        messages.map(|message| message.map(|(message, _)| message))
     }
 }
 

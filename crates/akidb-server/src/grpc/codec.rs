@@ -7,7 +7,9 @@ use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder};
 use tonic_prost::ProstCodec;
 
-use super::proto::{EmbedRequest, EmbedStreamRequest, GetModelInfoRequest};
+use super::proto::{
+    EmbedRequest, EmbedStreamRequest, GetModelInfoRequest, RerankRequest, RerankStreamRequest,
+};
 use super::tei_proto;
 use crate::service::MOST_INPUTS;
 
@@ -85,6 +87,21 @@ impl Texts for EmbedStreamRequest {
     }
 }
 
+impl Texts for RerankRequest {
+    fn texts(message: &[u8]) -> Option<usize> {
+        sum(message, |field, _| Some(usize::from(field == 2)))
+    }
+}
+
+impl Texts for RerankStreamRequest {
+    fn texts(message: &[u8]) -> Option<usize> {
+        sum(message, |field, request| match field {
+            2 => RerankRequest::texts(request),
+            _ => Some(0),
+        })
+    }
+}
+
 impl Texts for GetModelInfoRequest {
     fn texts(_: &[u8]) -> Option<usize> {
         Some(0)
@@ -104,6 +121,18 @@ impl Texts for tei_proto::EmbedRequest {
 }
 
 impl Texts for tei_proto::EmbedAllRequest {
+    fn texts(message: &[u8]) -> Option<usize> {
+        one(message)
+    }
+}
+
+impl Texts for tei_proto::RerankRequest {
+    fn texts(message: &[u8]) -> Option<usize> {
+        RerankRequest::texts(message)
+    }
+}
+
+impl Texts for tei_proto::RerankStreamRequest {
     fn texts(message: &[u8]) -> Option<usize> {
         one(message)
     }
@@ -183,6 +212,27 @@ mod tests {
             assert_eq!(decoded.request.unwrap().texts.len(), 2 * texts);
             assert_eq!(EmbedStreamRequest::texts(&twice), Some(2 * texts));
         }
+    }
+
+    #[test]
+    fn documents_are_texts() {
+        let request = RerankRequest {
+            query: "a".to_owned(),
+            documents: vec!["b".to_owned(); 300],
+            model: Some("c".to_owned()),
+            ..RerankRequest::default()
+        };
+        let bytes = request.encode_to_vec();
+        assert_eq!(RerankRequest::texts(&bytes), Some(300));
+        assert_eq!(tei_proto::RerankRequest::texts(&bytes), Some(300));
+        let stream = RerankStreamRequest {
+            id: 1,
+            request: Some(request),
+        };
+        assert_eq!(
+            RerankStreamRequest::texts(&stream.encode_to_vec()),
+            Some(300)
+        );
     }
 
     #[test]

@@ -6,9 +6,11 @@ mod codec;
 mod health;
 mod messages;
 mod request;
+mod rerank;
 mod service;
 mod status;
 mod tei;
+mod tei_rerank;
 mod timeout;
 
 #[allow(
@@ -47,13 +49,15 @@ use crate::service::EmbeddingService;
 use proto::embedding_service_server::EmbeddingServiceServer;
 use tei_proto::embed_server::EmbedServer;
 use tei_proto::info_server::InfoServer;
+use tei_proto::rerank_server::RerankServer;
 use tei_proto::tokenize_server::TokenizeServer;
 
 /// The services whose health is the server's.
-const NAMES: [&str; 4] = [
+const NAMES: [&str; 5] = [
     "akidb.embedding.v1.EmbeddingService",
     "tei.v1.Info",
     "tei.v1.Embed",
+    "tei.v1.Rerank",
     "tei.v1.Tokenize",
 ];
 
@@ -61,10 +65,12 @@ const NAMES: [&str; 4] = [
 const DESCRIPTOR: &[u8] = include_bytes!("generated/descriptor.bin");
 
 /// The calls that may last as long as their clients want.
-const STREAMS: [&str; 5] = [
+const STREAMS: [&str; 7] = [
     "/akidb.embedding.v1.EmbeddingService/EmbedStream",
+    "/akidb.embedding.v1.EmbeddingService/RerankStream",
     "/tei.v1.Embed/EmbedStream",
     "/tei.v1.Embed/EmbedAllStream",
+    "/tei.v1.Rerank/RerankStream",
     "/tei.v1.Tokenize/TokenizeStream",
     "/tei.v1.Tokenize/DecodeStream",
 ];
@@ -132,6 +138,9 @@ fn routes(server: &Parts) -> OpenApiRouter<Arc<EmbeddingService>> {
     let embed = EmbedServer::new(tei.clone())
         .max_decoding_message_size(most)
         .max_encoding_message_size(usize::MAX);
+    let rerank = RerankServer::new(tei.clone())
+        .max_decoding_message_size(most)
+        .max_encoding_message_size(usize::MAX);
     let tokenize = TokenizeServer::new(tei)
         .max_decoding_message_size(most)
         .max_encoding_message_size(usize::MAX);
@@ -140,6 +149,7 @@ fn routes(server: &Parts) -> OpenApiRouter<Arc<EmbeddingService>> {
         .route_service("/akidb.embedding.v1.EmbeddingService/{method}", embedding)
         .route_service("/tei.v1.Info/{method}", info)
         .route_service("/tei.v1.Embed/{method}", embed)
+        .route_service("/tei.v1.Rerank/{method}", rerank)
         .route_service("/tei.v1.Tokenize/{method}", tokenize)
         .route_service("/grpc.health.v1.Health/{method}", health);
 

@@ -1,6 +1,6 @@
 //! Between the messages and the service's own types.
 
-use akidb_embedding::{EmbedOptions, Input, OnLong, Prompt, Role};
+use akidb_embedding::{EmbedOptions, Input, OnLong, Prompt, Role, Scoring};
 
 use super::proto;
 use crate::problem::Problem;
@@ -70,6 +70,13 @@ pub(crate) fn provenance(from: &akidb_embedding::Provenance) -> proto::Provenanc
         instruction: from.instruction.clone(),
         normalized: from.normalized,
         fallback: from.fallback.clone(),
+        scoring: match from.scoring {
+            None => proto::Scoring::Unspecified,
+            Some(Scoring::Model) => proto::Scoring::Model,
+            Some(Scoring::Cosine) => proto::Scoring::Cosine,
+        }
+        .into(),
+        guesses: from.guesses.clone(),
     }
 }
 

@@ -8,11 +8,14 @@ use tonic::{Request, Response, Status, Streaming};
 use super::bulk::{Answers, Bulk, caller};
 use super::proto::embed_stream_response::Result as StreamResult;
 use super::proto::embedding_service_server::EmbeddingService;
+use super::proto::rerank_stream_response::Result as RerankResult;
 use super::proto::{
     EmbedError, EmbedRequest, EmbedResponse, EmbedStreamRequest, EmbedStreamResponse,
-    GetModelInfoRequest, GetModelInfoResponse,
+    GetModelInfoRequest, GetModelInfoResponse, RerankError, RerankRequest, RerankResponse,
+    RerankStreamRequest, RerankStreamResponse,
 };
 use super::request::{check_pooling, inputs, number, options, provenance, response};
+use super::rerank;
 use super::status::status;
 use crate::ask::class;
 use crate::caller::Caller;
@@ -91,6 +94,44 @@ impl Calls {
             result: Some(result),
         }
     }
+
+    /// One request of a bulk call.
+    async fn rerank_in_bulk(
+        &self,
+        request: RerankRequest,
+        caller: &Caller,
+    ) -> Result<RerankResponse, Problem> {
+        let start = Instant::now();
+        let request = rerank::request(request, caller, Class::Bulk)?;
+        let answer = self.bulk.rerank(request, &caller.held).await?;
+        Ok(rerank::response(answer, milliseconds(start)))
+    }
+
+    /// The answer to a message.
+    async fn bulk_ranking(
+        &self,
+        request: RerankStreamRequest,
+        caller: &Caller,
+    ) -> RerankStreamResponse {
+        let answer = match request.request {
+            Some(request) => self.rerank_in_bulk(request, caller).await,
+            None => Err(Problem::invalid("request", "the message has no request")),
+        };
+        let result = answer.map_or_else(
+            |problem| {
+                let status = status(&problem);
+                RerankResult::Error(RerankError {
+                    code: status.code().into(),
+                    message: status.message().to_owned(),
+                })
+            },
+            RerankResult::Response,
+        );
+        RerankStreamResponse {
+            id: request.id,
+            result: Some(result),
+        }
+    }
 }
 
 fn milliseconds(since: Instant) -> f64 {
@@ -128,6 +169,36 @@ impl EmbeddingService for Calls {
         let answers = self.bulk.answers(request, move |message, caller| {
             let calls = calls.clone();
             async move { Ok(calls.bulk_answer(message, &caller).await) }
+        });
+        Ok(Response::new(answers))
+    }
+
+    async fn rerank(
+        &self,
+        request: Request<RerankRequest>,
+    ) -> Result<Response<RerankResponse>, Status> {
+        let start = Instant::now();
+        let caller = caller(&request);
+        let class = class(request.metadata().as_ref()).map_err(|problem| status(&problem))?;
+        let request = request.into_inner();
+        let class = class.unwrap_or_else(|| self.service.class_of(request.documents.len()));
+        let request = rerank::request(request, &caller, class);
+        let request = request.map_err(|problem| status(&problem))?;
+        let answer = self.service.rerank_within(request, &caller.held).await;
+        let answer = answer.map_err(|error| status(&error.into()))?;
+        Ok(Response::new(rerank::response(answer, milliseconds(start))))
+    }
+
+    type RerankStreamStream = Answers<RerankStreamResponse>;
+
+    async fn rerank_stream(
+        &self,
+        request: Request<Streaming<RerankStreamRequest>>,
+    ) -> Result<Response<Self::RerankStreamStream>, Status> {
+        let calls = self.clone();
+        let answers = self.bulk.answers(request, move |message, caller| {
+            let calls = calls.clone();
+            async move { Ok(calls.bulk_ranking(message, &caller).await) }
         });
         Ok(Response::new(answers))
     }

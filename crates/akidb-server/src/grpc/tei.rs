@@ -21,7 +21,9 @@ use super::tei_proto::{
 use crate::ask::class;
 use crate::caller::Caller;
 use crate::problem::{Cause, Problem};
-use crate::service::{self, Class, EmbedAnswer, EmbeddingService, MostInputs, ServiceError};
+use crate::service::{
+    self, Class, EmbedAnswer, EmbeddingService, MostInputs, ServiceError, Timing,
+};
 
 /// What a byte of text takes until its tokens are answered: it can become one, whose text, numbers and
 /// message take some hundred.
@@ -30,7 +32,7 @@ const BYTES_PER_BYTE: usize = 256;
 #[derive(Debug, Clone)]
 pub(super) struct Tei {
     service: Arc<EmbeddingService>,
-    bulk: Bulk,
+    pub(super) bulk: Bulk,
 }
 
 impl Tei {
@@ -88,7 +90,12 @@ impl Tei {
         });
         Ok(EmbedAllResponse {
             token_embeddings: tokens.collect(),
-            metadata: Some(metadata(&answer, characters, start)),
+            metadata: Some(metadata(
+                answer.total_tokens,
+                &answer.timing,
+                characters,
+                start,
+            )),
         })
     }
 
@@ -143,7 +150,7 @@ fn input(text: String) -> Result<Input<'static>, Problem> {
     Ok(text.into())
 }
 
-fn on_long(truncate: bool, direction: i32) -> Result<OnLong, Problem> {
+pub(super) fn on_long(truncate: bool, direction: i32) -> Result<OnLong, Problem> {
     let direction = TruncationDirection::try_from(direction).map_err(|_| {
         Problem::invalid(
             "truncation_direction",
@@ -171,19 +178,24 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn metadata(answer: &EmbedAnswer, characters: usize, start: Instant) -> Metadata {
+pub(super) fn metadata(
+    tokens: usize,
+    timing: &Timing,
+    characters: usize,
+    start: Instant,
+) -> Metadata {
     Metadata {
         compute_chars: number(characters),
-        compute_tokens: number(answer.total_tokens),
+        compute_tokens: number(tokens),
         total_time_ns: nanoseconds(start.elapsed()),
-        tokenization_time_ns: nanoseconds(answer.timing.tokenize),
-        queue_time_ns: nanoseconds(answer.timing.queue),
-        inference_time_ns: nanoseconds(answer.timing.compute),
+        tokenization_time_ns: nanoseconds(timing.tokenize),
+        queue_time_ns: nanoseconds(timing.queue),
+        inference_time_ns: nanoseconds(timing.compute),
     }
 }
 
 fn response(answer: EmbedAnswer, characters: usize, start: Instant) -> EmbedResponse {
-    let metadata = metadata(&answer, characters, start);
+    let metadata = metadata(answer.total_tokens, &answer.timing, characters, start);
     let vector = answer.embeddings.into_iter().next();
     let vector = vector.and_then(|embedding| embedding.values.into_f32());
     EmbedResponse {
@@ -193,7 +205,7 @@ fn response(answer: EmbedAnswer, characters: usize, start: Instant) -> EmbedResp
 }
 
 /// The answer to one message.
-fn answered<T>(answer: Result<T, Problem>) -> Result<Response<T>, Status> {
+pub(super) fn answered<T>(answer: Result<T, Problem>) -> Result<Response<T>, Status> {
     answer
         .map(Response::new)
         .map_err(|problem| status(&problem))

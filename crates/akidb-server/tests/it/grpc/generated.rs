@@ -89,6 +89,12 @@ pub struct Provenance {
     /// Why another backend ran than was asked for.
     #[prost(string, optional, tag = "10")]
     pub fallback: ::core::option::Option<::prost::alloc::string::String>,
+    /// How documents were scored; unspecified for vectors.
+    #[prost(enumeration = "Scoring", tag = "11")]
+    pub scoring: i32,
+    /// What no file of the model says, and was guessed.
+    #[prost(string, repeated, tag = "12")]
+    pub guesses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EmbedStreamRequest {
@@ -117,6 +123,102 @@ pub mod embed_stream_response {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EmbedError {
+    /// As in google.rpc.Code.
+    #[prost(int32, tag = "1")]
+    pub code: i32,
+    #[prost(string, tag = "2")]
+    pub message: ::prost::alloc::string::String,
+}
+/// Documents to rank.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RerankRequest {
+    #[prost(string, tag = "1")]
+    pub query: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "2")]
+    pub documents: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Without it: the server's default model.
+    #[prost(string, optional, tag = "3")]
+    pub model: ::core::option::Option<::prost::alloc::string::String>,
+    /// Give only so many, the best; without it, or 0: all.
+    #[prost(uint32, tag = "4")]
+    pub top_n: u32,
+    /// How documents are scored; unspecified: by the model where it is a reranker, else by cosine.
+    #[prost(enumeration = "Scoring", tag = "5")]
+    pub scoring: i32,
+    /// What to look for, in plain words, for models that are told.
+    #[prost(string, optional, tag = "6")]
+    pub instruction: ::core::option::Option<::prost::alloc::string::String>,
+    /// Whether the ends of long documents are cut off; without it: yes, and `truncated` tells.
+    #[prost(bool, optional, tag = "7")]
+    pub truncate: ::core::option::Option<bool>,
+    /// A limit of a document alone, in tokens.
+    #[prost(uint32, optional, tag = "8")]
+    pub max_tokens_per_document: ::core::option::Option<u32>,
+    /// Whether the answer has the documents, too.
+    #[prost(bool, tag = "9")]
+    pub return_documents: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RerankResponse {
+    /// The best first.
+    #[prost(message, repeated, tag = "1")]
+    pub documents: ::prost::alloc::vec::Vec<RankedDocument>,
+    #[prost(string, tag = "2")]
+    pub model: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub usage: ::core::option::Option<Usage>,
+    #[prost(message, optional, tag = "4")]
+    pub provenance: ::core::option::Option<Provenance>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RankedDocument {
+    /// Which document of the request.
+    #[prost(uint32, tag = "1")]
+    pub index: u32,
+    /// How well it answers the query: 0 to 1, unless the model's files have no sigmoid; a cosine where
+    /// documents are scored by that.
+    #[prost(float, tag = "2")]
+    pub score: f32,
+    /// The same before any sigmoid.
+    #[prost(float, tag = "3")]
+    pub logit: f32,
+    /// Tokens that the model saw, special ones included.
+    #[prost(uint32, tag = "4")]
+    pub tokens: u32,
+    /// Whether the document's end was cut off.
+    #[prost(bool, tag = "5")]
+    pub truncated: bool,
+    /// The document, where it was asked for.
+    #[prost(string, optional, tag = "6")]
+    pub text: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RerankStreamRequest {
+    /// Given back with the answer.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(message, optional, tag = "2")]
+    pub request: ::core::option::Option<RerankRequest>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RerankStreamResponse {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(oneof = "rerank_stream_response::Result", tags = "2, 3")]
+    pub result: ::core::option::Option<rerank_stream_response::Result>,
+}
+/// Nested message and enum types in `RerankStreamResponse`.
+pub mod rerank_stream_response {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Result {
+        #[prost(message, tag = "2")]
+        Response(super::RerankResponse),
+        #[prost(message, tag = "3")]
+        Error(super::RerankError),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RerankError {
     /// As in google.rpc.Code.
     #[prost(int32, tag = "1")]
     pub code: i32,
@@ -175,6 +277,38 @@ impl InputType {
         }
     }
 }
+/// How a query and a document become a score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Scoring {
+    Unspecified = 0,
+    /// The model reads both and says how well they fit.
+    Model = 1,
+    /// Cosine of their vectors.
+    Cosine = 2,
+}
+impl Scoring {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SCORING_UNSPECIFIED",
+            Self::Model => "SCORING_MODEL",
+            Self::Cosine => "SCORING_COSINE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SCORING_UNSPECIFIED" => Some(Self::Unspecified),
+            "SCORING_MODEL" => Some(Self::Model),
+            "SCORING_COSINE" => Some(Self::Cosine),
+            _ => None,
+        }
+    }
+}
 /// Generated client implementations.
 pub mod embedding_service_client {
     #![allow(
@@ -186,7 +320,7 @@ pub mod embedding_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Text to vectors.
+    /// Text to vectors, and documents for a query.
     #[derive(Debug, Clone)]
     pub struct EmbeddingServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -306,6 +440,62 @@ pub mod embedding_service_client {
             req.extensions_mut()
                 .insert(
                     GrpcMethod::new("akidb.embedding.v1.EmbeddingService", "EmbedStream"),
+                );
+            self.inner.streaming(req, path, codec).await
+        }
+        /// A request's documents, the best for its query first.
+        pub async fn rerank(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RerankRequest>,
+        ) -> std::result::Result<tonic::Response<super::RerankResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/akidb.embedding.v1.EmbeddingService/Rerank",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("akidb.embedding.v1.EmbeddingService", "Rerank"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// The same of many requests over one call, as EmbedStream.
+        pub async fn rerank_stream(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::RerankStreamRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::RerankStreamResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/akidb.embedding.v1.EmbeddingService/RerankStream",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "akidb.embedding.v1.EmbeddingService",
+                        "RerankStream",
+                    ),
                 );
             self.inner.streaming(req, path, codec).await
         }

@@ -96,6 +96,58 @@ pub struct EmbedAllResponse {
     pub metadata: ::core::option::Option<Metadata>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RerankRequest {
+    #[prost(string, tag = "1")]
+    pub query: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "2")]
+    pub texts: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Without it, a text that is too long is refused.
+    #[prost(bool, tag = "3")]
+    pub truncate: bool,
+    /// Whether scores are the model's logits; otherwise their sigmoids.
+    #[prost(bool, tag = "4")]
+    pub raw_scores: bool,
+    /// Whether the answer has the texts, too.
+    #[prost(bool, tag = "5")]
+    pub return_text: bool,
+    #[prost(enumeration = "TruncationDirection", tag = "6")]
+    pub truncation_direction: i32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RerankStreamRequest {
+    #[prost(string, tag = "1")]
+    pub query: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
+    #[prost(bool, tag = "3")]
+    pub truncate: bool,
+    /// The first message's counts.
+    #[prost(bool, tag = "4")]
+    pub raw_scores: bool,
+    /// The first message's counts.
+    #[prost(bool, tag = "5")]
+    pub return_text: bool,
+    #[prost(enumeration = "TruncationDirection", tag = "6")]
+    pub truncation_direction: i32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Rank {
+    #[prost(uint32, tag = "1")]
+    pub index: u32,
+    #[prost(string, optional, tag = "2")]
+    pub text: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(float, tag = "3")]
+    pub score: f32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RerankResponse {
+    /// The best first.
+    #[prost(message, repeated, tag = "1")]
+    pub ranks: ::prost::alloc::vec::Vec<Rank>,
+    #[prost(message, optional, tag = "2")]
+    pub metadata: ::core::option::Option<Metadata>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EncodeRequest {
     #[prost(string, tag = "1")]
     pub inputs: ::prost::alloc::string::String,
@@ -455,6 +507,130 @@ pub mod embed_client {
             req.extensions_mut()
                 .insert(GrpcMethod::new("tei.v1.Embed", "EmbedAllStream"));
             self.inner.streaming(req, path, codec).await
+        }
+    }
+}
+/// Generated client implementations.
+pub mod rerank_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    #[derive(Debug, Clone)]
+    pub struct RerankClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> RerankClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> RerankClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            RerankClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        pub async fn rerank(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RerankRequest>,
+        ) -> std::result::Result<tonic::Response<super::RerankResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/tei.v1.Rerank/Rerank");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("tei.v1.Rerank", "Rerank"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// One text a message; they are ranked when the last one has come.
+        pub async fn rerank_stream(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::RerankStreamRequest,
+            >,
+        ) -> std::result::Result<tonic::Response<super::RerankResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tei.v1.Rerank/RerankStream",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tei.v1.Rerank", "RerankStream"));
+            self.inner.client_streaming(req, path, codec).await
         }
     }
 }

@@ -18,6 +18,7 @@ mod generated;
 )]
 #[rustfmt::skip]
 mod generated_tei;
+mod rerank;
 mod tei;
 
 use std::io::Write;
