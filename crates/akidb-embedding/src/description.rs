@@ -3,6 +3,7 @@
 use crate::builder::EmbedderBuilder;
 use crate::error::EmbedError;
 use crate::model::{ModelFiles, Settings, Weights, WeightsSource};
+use crate::rerank::Scoring;
 
 /// What is known of a model that isn't loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,10 @@ pub struct ModelDescription {
     pub max_tokens: Option<usize>,
     /// Size of the files with its weights.
     pub weights_bytes: u64,
+    /// Whether it makes vectors: a reranker doesn't.
+    pub embeds: bool,
+    /// How it scores documents for a query, where nothing else is asked for.
+    pub scoring: Scoring,
 }
 
 impl EmbedderBuilder {
@@ -26,7 +31,9 @@ impl EmbedderBuilder {
     ///
     /// ```
     /// let model = akidb_embedding::Embedder::builder().model("akidb-mini");
-    /// assert_eq!(model.describe()?.dimension, Some(256));
+    /// let described = model.describe()?;
+    /// assert_eq!(described.dimension, Some(256));
+    /// assert!(described.embeds);
     /// # Ok::<(), akidb_embedding::EmbedError>(())
     /// ```
     ///
@@ -41,6 +48,11 @@ impl EmbedderBuilder {
             variant: weights.variant,
             dimension: settings.width(),
             max_tokens: settings.max_tokens,
+            embeds: !settings.is_reranker(),
+            scoring: match settings.scoring {
+                Some(_) => Scoring::Model,
+                None => Scoring::Cosine,
+            },
             revision: files.revision,
             model: files.id,
         })

@@ -45,6 +45,9 @@ pub struct CatalogEntry {
     /// Short names. Upper and lower case are the same.
     #[serde(default)]
     pub aliases: Vec<String>,
+    /// What it does.
+    #[serde(default)]
+    pub task: CatalogTask,
     /// The commit that is fetched unless another one is asked for.
     pub revision: Option<Commit>,
     /// As the hub names it.
@@ -74,6 +77,17 @@ pub struct CatalogEntry {
     /// Its weights.
     #[serde(default)]
     pub variants: Vec<CatalogVariant>,
+}
+
+/// What a known model does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CatalogTask {
+    /// It makes vectors.
+    #[default]
+    Embed,
+    /// It scores documents for a query.
+    Rerank,
 }
 
 /// Weights of a known model.
@@ -178,7 +192,9 @@ mod tests {
             for alias in &entry.aliases {
                 assert_eq!(catalog.get(alias), Some(entry), "{alias}");
             }
-            assert!(entry.dimension.is_some() && entry.license.is_some());
+            let embeds = entry.task == CatalogTask::Embed;
+            assert_eq!(entry.dimension.is_some(), embeds, "{}", entry.id);
+            assert!(entry.license.is_some());
             assert!(entry.model_type.is_some() && entry.parameters.is_some());
             assert!(entry.max_tokens.is_some());
             let shorter = |width: &usize| Some(*width) < entry.dimension;
@@ -204,6 +220,8 @@ mod tests {
         }
         let short = catalog.repository("Qwen3-Embedding-0.6B").unwrap();
         assert_eq!(short, "onnx-community/Qwen3-Embedding-0.6B-ONNX");
+        let short = catalog.repository("qwen3-reranker-0.6b").unwrap();
+        assert_eq!(short, "onnx-community/Qwen3-Reranker-0.6B-ONNX");
     }
 
     #[test]

@@ -44,7 +44,7 @@ mod similar;
 mod store;
 
 pub use bundle::{BundleError, ExportError, Exported};
-pub use catalog::{Catalog, CatalogEntry, CatalogVariant};
+pub use catalog::{Catalog, CatalogEntry, CatalogTask, CatalogVariant};
 pub use error::Error;
 #[cfg(feature = "hub")]
 pub use event::Event;

@@ -13,8 +13,8 @@ use akidb_embedding::{EmbedOptions, Input, RerankOptions};
 use crate::caller::Caller;
 use crate::problem::{Cause, Problem};
 use crate::service::{
-    Class, EmbedAnswer, EmbedRequest, EmbeddingService, MostInputs, RerankAnswer, RerankRequest,
-    ServiceError,
+    Class, EmbedAnswer, EmbedRequest, EmbeddingService, ModelStatus, MostInputs, RerankAnswer,
+    RerankRequest, ServiceError,
 };
 
 /// Says how urgent a request is: `interactive` or `bulk`.
@@ -141,15 +141,15 @@ pub(crate) struct Ranking {
     pub(crate) keep_documents: bool,
 }
 
-/// Whether there is a model of this name; it isn't loaded.
-pub(crate) fn known(service: &EmbeddingService, name: &str) -> Result<(), Problem> {
-    if service.model_names().any(|known| known == name) {
-        return Ok(());
-    }
-    Err(Problem::from(ServiceError::ModelNotFound {
+/// The model of this name, which isn't loaded.
+pub(crate) fn known(service: &EmbeddingService, name: &str) -> Result<ModelStatus, Problem> {
+    let mut models = service.models().into_iter();
+    let missing = || ServiceError::ModelNotFound {
         model: name.to_owned(),
         known: service.model_names().map(str::to_owned).collect(),
-    }))
+    };
+    let found = models.find(|model| model.name == name);
+    Ok(found.ok_or_else(missing)?)
 }
 
 #[cfg(test)]

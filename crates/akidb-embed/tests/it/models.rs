@@ -538,13 +538,17 @@ fn models_known_by_name_say_what_they_ask_for_and_all_run_natively() {
     assert_eq!(
         line("multilingual-e5-small "),
         [
-            "multilingual-e5-small bert 118 M 384 512 mit native",
+            "multilingual-e5-small embed bert 118 M 384 512 mit native",
             "multilingual-e5-small \"query: \" \"passage: \"",
         ]
     );
     assert_eq!(
         line("embeddinggemma-300m ")[0],
-        "embeddinggemma-300m gemma3_text 308 M 128, 256, 512, 768 2048 gemma native"
+        "embeddinggemma-300m embed gemma3_text 308 M 128, 256, 512, 768 2048 gemma native"
+    );
+    assert_eq!(
+        line("qwen3-reranker-0.6b "),
+        ["qwen3-reranker-0.6b rerank qwen3 596 M - 40960 apache-2.0 native"]
     );
     let one = setup.ok(&["models", "show", "bge-m3"]).stdout;
     assert!(

@@ -70,13 +70,16 @@ pub(crate) fn provenance(from: &akidb_embedding::Provenance) -> proto::Provenanc
         instruction: from.instruction.clone(),
         normalized: from.normalized,
         fallback: from.fallback.clone(),
-        scoring: match from.scoring {
-            None => proto::Scoring::Unspecified,
-            Some(Scoring::Model) => proto::Scoring::Model,
-            Some(Scoring::Cosine) => proto::Scoring::Cosine,
-        }
-        .into(),
+        scoring: scoring(from.scoring).into(),
         guesses: from.guesses.clone(),
+    }
+}
+
+pub(crate) fn scoring(from: Option<Scoring>) -> proto::Scoring {
+    match from {
+        None => proto::Scoring::Unspecified,
+        Some(Scoring::Model) => proto::Scoring::Model,
+        Some(Scoring::Cosine) => proto::Scoring::Cosine,
     }
 }
 

@@ -14,7 +14,7 @@ use super::proto::{
     GetModelInfoRequest, GetModelInfoResponse, RerankError, RerankRequest, RerankResponse,
     RerankStreamRequest, RerankStreamResponse,
 };
-use super::request::{check_pooling, inputs, number, options, provenance, response};
+use super::request::{check_pooling, inputs, number, options, provenance, response, scoring};
 use super::rerank;
 use super::status::status;
 use crate::ask::class;
@@ -212,9 +212,14 @@ impl EmbeddingService for Calls {
         let facts = facts.map_err(|error| status(&error.into()))?;
         Ok(Response::new(GetModelInfoResponse {
             model: facts.name,
-            dimension: number(facts.dimension),
+            dimension: match facts.embeds {
+                true => number(facts.dimension),
+                false => 0,
+            },
             max_tokens: number(facts.max_tokens),
             provenance: Some(provenance(&facts.provenance)),
+            embeds: facts.embeds,
+            scoring: scoring(Some(facts.scoring)).into(),
         }))
     }
 }

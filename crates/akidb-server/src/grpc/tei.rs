@@ -224,7 +224,10 @@ impl Info for Tei {
             model_id: facts.provenance.model,
             model_sha: facts.provenance.revision,
             model_dtype: facts.provenance.precision,
-            model_type: ModelType::Embedding.into(),
+            model_type: match facts.embeds {
+                true => ModelType::Embedding.into(),
+                false => ModelType::Reranker.into(),
+            },
             max_concurrent_requests: number(settings.max_connections),
             max_input_length: number(facts.max_tokens),
             max_batch_tokens: number(settings.max_batch_tokens),

@@ -2,6 +2,7 @@
 
 mod answer;
 mod body;
+mod capabilities;
 pub(crate) mod cohere;
 mod inputs;
 pub(crate) mod ollama;

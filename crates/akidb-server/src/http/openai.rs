@@ -17,12 +17,13 @@ use akidb_embedding::{EmbedOptions, Embedding, Input, OnLong, Prompt, Role};
 
 use super::answer::{self, Origin};
 use super::body::Body;
+use super::capabilities::Capabilities;
 use super::inputs::Inputs;
 use super::truncate::Truncate;
 use crate::ask::{Ask, ClassHeader, known};
 use crate::interface::{Head, Interface, Parts};
 use crate::problem::{Cause, Problem};
-use crate::service::EmbeddingService;
+use crate::service::{EmbeddingService, ModelStatus};
 
 pub(crate) struct OpenAi;
 
@@ -373,13 +374,15 @@ struct ModelObject {
     created: u64,
     /// `akidb`.
     owned_by: &'static str,
+    capabilities: Capabilities,
 }
 
 impl ModelObject {
-    fn new(service: &EmbeddingService, id: &str) -> Self {
+    fn new(service: &EmbeddingService, model: &ModelStatus) -> Self {
         let since = service.started().duration_since(UNIX_EPOCH);
         Self {
-            id: id.to_owned(),
+            capabilities: model.into(),
+            id: model.name.clone(),
             object: "model",
             created: since.map_or(0, |since| since.as_secs()),
             owned_by: "akidb",
@@ -395,10 +398,11 @@ impl ModelObject {
     responses((status = 200, description = "The models", body = ModelList))
 )]
 async fn models(State(service): State<Arc<EmbeddingService>>) -> Json<ModelList> {
-    let object = |id| ModelObject::new(&service, id);
+    let models = service.models();
+    let object = |model| ModelObject::new(&service, model);
     Json(ModelList {
         object: "list",
-        data: service.model_names().map(object).collect(),
+        data: models.iter().map(object).collect(),
     })
 }
 
@@ -417,6 +421,6 @@ async fn model(
     State(service): State<Arc<EmbeddingService>>,
     Path(id): Path<String>,
 ) -> Result<Json<ModelObject>, Problem> {
-    known(&service, &id)?;
-    Ok(Json(ModelObject::new(&service, &id)))
+    let model = known(&service, &id)?;
+    Ok(Json(ModelObject::new(&service, &model)))
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use metrics::gauge;
 
-use akidb_embedding::{EmbedError, Embedder, ModelDescription};
+use akidb_embedding::{EmbedError, Embedder, ModelDescription, RerankOptions, Reranker, Scoring};
 use akidb_schedule::{EngineId, Scheduler, Speed};
 
 use super::error::ServiceError;
@@ -26,6 +26,10 @@ pub struct ModelFacts {
     pub dimension: usize,
     /// Longest text in tokens.
     pub max_tokens: usize,
+    /// Whether it makes vectors: a reranker doesn't.
+    pub embeds: bool,
+    /// How it scores documents for a query, where a request doesn't say.
+    pub scoring: Scoring,
     /// Where vectors of default options come from.
     pub provenance: akidb_embedding::Provenance,
 }
@@ -272,6 +276,8 @@ impl Models {
             name: slot.settings.name.clone(),
             dimension: embedder.dimension(),
             max_tokens: embedder.max_tokens(),
+            embeds: embedder.check_embeds().is_ok(),
+            scoring: Reranker::from(Arc::clone(&embedder)).scoring(&RerankOptions::default())?,
             provenance: embedder.provenance(&Default::default())?,
         };
         tracing::info!(

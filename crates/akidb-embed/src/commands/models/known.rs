@@ -1,7 +1,7 @@
 //! `models list --known`: the catalog.
 
 use akidb_embedding::BUILTIN_MODEL;
-use akidb_models::{Catalog, CatalogEntry};
+use akidb_models::{Catalog, CatalogEntry, CatalogTask};
 use akidb_transformer::ModelConfig;
 use serde::Serialize;
 
@@ -43,7 +43,7 @@ fn backends(entry: &CatalogEntry) -> Vec<&'static str> {
 fn text(known: &[Known<'_>]) -> String {
     let mut lines = vec![
         [
-            "MODEL", "FAMILY", "WEIGHTS", "DIM", "TOKENS", "LICENCE", "RUNS ON",
+            "MODEL", "DOES", "FAMILY", "WEIGHTS", "DIM", "TOKENS", "LICENCE", "RUNS ON",
         ]
         .map(str::to_owned),
     ];
@@ -51,6 +51,7 @@ fn text(known: &[Known<'_>]) -> String {
     lines.extend(known.iter().map(|Known { entry, backends }| {
         [
             name(entry),
+            does(entry.task).to_owned(),
             or_dash(entry.model_type.clone()),
             or_dash(entry.parameters.map(rounded)),
             or_dash(entry.dimension.map(|dimension| widths(entry, dimension))),
@@ -79,6 +80,13 @@ fn text(known: &[Known<'_>]) -> String {
     }
     text.push_str("\nakidb-embed models pull NAME fetches one; models show NAME says more of it\n");
     text
+}
+
+fn does(task: CatalogTask) -> &'static str {
+    match task {
+        CatalogTask::Embed => "embed",
+        CatalogTask::Rerank => "rerank",
+    }
 }
 
 /// What users call it.

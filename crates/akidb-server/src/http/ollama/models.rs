@@ -179,7 +179,7 @@ pub(crate) struct Show {
     /// and `general.provenance`.
     #[schema(value_type = Object)]
     model_info: BTreeMap<String, Value>,
-    /// `embedding`.
+    /// `embedding`; of a reranker, which is none of Ollama's kinds, `rerank`.
     capabilities: [&'static str; 1],
     /// When the server started.
     modified_at: String,
@@ -224,7 +224,7 @@ pub(super) async fn show(
         template: "{{ .Prompt }}",
         details: Details::new(&provenance.backend, &provenance.precision),
         model_info: info.map(|(name, value)| (name.to_owned(), value)).into(),
-        capabilities: ["embedding"],
+        capabilities: [if facts.embeds { "embedding" } else { "rerank" }],
         modified_at: modified_at(&service),
     }))
 }

@@ -1,5 +1,6 @@
 //! `GET /info`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -9,6 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::error::TeiError;
 use crate::http::answer::Origin;
+use crate::http::capabilities::Capabilities;
 use crate::problem::Problem;
 use crate::server::CONNECTION_BYTES;
 use crate::service::EmbeddingService;
@@ -53,10 +55,13 @@ pub(crate) struct Info {
     sha: Option<&'static str>,
     /// Not known here.
     docker_label: Option<&'static str>,
-    /// Width of the model's vectors.
-    dimension: usize,
+    /// Width of the model's vectors; a reranker makes none.
+    dimension: Option<usize>,
+    capabilities: Capabilities,
     /// The names of all models, the default one first.
     models: Vec<String>,
+    /// What each of them can do, by its name.
+    model_capabilities: BTreeMap<String, Capabilities>,
     /// Where vectors of default options come from.
     provenance: Origin,
     limits: Limits,
@@ -110,6 +115,17 @@ impl Limits {
 #[serde(rename_all = "lowercase")]
 enum ModelType {
     Embedding(EmbeddingModel),
+    Reranker(ClassifierModel),
+}
+
+/// A reranker has one label.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TeiClassifierModel)]
+struct ClassifierModel {
+    /// The label of each logit.
+    id2label: BTreeMap<&'static str, &'static str>,
+    /// The logit of each label.
+    label2id: BTreeMap<&'static str, u32>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -137,15 +153,27 @@ pub(crate) async fn info(
 ) -> Result<Json<Info>, Problem> {
     let facts = service.model_facts(which.model.as_deref()).await?;
     let settings = service.settings();
+    let capabilities = Capabilities::from(&facts);
+    let models = service.models();
+    let each = models
+        .iter()
+        .map(|model| (model.name.clone(), model.into()));
+    let model_capabilities = each.collect();
     let provenance = facts.provenance;
     Ok(Json(Info {
         model_id: provenance.model.clone(),
         served_model_name: facts.name,
         model_sha: provenance.revision.clone(),
         model_dtype: provenance.precision.clone(),
-        model_type: ModelType::Embedding(EmbeddingModel {
-            pooling: provenance.pooling.clone(),
-        }),
+        model_type: match facts.embeds {
+            true => ModelType::Embedding(EmbeddingModel {
+                pooling: provenance.pooling.clone(),
+            }),
+            false => ModelType::Reranker(ClassifierModel {
+                id2label: [("0", "LABEL_0")].into(),
+                label2id: [("LABEL_0", 0)].into(),
+            }),
+        },
         max_concurrent_requests: settings.max_connections,
         max_input_length: facts.max_tokens,
         max_batch_tokens: settings.max_batch_tokens,
@@ -156,7 +184,9 @@ pub(crate) async fn info(
         version: env!("CARGO_PKG_VERSION"),
         sha: None,
         docker_label: None,
-        dimension: facts.dimension,
+        dimension: facts.embeds.then_some(facts.dimension),
+        capabilities,
+        model_capabilities,
         models: service.model_names().map(str::to_owned).collect(),
         provenance: Origin(Arc::new(provenance)),
         limits: Limits::new(settings),

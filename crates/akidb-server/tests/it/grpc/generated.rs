@@ -235,7 +235,7 @@ pub struct GetModelInfoRequest {
 pub struct GetModelInfoResponse {
     #[prost(string, tag = "1")]
     pub model: ::prost::alloc::string::String,
-    /// Values per vector.
+    /// Values per vector; 0 where it makes none.
     #[prost(uint32, tag = "2")]
     pub dimension: u32,
     /// Longest text in tokens, special ones included.
@@ -243,6 +243,12 @@ pub struct GetModelInfoResponse {
     pub max_tokens: u32,
     #[prost(message, optional, tag = "4")]
     pub provenance: ::core::option::Option<Provenance>,
+    /// Whether it makes vectors: a reranker doesn't.
+    #[prost(bool, tag = "5")]
+    pub embeds: bool,
+    /// How it scores documents for a query, where a request doesn't say.
+    #[prost(enumeration = "Scoring", tag = "6")]
+    pub scoring: i32,
 }
 /// What texts are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

@@ -6,9 +6,11 @@ use akidb_testing::fixture;
 
 use super::generated::rerank_stream_response::Result as RankingResult;
 use super::generated::{RerankRequest, RerankResponse, RerankStreamRequest, Scoring};
+use super::generated_tei::info_client::InfoClient;
 use super::generated_tei::rerank_client::RerankClient;
 use super::generated_tei::{
-    RerankRequest as TeiRequest, RerankStreamRequest as TeiText, TruncationDirection,
+    InfoRequest, ModelType, RerankRequest as TeiRequest, RerankStreamRequest as TeiText,
+    TruncationDirection,
 };
 use super::*;
 
@@ -109,6 +111,30 @@ async fn scores_are_the_librarys() {
         assert_eq!(text, DOCUMENTS[document.index as usize]);
         assert_eq!(document.truncated, !text.is_empty());
     }
+}
+
+#[tokio::test]
+async fn models_say_what_they_can_do() {
+    let server = rerankers();
+    let mut client = client(&server).await;
+    for (model, embeds, scoring) in [
+        ("bert", false, Scoring::Model),
+        ("akidb-mini", true, Scoring::Cosine),
+    ] {
+        let asked = GetModelInfoRequest {
+            model: Some(model.to_owned()),
+        };
+        let info = client.get_model_info(asked).await.unwrap().into_inner();
+        assert_eq!(
+            (info.embeds, info.dimension > 0),
+            (embeds, embeds),
+            "{model}"
+        );
+        assert_eq!(info.scoring, i32::from(scoring), "{model}");
+    }
+    let mut tei = InfoClient::new(channel(&server).await);
+    let info = tei.info(InfoRequest {}).await.unwrap().into_inner();
+    assert_eq!(info.model_type, i32::from(ModelType::Reranker));
 }
 
 #[tokio::test]

@@ -153,7 +153,11 @@ fn post_to(server: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]
 }
 
 fn get(path: &str) -> Answer {
-    let request = ureq::get(format!("http://{}{path}", *SERVER));
+    get_from(*SERVER, path)
+}
+
+fn get_from(server: SocketAddr, path: &str) -> Answer {
+    let request = ureq::get(format!("http://{server}{path}"));
     read(
         request
             .config()

@@ -170,6 +170,7 @@ fn models_are_listed_and_found_by_name() {
         shape(&one),
         json!({
             "id": "string", "object": "string", "created": "integer", "owned_by": "string",
+            "capabilities": {"embed": "bool", "rerank": "bool", "scoring": "string"},
         })
     );
     assert_eq!(

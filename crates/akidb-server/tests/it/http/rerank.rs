@@ -257,3 +257,25 @@ fn a_reranker_makes_no_vectors() {
     let answer = ask("/embed", &json!({"inputs": "a"}));
     assert_eq!(answer.status, 422, "{answer:?}");
 }
+
+#[test]
+fn models_say_what_they_can_do() {
+    let get = |path: &str| get_from(*RERANKERS, path);
+    let by_model = json!({"embed": false, "rerank": true, "scoring": "model"});
+    let by_cosine = json!({"embed": true, "rerank": true, "scoring": "cosine"});
+    let info: Value = serde_json::from_str(&get("/info?model=bert").body).unwrap();
+    assert_eq!(info["capabilities"], by_model);
+    assert_eq!(info["dimension"], Value::Null);
+    assert_eq!(info["model_type"]["reranker"]["id2label"]["0"], "LABEL_0");
+    assert_eq!(info["model_capabilities"]["bert"], by_model);
+    assert_eq!(info["model_capabilities"]["akidb-mini"], by_cosine);
+    let info: Value = serde_json::from_str(&get("/info?model=akidb-mini").body).unwrap();
+    assert_eq!(info["capabilities"], by_cosine);
+    assert!(info["model_type"]["embedding"]["pooling"].is_string());
+    let listed: Value = serde_json::from_str(&get("/v1/models").body).unwrap();
+    for model in listed["data"].as_array().unwrap() {
+        let is_embedder = model["id"] == "akidb-mini";
+        let expected = if is_embedder { &by_cosine } else { &by_model };
+        assert_eq!(&model["capabilities"], expected, "{model}");
+    }
+}
