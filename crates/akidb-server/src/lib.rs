@@ -33,7 +33,7 @@ pub use middleware::AccessError;
 pub use server::{ServeError, Server, TlsError, serve};
 pub use service::{
     Class, ClassStats, EmbedAnswer, EmbedRequest, EmbeddingService, ModelFacts, ModelStatus,
-    ServiceError, Stats, Timing,
+    RerankAnswer, RerankRequest, ServiceError, Stats, Timing,
 };
 pub use settings::{
     Host, Layers, LogFormat, ModelSettings, Origin, SETTINGS, Setting, Settings, SettingsError,

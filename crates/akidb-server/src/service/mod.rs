@@ -25,7 +25,7 @@ pub use error::ServiceError;
 pub use models::{ModelFacts, ModelStatus};
 pub(crate) use pieces::{Pieces, PiecesPart};
 pub use request::{EmbedAnswer, EmbedRequest, Timing};
-pub(crate) use rerank::{RerankAnswer, RerankRequest};
+pub use rerank::{RerankAnswer, RerankRequest};
 pub(crate) use states::States;
 pub use stats::Stats;
 

@@ -203,6 +203,14 @@ impl EmbeddingService {
             .map(|text| text.len().saturating_add(shared));
         let texts = texts.fold(0, usize::saturating_add);
         let needed = already.max(texts).saturating_add(states);
+        let most = self.settings.max_queue_bytes;
+        if needed > most {
+            return Err(ServiceError::TooMuch {
+                what: "bytes of pairs, each with the query",
+                has: needed,
+                most,
+            });
+        }
         hold(held, needed, wait)?;
 
         let group: Arc<str> = query.shared_text().into();

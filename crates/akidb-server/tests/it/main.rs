@@ -15,5 +15,6 @@ mod faults;
 mod grpc;
 mod http;
 mod proto;
+mod rerank;
 mod service;
 mod tls;
