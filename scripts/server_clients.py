@@ -2,9 +2,9 @@
 
     python scripts/server_clients.py target/debug/akidb-embed
 
-Their vectors must be those of `akidb-embed embed`. Needs openai, huggingface_hub with numpy, ollama,
+Their vectors must be those of `akidb-embed embed`, their rankings those of `akidb-embed rerank`. Needs openai, huggingface_hub with numpy, ollama,
 cohere, grpcio with grpcio-reflection and grpcio-health-checking, schemathesis, which checks what the
-OpenAPI document promises, and the frameworks of server_frameworks.py (versions: .ci/run; NODE_CLIENTS
+OpenAPI document promises, and what server_frameworks.py and server_rerankers.py name (versions: .ci/run; NODE_CLIENTS
 names the directory of node's packages). What isn't installed is skipped, with a line that says so.
 """
 
@@ -17,6 +17,7 @@ import urllib.request
 from pathlib import Path
 
 import server_frameworks
+import server_rerankers
 from server_frameworks import LONG, MODEL, TEXTS
 from serving import Serving
 
@@ -208,17 +209,20 @@ def main():
         url = server.url.removesuffix("/")
         checks = [with_openai, with_huggingface_hub, with_ollama, with_cohere, with_grpc]
         frameworks = server_frameworks.CHECKS
-        for check, more in [(check, ()) for check in checks] + [(check, (same,)) for check in frameworks]:
+        calls = [(check, (expected,)) for check in checks]
+        calls += [(check, (expected, same)) for check in frameworks]
+        calls += [(check, (server_rerankers.rank(program),)) for check in server_rerankers.CHECKS]
+        for check, arguments in calls:
             name = check.__name__.removeprefix("with_")
             try:
-                check(url, expected, *more)
+                check(url, *arguments)
             except ModuleNotFoundError as error:
                 print(f"SKIPPED: the server with {name} ({error.name} is not installed)")
                 continue
             except server_frameworks.Skipped as why:
                 print(f"SKIPPED: the server with {name} ({why})")
                 continue
-            print(f"{name}: vectors and errors as they should be")
+            print(f"{name}: answers and errors as they should be")
         schemathesis(url)
 
 
