@@ -15,9 +15,14 @@ use libfuzzer_sys::fuzz_target;
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
-const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/akidb-testing/fixtures/tiny");
-const GRPC: &str = "/akidb.embedding.v1.EmbeddingService/";
-const ROUTES: [&str; 13] = [
+const FIXTURES: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../crates/akidb-testing/fixtures"
+);
+/// An embedder, which is the default, and a reranker.
+const MODELS: [(&str, &str); 2] = [("tiny", "tiny"), ("reranker", "tiny-rerankers/qwen3-seq")];
+const GRPC: [&str; 2] = ["/akidb.embedding.v1.EmbeddingService/", "/tei.v1."];
+const ROUTES: [&str; 21] = [
     "/v1/embeddings",
     "/embed",
     "/embed_all",
@@ -31,6 +36,14 @@ const ROUTES: [&str; 13] = [
     "/akidb.embedding.v1.EmbeddingService/Embed",
     "/akidb.embedding.v1.EmbeddingService/EmbedStream",
     "/akidb.embedding.v1.EmbeddingService/GetModelInfo",
+    "/rerank",
+    "/v1/rerank",
+    "/v2/rerank",
+    "/score",
+    "/akidb.embedding.v1.EmbeddingService/Rerank",
+    "/akidb.embedding.v1.EmbeddingService/RerankStream",
+    "/tei.v1.Rerank/Rerank",
+    "/tei.v1.Rerank/RerankStream",
 ];
 
 struct Server {
@@ -41,19 +54,24 @@ struct Server {
 static SERVER: LazyLock<Server> = LazyLock::new(|| {
     // The tokenizer library's own panics are caught; any other, on any thread, ends the run.
     std::panic::set_hook(Box::new(|info| {
-        if !info.location().is_some_and(|l| l.file().contains("/tokenizers-")) {
+        if !info
+            .location()
+            .is_some_and(|l| l.file().contains("/tokenizers-"))
+        {
             eprintln!("{info}");
             std::process::abort();
         }
     }));
     let service = EmbeddingService::new(Settings {
-        models: vec![ModelSettings {
-            name: "tiny".to_owned(),
-            builder: Embedder::builder()
-                .model(FIXTURE)
-                .backend(BackendChoice::Native)
-                .threads(1),
-        }],
+        models: MODELS
+            .map(|(name, directory)| ModelSettings {
+                name: name.to_owned(),
+                builder: Embedder::builder()
+                    .model(format!("{FIXTURES}/{directory}"))
+                    .backend(BackendChoice::Native)
+                    .threads(1),
+            })
+            .into(),
         max_client_batch_size: 64,
         ..Settings::default()
     });
@@ -68,7 +86,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let route = ROUTES[usize::from(which) % ROUTES.len()];
-    let grpc = route.starts_with(GRPC);
+    let grpc = GRPC.iter().any(|service| route.starts_with(service));
     let body = if grpc {
         // The frame that a message travels in: not compressed, its length.
         let length = u32::try_from(body.len()).unwrap().to_be_bytes();
@@ -76,7 +94,11 @@ fuzz_target!(|data: &[u8]| {
     } else {
         body.to_vec()
     };
-    let kind = if grpc { "application/grpc" } else { "application/json" };
+    let kind = if grpc {
+        "application/grpc"
+    } else {
+        "application/json"
+    };
     let request = Request::post(route)
         .header("content-type", kind)
         .header("te", "trailers")
@@ -87,14 +109,18 @@ fuzz_target!(|data: &[u8]| {
     let (status, body) = server.runtime.block_on(async {
         let response = server.router.clone().oneshot(request).await.unwrap();
         let status = response.status();
-        (status, to_bytes(response.into_body(), usize::MAX).await.unwrap())
+        (
+            status,
+            to_bytes(response.into_body(), usize::MAX).await.unwrap(),
+        )
     });
     if grpc {
         assert_eq!(status, StatusCode::OK);
         return;
     }
     assert!(
-        status != StatusCode::INTERNAL_SERVER_ERROR && status != StatusCode::NOT_FOUND || known(&body),
+        status != StatusCode::INTERNAL_SERVER_ERROR && status != StatusCode::NOT_FOUND
+            || known(&body),
         "{status} {body:?}"
     );
     // NaN and infinity aren't JSON: an answer that holds one doesn't parse.
