@@ -39,6 +39,8 @@ pub(crate) enum CliError {
     DamagedModels(Vec<String>),
     #[error("the vectors of {0} are wrong")]
     WrongVectors(String),
+    #[error("the scores of {0} are wrong")]
+    WrongScores(String),
     #[error("no files can be made of the model")]
     Optimize(#[source] akidb_onnx::Error),
     #[error("{0}")]
@@ -191,7 +193,7 @@ impl CliError {
             Self::Corpus(error) => corpus_hint(error),
             Self::Models(error) => models_hint(error),
             Self::DamagedModels(models) => Some(repair(models.first()?)),
-            Self::WrongVectors(_) => Some(
+            Self::WrongVectors(_) | Self::WrongScores(_) => Some(
                 "don't use them: try another --variant or --precision, or fetch the model again"
                     .to_owned(),
             ),

@@ -110,3 +110,27 @@ fn a_quantised_file_with_damaged_weights_is_wrong() {
         out.stderr
     );
 }
+
+/// A reranker with random weights ranks nothing.
+#[test]
+fn a_rerankers_scores_are_looked_at() {
+    let model = akidb_testing::fixture("tiny-rerankers/qwen3-seq");
+    let model = model.to_str().unwrap();
+    let out = akidb(&["verify", "-m", model]);
+    assert_eq!(out.code, 1, "{}{}", out.stdout, out.stderr);
+    let wrong = "WRONG: more probable than documents of another meaning";
+    assert!(out.stdout.contains(wrong), "{}", out.stdout);
+    assert!(
+        out.stdout.ends_with("The scores are WRONG.\n"),
+        "{}",
+        out.stdout
+    );
+    let expected = "error: the scores of qwen3-seq are wrong\nhint: don't use them: ";
+    assert!(out.stderr.contains(expected), "{}", out.stderr);
+    let report = json(&akidb(&["verify", "-m", model, "--json"]).stdout);
+    assert_eq!(report["provenance"]["scoring"], "model");
+    let out = akidb(&["doctor", model]).stdout;
+    assert!(out.contains("scores documents for a query"), "{out}");
+    assert!(out.contains("its scores are WRONG"), "{out}");
+    assert!(!out.contains("makes no vectors"), "{out}");
+}

@@ -36,13 +36,14 @@ impl Checks {
             let line = chain(&error);
             [Outcome { right: false, line }, unknown()]
         });
-        let vectors = vectors(model);
+        let (vectors, embeds) = vectors(model);
         let next = match (files.right, checksums.right, runs, vectors.right) {
             (false, ..) => format!("akidb-embed validate {quoted}"),
             (_, false, ..) => format!("akidb-embed models verify {quoted}"),
             (_, _, false, _) => format!("akidb-embed inspect {quoted}"),
             (.., false) => format!("akidb-embed verify {quoted}"),
-            _ => format!("akidb-embed embed \"a text\" -m {quoted}"),
+            _ if embeds => format!("akidb-embed embed \"a text\" -m {quoted}"),
+            _ => format!("akidb-embed rerank \"a query\" \"a document\" -m {quoted}"),
         };
         let what = what.unwrap_or_else(|| "nothing that a backend runs".to_owned());
         Self {
@@ -102,23 +103,26 @@ fn files(model: ChosenModel<'_>) -> Result<[Outcome; 2], CliError> {
     Ok([files, checksums])
 }
 
-/// What `verify` says of its vectors.
-fn vectors(model: ChosenModel<'_>) -> Outcome {
+/// What `verify` says of its vectors or scores, and whether it embeds.
+fn vectors(model: ChosenModel<'_>) -> (Outcome, bool) {
     let report = model
         .builder()
         .and_then(|builder| prove(&builder, Comparisons::Enough));
     match report {
-        Ok(report) if report.right => Outcome {
-            right: true,
-            line: "its vectors are right".to_owned(),
-        },
-        Ok(_) => Outcome {
-            right: false,
-            line: "its vectors are WRONG".to_owned(),
-        },
-        Err(error) => Outcome {
-            right: false,
-            line: format!("its vectors can't be looked at: {}", chain(&error)),
-        },
+        Ok(report) => {
+            let verdict = if report.right { "right" } else { "WRONG" };
+            let outcome = Outcome {
+                right: report.right,
+                line: format!("its {} are {verdict}", report.what()),
+            };
+            (outcome, report.provenance.scoring.is_none())
+        }
+        Err(error) => {
+            let outcome = Outcome {
+                right: false,
+                line: format!("its vectors can't be looked at: {}", chain(&error)),
+            };
+            (outcome, true)
+        }
     }
 }

@@ -1,11 +1,15 @@
 //! The part of the report that is about a model.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
 
-use akidb_embedding::{BackendChoice, EmbedOptions, Embedder, Precision, Provenance};
+use akidb_embedding::{
+    BackendChoice, EmbedError, EmbedOptions, Embedder, Precision, Provenance, RerankOptions,
+    Reranker,
+};
 use akidb_onnxruntime::coreml::Coverage;
 
 use super::checks::Checks;
@@ -59,10 +63,9 @@ pub(super) enum Outcome {
 impl ModelReport {
     pub(super) fn make(args: ChosenModel<'_>, coreml_named: bool) -> Self {
         let mut report = Self::default();
-        match load(args, BackendChoice::Auto).and_then(|embedder| {
-            let provenance = embedder.provenance(&EmbedOptions::default());
-            Ok(provenance?)
-        }) {
+        match load(args, BackendChoice::Auto)
+            .and_then(|embedder| Ok(Timed::from(embedder).provenance()?))
+        {
             Ok(provenance) => report.auto = Some(provenance),
             Err(error) => report.error = Some(chain(&error)),
         }
@@ -80,7 +83,12 @@ impl ModelReport {
         report.tells_coreml = coreml_named || cfg!(target_os = "macos");
         let what = report.auto.as_ref().map(|auto| {
             let (variant, dimension, pooling) = (&auto.variant, auto.dimension, &auto.pooling);
-            format!("{variant} weights, vectors of {dimension} values, {pooling} pooling")
+            match auto.scoring {
+                Some(_) => format!("{variant} weights, scores documents for a query"),
+                None => {
+                    format!("{variant} weights, vectors of {dimension} values, {pooling} pooling")
+                }
+            }
         });
         report.checks = Some(Checks::make(args, what, report.error.is_none()));
         report
@@ -102,23 +110,60 @@ fn load(args: ChosenModel<'_>, choice: BackendChoice) -> Result<Embedder, CliErr
     })
 }
 
+/// A model, and what is timed of it.
+enum Timed {
+    Embedder(Box<Embedder>),
+    Reranker(Reranker),
+}
+
+impl From<Embedder> for Timed {
+    fn from(embedder: Embedder) -> Self {
+        match embedder.check_embeds() {
+            Ok(()) => Self::Embedder(Box::new(embedder)),
+            Err(_) => Self::Reranker(Arc::new(embedder).into()),
+        }
+    }
+}
+
+impl Timed {
+    fn provenance(&self) -> Result<Provenance, EmbedError> {
+        match self {
+            Self::Embedder(embedder) => embedder.provenance(&EmbedOptions::default()),
+            Self::Reranker(reranker) => reranker.provenance(&RerankOptions::default()),
+        }
+    }
+
+    /// Embeds the text, or scores it as the document of itself; its tokens.
+    fn run(&self) -> Result<usize, EmbedError> {
+        match self {
+            Self::Embedder(embedder) => {
+                let answer = embedder.embed(&[TEXT], &EmbedOptions::default())?;
+                Ok(answer.total_tokens)
+            }
+            Self::Reranker(reranker) => {
+                let scores = reranker.rerank(TEXT, &[TEXT], &RerankOptions::default())?;
+                Ok(scores.iter().map(|score| score.tokens).sum())
+            }
+        }
+    }
+}
+
 fn time(args: ChosenModel<'_>, choice: BackendChoice) -> Result<Outcome, CliError> {
     let milliseconds = |start: Instant| start.elapsed().as_secs_f64() * 1e3;
-    let options = EmbedOptions::default();
     let start = Instant::now();
-    let embedder = load(args, choice)?;
+    let model = Timed::from(load(args, choice)?);
     let load_ms = milliseconds(start);
     let mut tokens = 0;
     let mut times = Vec::with_capacity(TIMED_RUNS);
     for run in 0..WARM_UP_RUNS + TIMED_RUNS {
         let start = Instant::now();
-        tokens = embedder.embed(&[TEXT], &options)?.total_tokens;
+        tokens = model.run()?;
         if run >= WARM_UP_RUNS {
             times.push(milliseconds(start));
         }
     }
     times.sort_by(f64::total_cmp);
-    let provenance = embedder.provenance(&options)?;
+    let provenance = model.provenance()?;
     Ok(Outcome::Runs {
         precision: provenance.precision,
         device: provenance.device,

@@ -42,6 +42,65 @@ impl Check {
     }
 }
 
+impl Check {
+    /// How much more probable the document that answers is than the others: a row a query, in which
+    /// its own document has the same place.
+    pub(super) fn answers(scores: &[Vec<f32>]) -> Self {
+        let rows = MEANINGS.iter().zip(scores).enumerate();
+        let values = rows.map(|(own, ([query, _], scores))| {
+            let of = |index: usize| {
+                scores
+                    .get(index)
+                    .map_or(f64::NAN, |score| f64::from(*score))
+            };
+            let others = (0..scores.len()).filter(|index| *index != own).map(of);
+            let mean = others.sum::<f64>() / (scores.len() - 1) as f64;
+            Value {
+                text: (*query).to_owned(),
+                value: of(own) - mean,
+            }
+        });
+        let values: Vec<Value> = values.collect();
+        let mean = values.iter().map(|v| v.value).sum::<f64>() / values.len() as f64;
+        Self {
+            name: "more probable than documents of another meaning".to_owned(),
+            right: mean >= LEAST_GAP,
+            bound: "on average at least",
+            limit: LEAST_GAP,
+            values,
+        }
+    }
+
+    /// The largest difference of a query's scores between two ways to run the same weights.
+    pub(super) fn same_scores(
+        other: String,
+        precisions: [&str; 2],
+        scores: &[Vec<f32>],
+        others: &[Vec<f32>],
+    ) -> Self {
+        let values = MEANINGS.iter().zip(scores.iter().zip(others));
+        let values = values.map(|([query, _], (a, b))| {
+            let differences = a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs()));
+            Value {
+                text: (*query).to_owned(),
+                value: differences.fold(0.0, f64::max),
+            }
+        });
+        let values: Vec<Value> = values.collect();
+        let limit = match precisions {
+            ["f32", "f32"] => 0.001,
+            _ => 0.1,
+        };
+        Self {
+            name: format!("difference to scores of {other}"),
+            right: values.iter().all(|v| v.value <= limit),
+            bound: "at most",
+            limit,
+            values,
+        }
+    }
+}
+
 /// Cosine to the known vectors.
 pub(super) fn known_vectors(
     embedder: &Embedder,

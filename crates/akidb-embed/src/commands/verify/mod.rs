@@ -1,7 +1,8 @@
-//! `verify`: are the vectors of a model right?
+//! `verify`: are the vectors of a model, or the scores of a reranker, right?
 
 mod check;
 mod render;
+mod reranker;
 mod texts;
 
 use akidb_embedding::{
@@ -24,8 +25,8 @@ Examples:
   akidb-embed verify path/to/model --variant int8 --json",
     after_help = "\
 The model's vectors are compared with known ones where there are some, must put sentences of one \
-meaning nearer to each other than others, and are compared between the backends that can run it. \
-Exit status 1 means that they are wrong. Files are validate's business; `models verify` does this for \
+meaning nearer to each other than others, and are compared between the backends that can run it; a \
+reranker's scores are, too. Exit status 1 means that they are wrong. Files are validate's business; `models verify` does this for \
 every installed model, after it has compared checksums."
 )]
 pub(crate) struct VerifyArgs {
@@ -51,6 +52,16 @@ pub(crate) struct Report {
     skipped: Vec<String>,
 }
 
+impl Report {
+    /// What was looked at.
+    pub(crate) fn what(&self) -> &'static str {
+        match self.provenance.scoring {
+            Some(_) => "scores",
+            None => "vectors",
+        }
+    }
+}
+
 /// With what a model is compared beside known vectors.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Comparisons {
@@ -70,16 +81,20 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<(), CliError> {
         true => print_json(&report)?,
         false => print(&render::text(&report))?,
     }
-    match report.right {
-        true => Ok(()),
-        false => Err(CliError::WrongVectors(report.provenance.model)),
+    match (report.right, report.provenance.scoring) {
+        (true, _) => Ok(()),
+        (false, None) => Err(CliError::WrongVectors(report.provenance.model)),
+        (false, Some(_)) => Err(CliError::WrongScores(report.provenance.model)),
     }
 }
 
-/// Looks at a model's vectors. One backend at a time holds the model.
+/// Looks at a model's vectors, or scores. One backend at a time holds the model.
 pub(crate) fn prove(model: &EmbedderBuilder, comparisons: Comparisons) -> Result<Report, CliError> {
     let options = EmbedOptions::default();
     let embedder = model.clone().build()?;
+    if embedder.check_embeds().is_err() {
+        return reranker::prove(model, embedder, comparisons);
+    }
     let provenance = embedder.provenance(&options)?;
     let mut checks = Vec::new();
     let goldens = model_store()?.catalog().goldens(&provenance.model)?;

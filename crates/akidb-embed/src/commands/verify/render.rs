@@ -27,9 +27,8 @@ pub(super) fn text(report: &Report) -> String {
     for skipped in &report.skipped {
         let _ = writeln!(out, "skipped: {skipped}");
     }
-    out.push_str(match report.right {
-        true => "The vectors are right.\n",
-        false => "The vectors are WRONG.\n",
-    });
+    let what = report.what();
+    let verdict = if report.right { "right" } else { "WRONG" };
+    let _ = writeln!(out, "The {what} are {verdict}.");
     out
 }
