@@ -469,6 +469,34 @@ def goes_away(browser, program):
         expect(page.locator("#state-text")).to_have_text("no answer", timeout=10_000)
 
 
+def ranks_by_a_reranker(browser, program, picture):
+    path = Path(__file__).parent.parent / "crates/akidb-testing/fixtures/tiny-rerankers/qwen3-seq"
+    server = Server(program, "--model", f"reranker={path}")
+    try:
+        body = json.dumps({"model": "reranker", "query": QUERY, "documents": TEXTS}).encode()
+        request = urllib.request.Request(server.url + "v1/rerank", body, {"content-type": "application/json"})
+        expected = [TEXTS[found["index"]] for found in json.load(urllib.request.urlopen(request))["results"]]
+        with opened(browser, server) as page:
+            sampled(page)
+            page.select_option("#model", "reranker")
+            fill(page)
+            page.click("#run")
+            compared(page)
+            assert page.locator("#rank .words").all_inner_texts() == expected
+            for card in ["#heat-card", "#map-card"]:
+                expect(page.locator(card)).to_be_hidden()
+            picture(page, "reranker-light-1280")
+            fill(page, query="")
+            page.click("#run")
+            expect(page.locator("#texts-error")).to_contain_text("Write a query")
+            page.select_option("#model", "akidb-mini")
+            page.click("#run")
+            compared(page)
+            expect(page.locator("#heat-card")).to_be_visible()
+    finally:
+        server.stop()
+
+
 def headers(server):
     for path in ["", "console/page.js", "console/page.css"]:
         answer = server.get(path)
@@ -516,6 +544,7 @@ def main():
         finally:
             server.stop()
         asks_for_a_key(browser, arguments.program, picture)
+        ranks_by_a_reranker(browser, arguments.program, picture)
         goes_away(browser, arguments.program)
         browser.close()
     print("the console works in", chromium)

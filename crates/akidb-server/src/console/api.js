@@ -79,6 +79,24 @@ export async function embed(texts, { model, query = false }) {
   };
 }
 
-export const models = async () => (await (await request("v1/models")).json()).data.map((model) => model.id);
+/** How well documents answer a query: `{scores, tokens, cut, answer}`, scores in the order of the documents. */
+export async function rerank(query, documents, { model }) {
+  const body = { query, documents };
+  if (model) body.model = model;
+  const answer = await (await request("v1/rerank", body)).json();
+  const results = [...answer.results].sort((a, b) => a.index - b.index);
+  return {
+    scores: results.map((result) => result.relevance_score),
+    tokens: answer.usage.total_tokens,
+    cut: results.filter((result) => result.truncated).map(({ index, tokens }) => ({ index, tokens })),
+    answer,
+  };
+}
+
+/** `{name, embeds}` of each model. */
+export const models = async () => {
+  const { data } = await (await request("v1/models")).json();
+  return data.map(({ id, capabilities }) => ({ name: id, embeds: capabilities.embed }));
+};
 export const info = async () => (await request("info")).json();
 export const metrics = async () => (await request("metrics")).text();

@@ -21,6 +21,9 @@ const modelField = byId("model");
 const runButton = byId("run");
 const summary = byId("summary");
 
+// The names of models that rank and make no vectors.
+const rerankers = new Set();
+
 const lines = () => textsField.value.split("\n").map((line) => line.trim()).filter(Boolean);
 
 function state(kind, text) {
@@ -47,7 +50,8 @@ function counted() {
 }
 
 /** Why the fields can't be sent, or an empty string. */
-function objection(texts) {
+function objection(texts, ranks) {
+  if (ranks && !queryField.value.trim()) return "Write a query: this model ranks texts, and makes no vectors.";
   if (texts.length === 0) return "Write at least one text, one a line.";
   if (texts.length > MOST_TEXTS) return `At most ${MOST_TEXTS} texts at a time; these are ${texts.length}.`;
   return "";
@@ -57,7 +61,8 @@ async function compare() {
   const texts = lines();
   const query = queryField.value.trim();
   const model = modelField.value || undefined;
-  const wrong = objection(texts);
+  const ranks = rerankers.has(modelField.value);
+  const wrong = objection(texts, ranks);
   textsField.setAttribute("aria-invalid", String(wrong !== ""));
   fail(wrong);
   if (wrong) {
@@ -69,13 +74,16 @@ async function compare() {
   summary.textContent = "Computing…";
   try {
     const started = performance.now();
-    const [documents, asked] = await Promise.all([
-      api.embed(texts, { model }),
-      query ? api.embed([query], { model, query: true }) : null,
-    ]);
+    const [documents, asked] = ranks
+      ? [await api.rerank(query, texts, { model })]
+      : await Promise.all([
+          api.embed(texts, { model }),
+          query ? api.embed([query], { model, query: true }) : null,
+        ]);
     const elapsed = performance.now() - started;
     fail("");
-    show(texts, query, documents, asked);
+    if (ranks) showScores(texts, query, documents);
+    else show(texts, query, documents, asked);
     const total = documents.tokens + (asked?.tokens ?? 0);
     summary.textContent = `${count(texts.length, "text")}, ${count(total, "token")}, ${short(elapsed)} ms`;
     byId("key-form").hidden = true;
@@ -95,19 +103,38 @@ function show(texts, query, documents, asked) {
   const vectors = queryVector ? [...documents.vectors, queryVector] : documents.vectors;
   showMap(queryVector ? [...texts, query] : texts, Boolean(queryVector), planar(vectors), similarities(vectors));
 
-  const cut = documents.cut.map(({ index, tokens }) =>
-    element("li", {}, `Text ${index + 1} was cut at ${count(tokens, "token")}: ${shorten(texts[index], 40)}`),
-  );
+  const cut = cutTexts(texts, documents);
   if (asked?.cut.length > 0) cut.push(element("li", {}, `The query was cut at ${count(asked.cut[0].tokens, "token")}.`));
-  byId("cut").replaceChildren(...cut);
-  byId("cut").hidden = cut.length === 0;
+  showCut(cut);
   const { model, provenance } = documents.answer;
   learn({ model, dimension: documents.vectors[0].length, provenance });
 }
 
+/** What a reranker says; there is nothing to draw a map of. */
+function showScores(texts, query, documents) {
+  byId("empty").hidden = byId("heat-card").hidden = byId("map-card").hidden = true;
+  showRanking(texts, query, documents.scores);
+  showCut(cutTexts(texts, documents));
+  const { model, provenance } = documents.answer;
+  learn({ model, provenance });
+}
+
+const cutTexts = (texts, documents) =>
+  documents.cut.map(({ index, tokens }) =>
+    element("li", {}, `Text ${index + 1} was cut at ${count(tokens, "token")}: ${shorten(texts[index], 40)}`),
+  );
+
+function showCut(cut) {
+  byId("cut").replaceChildren(...cut);
+  byId("cut").hidden = cut.length === 0;
+}
+
 async function introduce() {
   try {
-    const names = await api.models();
+    const models = await api.models();
+    const names = models.map((model) => model.name);
+    rerankers.clear();
+    for (const model of models) if (!model.embeds) rerankers.add(model.name);
     modelField.replaceChildren(...names.map((name) => element("option", { value: name }, name)));
     byId("model-row").hidden = names.length < 2;
     state("good", names[0] ?? "ready");
