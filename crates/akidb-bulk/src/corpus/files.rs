@@ -6,8 +6,14 @@ use std::path::{Path, PathBuf};
 
 use glob::MatchOptions;
 
+#[cfg(feature = "cloud")]
+use super::cloud;
 use super::error::{CorpusError, unread};
+use super::input_file::FileState;
 use super::kind::{ENDINGS, FileKind, Packing};
+#[cfg(not(feature = "cloud"))]
+use super::url::NO_CLOUD;
+use super::url::is_url;
 
 /// A file of the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +24,8 @@ pub(super) struct FoundFile {
     pub(super) name: String,
     pub(super) kind: FileKind,
     pub(super) packing: Packing,
+    /// How it was, where that was found out with its name.
+    pub(super) state: Option<FileState>,
 }
 
 /// Files, and what was passed over.
@@ -38,6 +46,8 @@ pub(super) fn find(inputs: &[String], out: &Path) -> Result<FoundFiles, CorpusEr
         seen: HashSet::new(),
         // It may not be there yet, and then holds nothing.
         out: out.canonicalize().ok(),
+        #[cfg(feature = "cloud")]
+        out_path: out.to_owned(),
     };
     for argument in inputs {
         search.argument(argument)?;
@@ -49,6 +59,9 @@ struct Search {
     found: FoundFiles,
     seen: HashSet<PathBuf>,
     out: Option<PathBuf>,
+    /// As it was named.
+    #[cfg(feature = "cloud")]
+    out_path: PathBuf,
 }
 
 impl Search {
@@ -57,6 +70,9 @@ impl Search {
             argument: argument.to_owned(),
             why,
         };
+        if is_url(argument) {
+            return self.url(argument).map_err(wrong);
+        }
         let before = self.found.files.len() + self.found.repeated;
         let path = Path::new(argument);
         if path.is_dir() {
@@ -100,6 +116,40 @@ impl Search {
             return Err(wrong(format!("there is no file of {ENDINGS}")));
         }
         Ok(())
+    }
+
+    /// What is elsewhere.
+    #[cfg(feature = "cloud")]
+    fn url(&mut self, url: &str) -> Result<(), String> {
+        let found = cloud::find(url, &self.out_path).map_err(|error| error.to_string())?;
+        let before = (self.found.files.len(), self.found.repeated);
+        for object in found {
+            let path = PathBuf::from(object.url);
+            let Some((kind, packing)) = FileKind::of(Path::new(&object.name)) else {
+                self.found.unknown += 1;
+                continue;
+            };
+            if !self.seen.insert(path.clone()) {
+                self.found.repeated += 1;
+                continue;
+            }
+            self.found.files.push(FoundFile {
+                path,
+                name: object.name,
+                kind,
+                packing,
+                state: Some(object.state),
+            });
+        }
+        match before == (self.found.files.len(), self.found.repeated) {
+            true => Err(format!("there is no file of {ENDINGS}")),
+            false => Ok(()),
+        }
+    }
+
+    #[cfg(not(feature = "cloud"))]
+    fn url(&mut self, _: &str) -> Result<(), String> {
+        Err(NO_CLOUD.to_owned())
     }
 
     /// Files of a folder and those below it. Hidden ones, and those whose name begins with an
@@ -152,6 +202,7 @@ impl Search {
             name: parts.collect::<Vec<_>>().join("/"),
             kind,
             packing,
+            state: None,
         });
         Ok(true)
     }

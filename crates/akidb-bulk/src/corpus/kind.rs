@@ -1,6 +1,5 @@
 //! What a file is, by its name, and the bytes in it.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
@@ -90,15 +89,6 @@ pub(super) fn unpacked<R: Read + Send + 'static>(
         }
     };
     Ok(BufReader::with_capacity(BUFFER_BYTES, reader))
-}
-
-/// When a file was last changed, in nanoseconds since 1970; 0 where the system doesn't say it.
-pub(super) fn modified(file: &File) -> io::Result<(u64, u64)> {
-    let metadata = file.metadata()?;
-    let since = metadata.modified().ok();
-    let since = since.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-    let nanoseconds = since.and_then(|since| u64::try_from(since.as_nanos()).ok());
-    Ok((metadata.len(), nanoseconds.unwrap_or_default()))
 }
 
 #[cfg(test)]

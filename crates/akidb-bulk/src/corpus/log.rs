@@ -1,14 +1,18 @@
 //! What each process has done in a folder: one file a process, one JSON object a line.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::{CorpusError, unread};
 use super::process::Process;
 use super::shard::Shard;
+use super::storage::{Lines, Storage};
+
+/// Where logs are.
+pub(super) const LOGS: &str = "_run/log";
+
+/// How they end.
+const ENDING: &str = ".jsonl";
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,18 +42,17 @@ pub(super) enum Event {
 
 /// The log of this process.
 pub(super) struct Log {
-    file: File,
+    lines: Box<dyn Lines>,
 }
 
 impl Log {
     pub(super) fn create(
-        folder: &Path,
+        storage: &dyn Storage,
         process: &Process,
         shard: Option<Shard>,
     ) -> io::Result<Self> {
-        let path = folder.join(format!("{}.jsonl", process.token));
-        let file = File::options().create_new(true).append(true).open(path)?;
-        let log = Self { file };
+        let lines = storage.log(&format!("{}{ENDING}", process.token))?;
+        let log = Self { lines };
         log.write(&Event::Start {
             token: process.token.clone(),
             host: process.host.clone(),
@@ -59,28 +62,25 @@ impl Log {
         Ok(log)
     }
 
-    /// A line at once.
+    /// A line.
     pub(super) fn write(&self, event: &Event) -> io::Result<()> {
         let mut line = serde_json::to_vec(event)?;
         line.push(b'\n');
-        (&self.file).write_all(&line)
+        let now = matches!(event, Event::Start { .. } | Event::End);
+        self.lines.add(&line, now)
     }
 }
 
 /// The events of all processes, one list a process. A last line that was cut off is left out.
-pub(super) fn read_all(folder: &Path) -> Result<Vec<Vec<Event>>, CorpusError> {
-    let mut paths: Vec<PathBuf> = Vec::new();
-    for entry in fs::read_dir(folder).map_err(unread(folder))? {
-        paths.push(entry.map_err(unread(folder))?.path());
-    }
-    paths.retain(|path| path.extension().is_some_and(|ending| ending == "jsonl"));
-    paths.sort();
-    let read = |path: &PathBuf| {
-        let text = fs::read_to_string(path).map_err(unread(path))?;
-        let events = text
-            .lines()
-            .map_while(|line| serde_json::from_str(line).ok());
+pub(super) fn read_all(storage: &dyn Storage) -> io::Result<Vec<Vec<Event>>> {
+    let mut names = storage.list(LOGS)?;
+    names.retain(|name| name.ends_with(ENDING));
+    names.sort();
+    let read = |name: &String| {
+        let content = storage.read(&format!("{LOGS}/{name}"))?.unwrap_or_default();
+        let lines = content.split(|byte| *byte == b'\n');
+        let events = lines.map_while(|line| serde_json::from_slice(line).ok());
         Ok(events.collect())
     };
-    paths.iter().map(read).collect()
+    names.iter().map(read).collect()
 }

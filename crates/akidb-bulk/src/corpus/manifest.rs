@@ -5,12 +5,14 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::CorpusError;
+use super::error::{CorpusError, unread};
 use super::fingerprint::Fingerprint;
-use super::folder::{Paths, unit_path, units_in, write_json};
-use super::log::{Event, read_all};
+use super::folder::{MANIFEST, open, unit_path, units_in, write_json};
+use super::log::{Event, LOGS, read_all};
+use super::parallel::in_parallel;
 use super::plan::{Plan, Unit};
 use super::shard::Shard;
+use super::storage::Storage;
 use super::unit_file::UnitSummary;
 
 /// `_manifest.json`: written when every unit is there.
@@ -59,24 +61,26 @@ impl Manifest {
         if !plan.is_begun_in(folder)? {
             return Err(CorpusError::NoWork(folder.to_owned()));
         }
-        let there = units_in(folder)?;
+        let storage = open(folder)?;
+        let there = units_in(&*storage, folder)?;
         let missing = plan.units.iter().filter(|unit| !there.contains(&unit.name));
         let missing: Vec<&Unit> = missing.collect();
         if !missing.is_empty() {
             return Err(CorpusError::Missing {
                 count: missing.len(),
-                missing: by_shard(folder, plan, &missing)?,
+                missing: by_shard(&logs(&*storage, folder)?, plan, &missing)?,
                 units: plan.units.len(),
             });
         }
         let mut total = UnitSummary::default();
         let mut units = Vec::with_capacity(plan.units.len());
-        for unit in &plan.units {
-            let path = unit_path(folder, unit);
-            let summary = UnitSummary::read(&path)?;
+        let summaries = in_parallel(&plan.units, |unit| {
+            UnitSummary::read(&unit_path(folder, unit))
+        })?;
+        for (unit, summary) in plan.units.iter().zip(summaries) {
             if summary.rows != unit.rows {
                 return Err(CorpusError::Damaged {
-                    path,
+                    path: unit_path(folder, unit),
                     why: format!("it has {} rows, not {}", summary.rows, unit.rows),
                 });
             }
@@ -96,7 +100,7 @@ impl Manifest {
             vectors: total.vectors,
             tokens: total.tokens,
             truncated: total.truncated,
-            seconds: seconds(folder, plan)?,
+            seconds: seconds(&logs(&*storage, folder)?, plan),
             units,
         };
         if manifest.rows_in != manifest.rows_out + manifest.errors {
@@ -106,19 +110,20 @@ impl Manifest {
                 errors: manifest.errors,
             });
         }
-        write_json(&Paths(folder).manifest(), &manifest)?;
+        write_json(&*storage, folder, MANIFEST, &manifest)?;
         Ok(manifest)
     }
 
     /// The manifest of a plan whose work is done: every unit is there, and it was looked at.
     pub fn of_finished(folder: &Path, plan: &Plan) -> Result<Option<Self>, CorpusError> {
-        let Ok(bytes) = std::fs::read(Paths(folder).manifest()) else {
+        let storage = open(folder)?;
+        let Ok(Some(content)) = storage.read(MANIFEST) else {
             return Ok(None);
         };
-        let Ok(manifest) = serde_json::from_slice::<Self>(&bytes) else {
+        let Ok(manifest) = serde_json::from_slice::<Self>(&content) else {
             return Ok(None);
         };
-        let there = units_in(folder)?;
+        let there = units_in(&*storage, folder)?;
         let names = manifest.units.iter().map(|unit| &unit.name);
         let is_same = names.eq(plan.units.iter().map(|unit| &unit.name));
         let is_whole = plan.units.iter().all(|unit| there.contains(&unit.name));
@@ -126,9 +131,16 @@ impl Manifest {
     }
 }
 
+fn logs(storage: &dyn Storage, folder: &Path) -> Result<Vec<Vec<Event>>, CorpusError> {
+    read_all(storage).map_err(unread(&folder.join(LOGS)))
+}
+
 /// Missing units by name, or by the shards that were to make them.
-fn by_shard(folder: &Path, plan: &Plan, missing: &[&Unit]) -> Result<Vec<String>, CorpusError> {
-    let logs = read_all(&Paths(folder).logs())?;
+fn by_shard(
+    logs: &[Vec<Event>],
+    plan: &Plan,
+    missing: &[&Unit],
+) -> Result<Vec<String>, CorpusError> {
     let mut counts: Vec<usize> = logs
         .iter()
         .flatten()
@@ -159,8 +171,7 @@ fn by_shard(folder: &Path, plan: &Plan, missing: &[&Unit]) -> Result<Vec<String>
 }
 
 /// Time that was spent on the plan's units; on each by the process that has written it.
-fn seconds(folder: &Path, plan: &Plan) -> Result<f64, CorpusError> {
-    let logs = read_all(&Paths(folder).logs())?;
+fn seconds(logs: &[Vec<Event>], plan: &Plan) -> f64 {
     let written = logs.iter().flatten().filter_map(|event| match event {
         Event::Written { unit, seconds, .. } => Some((unit.as_str(), *seconds)),
         _ => None,
@@ -169,5 +180,5 @@ fn seconds(folder: &Path, plan: &Plan) -> Result<f64, CorpusError> {
     let units = plan.units.iter();
     let seconds = units.filter_map(|unit| written.get(unit.name.as_str()));
     // To the millisecond: a number of few digits is the same when it is read again.
-    Ok((seconds.sum::<f64>() * 1e3).round() / 1e3)
+    (seconds.sum::<f64>() * 1e3).round() / 1e3
 }

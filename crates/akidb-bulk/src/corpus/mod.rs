@@ -39,16 +39,21 @@
 pub(crate) mod cells;
 mod chunk;
 mod claims;
+#[cfg(feature = "cloud")]
+mod cloud;
 mod columns;
 mod csv;
 mod error;
 mod files;
 mod fingerprint;
 mod folder;
+mod input_file;
 pub(crate) mod json_types;
 mod kind;
+mod local_storage;
 mod log;
 mod manifest;
+mod parallel;
 mod parquet_file;
 mod plan;
 mod process;
@@ -59,8 +64,10 @@ mod settings;
 mod shard;
 mod source;
 mod status;
+mod storage;
 mod template;
 mod unit_file;
+mod url;
 pub(crate) mod vectors;
 mod window;
 

@@ -1,15 +1,14 @@
 //! What is in a Parquet file, by its footer.
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use akidb_embedding::files::open_regular_file;
 use arrow_schema::SchemaRef;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use twox_hash::XxHash3_128;
 
 use super::error::{CorpusError, unread, unread_parquet};
+use super::input_file::InputFile;
 use super::scan::Cut;
 
 /// Length of the footer, and `PAR1`.
@@ -24,8 +23,11 @@ pub(super) struct ParquetFile {
     pub(super) schema: SchemaRef,
 }
 
-pub(super) fn inspect(path: &Path, unit_rows: u64) -> Result<ParquetFile, CorpusError> {
-    let file = open_regular_file(path).map_err(unread(path))?;
+pub(super) fn inspect(
+    file: InputFile,
+    path: &Path,
+    unit_rows: u64,
+) -> Result<ParquetFile, CorpusError> {
     let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())
         .map_err(unread_parquet(path))?;
     let groups = metadata.metadata().row_groups().iter();
@@ -64,7 +66,7 @@ fn cuts(groups: &[u64], unit_rows: u64) -> Vec<Cut> {
     cuts
 }
 
-fn footer_hash(mut file: File) -> std::io::Result<String> {
+fn footer_hash(mut file: InputFile) -> std::io::Result<String> {
     let size = file.seek(SeekFrom::End(0))?;
     file.seek(SeekFrom::Start(size.saturating_sub(TAIL_BYTES)))?;
     let mut length = [0; 4];

@@ -1,14 +1,8 @@
 //! What is to be done: files, and the units that they are cut into.
 
 use std::collections::{HashMap, HashSet};
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
-use akidb_embedding::files::open_regular_file;
 use akidb_embedding::{EmbedOptions, Embedder, Provenance};
 use arrow_schema::{DataType, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
@@ -20,7 +14,9 @@ use super::error::{CorpusError, unread};
 use super::files::{FoundFile, find};
 use super::fingerprint::Fingerprint;
 use super::folder::read_plan;
-use super::kind::{FileKind, Packing, modified};
+use super::input_file::{Access, FileState, InputFile};
+use super::kind::{FileKind, Packing};
+use super::parallel::in_parallel;
 use super::parquet_file::inspect;
 use super::scan::{Cut, scan};
 use super::settings::{Chunks, CorpusSettings, Keep, TextFrom};
@@ -31,7 +27,7 @@ const STEM: usize = 40;
 /// A file of the input, as it was when the work was planned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedFile {
-    /// Where it is.
+    /// Where it is, or its URL.
     pub path: PathBuf,
     /// Its path below the folder that was named.
     pub name: String,
@@ -40,8 +36,8 @@ pub struct PlannedFile {
     pub(super) packing: Packing,
     /// Its size.
     pub bytes: u64,
-    /// When it was last changed, in nanoseconds since 1970.
-    pub(super) modified: u64,
+    /// What changes when it is written to.
+    pub(super) version: u64,
     /// A hash: of a text file's bytes, of a Parquet file's footer.
     pub content: String,
     /// Its rows.
@@ -60,11 +56,18 @@ impl PlannedFile {
 
     /// What its units are known by: wherever it is, and for text files whenever it was written.
     fn identity(&self) -> (&str, &str, u64, u64) {
-        let modified = match self.kind {
-            FileKind::Parquet => self.modified,
+        let version = match self.kind {
+            FileKind::Parquet => self.version,
             _ => 0,
         };
-        (&self.name, &self.content, self.bytes, modified)
+        (&self.name, &self.content, self.bytes, version)
+    }
+
+    pub(super) fn state(&self) -> FileState {
+        FileState {
+            bytes: self.bytes,
+            version: self.version,
+        }
     }
 }
 
@@ -240,12 +243,18 @@ fn look(
     wants_fields: bool,
     known: Option<&PlannedFile>,
 ) -> Result<PlannedFile, CorpusError> {
-    let failed = unread(&file.path);
-    let open = open_regular_file(&file.path).map_err(&failed)?;
-    let (bytes, modified) = modified(&open).map_err(&failed)?;
+    let access = match file.kind {
+        FileKind::Parquet => Access::Footer,
+        _ => Access::Through,
+    };
+    let open = || InputFile::open(&file.path, access).map_err(unread(&file.path));
+    let state = match file.state {
+        Some(state) => state,
+        None => open()?.state().map_err(unread(&file.path))?,
+    };
     let knows_fields = |known: &PlannedFile| !wants_fields || !known.columns.is_empty();
     if let Some(known) = known
-        && (known.bytes, known.modified, &known.name) == (bytes, modified, &file.name)
+        && (known.state(), &known.name) == (state, &file.name)
         && (known.kind != FileKind::Jsonl || knows_fields(known))
     {
         return Ok(known.clone());
@@ -255,8 +264,8 @@ fn look(
         name: file.name.clone(),
         kind: file.kind,
         packing: file.packing,
-        bytes,
-        modified,
+        bytes: state.bytes,
+        version: state.version,
         content: String::new(),
         rows: 0,
         cuts: Vec::new(),
@@ -268,14 +277,14 @@ fn look(
         of,
     };
     if file.kind == FileKind::Parquet {
-        let found = inspect(&file.path, unit_rows)?;
+        let found = inspect(open()?, &file.path, unit_rows)?;
         let fields = found.schema.fields().iter();
         let columns = fields.map(|f| column(f.name(), ColumnType::Arrow(f.data_type().clone())));
         planned.columns = columns.collect();
         (planned.content, planned.rows, planned.cuts) = (found.content, found.rows, found.cuts);
         return Ok(planned);
     }
-    let found = scan(file, unit_rows, wants_fields)?;
+    let found = scan(open()?, file, unit_rows, wants_fields)?;
     let fields = found.fields.iter();
     let fields = fields.map(|(name, types)| column(name, ColumnType::Json(*types)));
     let header = found.header.iter();
@@ -298,12 +307,12 @@ fn units(files: &[PlannedFile], fingerprint: &Fingerprint) -> Vec<Unit> {
         for (cut, end) in file.cuts.iter().zip(ends.chain([file.rows])) {
             let rows = end - cut.row;
             let mut hasher = XxHash3_128::new();
-            let (name, content, bytes, modified) = file.identity();
+            let (name, content, bytes, version) = file.identity();
             for text in [&fingerprint, name, content] {
                 hasher.write(&(text.len() as u64).to_le_bytes());
                 hasher.write(text.as_bytes());
             }
-            for value in [bytes, modified, cut.row, rows, *number] {
+            for value in [bytes, version, cut.row, rows, *number] {
                 hasher.write(&value.to_le_bytes());
             }
             units.push(Unit {
@@ -334,38 +343,4 @@ fn stem(name: &str) -> String {
         "" => "unit".to_owned(),
         stem => stem.to_owned(),
     }
-}
-
-/// `work` for each item, on all cores, in order; the first error that any has.
-fn in_parallel<T: Sync, R: Send>(
-    items: &[T],
-    work: impl Fn(&T) -> Result<R, CorpusError> + Sync,
-) -> Result<Vec<R>, CorpusError> {
-    let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let next = AtomicUsize::new(0);
-    let results = Mutex::new(Vec::with_capacity(items.len()));
-    let work = || {
-        while let place = next.fetch_add(1, Ordering::Relaxed)
-            && let Some(item) = items.get(place)
-        {
-            let result = work(item);
-            let failed = result.is_err();
-            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-            results.push((place, result));
-            if failed {
-                next.store(items.len(), Ordering::Relaxed);
-            }
-        }
-    };
-    thread::scope(|scope| {
-        let threads = (0..threads.min(items.len())).map(|_| scope.spawn(work));
-        let threads: Vec<_> = threads.collect();
-        // A damaged file may be one at which a reader panics.
-        let joined = threads.into_iter().map(|thread| thread.join());
-        let joined: Result<Vec<()>, _> = joined.collect();
-        joined.map_err(|_| CorpusError::Thread("looks at files"))
-    })?;
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_by_key(|(place, _)| *place);
-    results.into_iter().map(|(_, result)| result).collect()
 }

@@ -21,10 +21,8 @@ pub(super) struct Process {
 impl Process {
     /// This one, under a new token.
     pub(super) fn this() -> Self {
-        // Seeded by the system.
-        let random = RandomState::new().hash_one(process::id());
         Self {
-            token: format!("{random:016x}"),
+            token: format!("{:016x}", random()),
             host: host(),
             pid: process::id(),
         }
@@ -51,6 +49,11 @@ impl Process {
             .and_then(|claim| claim.split(' ').nth(1));
         !self.host.is_empty() && host == Some(&self.host)
     }
+}
+
+/// Another number each time: seeded by the system.
+pub(super) fn random() -> u64 {
+    RandomState::new().hash_one(process::id())
 }
 
 /// Linux numbers each start of a machine. Other systems have names, which two machines may share, so

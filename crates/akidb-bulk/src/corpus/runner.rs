@@ -307,17 +307,20 @@ impl<'a> Runner<'a> {
         for write in from {
             match (write, &mut open) {
                 (Write::Begin(unit, claim), _) => {
-                    let file = UnitFile::create(self.folder.temporary_of(&unit), &self.schema)?;
+                    let file = UnitFile::create(self.folder.draft(&unit)?, &self.schema)?;
                     open = Some((unit, claim, file, Instant::now()));
                 }
                 (Write::Window(window, answers), Some((unit, _, file, _))) => {
                     let name = &self.plan.file(unit)?.name;
                     file.write(&self.schema, name, &window, &answers)?;
                 }
-                (Write::End, Some((unit, _, file, started))) => {
-                    let temporary = file.finish()?;
-                    let outcome = match self.folder.publish(temporary, unit)? {
-                        true => Outcome::Written(file.summary.clone()),
+                (Write::End, Some(_)) => {
+                    let Some((unit, _claim, file, started)) = open.take() else {
+                        continue;
+                    };
+                    let (draft, summary) = file.finish()?;
+                    let outcome = match self.folder.publish(draft, &unit)? {
+                        true => Outcome::Written(summary),
                         false => Outcome::AlreadyThere,
                     };
                     if let Outcome::Written(summary) = &outcome {
@@ -331,8 +334,7 @@ impl<'a> Runner<'a> {
                         })?;
                     }
                     // Nobody listens only when the work has ended.
-                    let _ = tell.send((unit.clone(), outcome));
-                    open = None;
+                    let _ = tell.send((unit, outcome));
                 }
                 (Write::Window(..) | Write::End, None) => {}
             }

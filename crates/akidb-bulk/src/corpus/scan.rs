@@ -1,16 +1,15 @@
 //! What is in a text file: how many rows, where units begin, and which fields there are.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use akidb_embedding::files::open_regular_file;
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_128;
 
 use super::error::{CorpusError, unread};
 use super::files::FoundFile;
+use super::input_file::InputFile;
 use super::json_types::{FieldTypes, JsonTypes};
 use super::kind::{FileKind, delimiter, unpacked};
 use super::records::{Record, Records, Start};
@@ -40,6 +39,7 @@ pub(super) struct Scanned {
 
 /// Reads the whole file once; the fields of objects where they are wanted.
 pub(super) fn scan(
+    open: InputFile,
     file: &FoundFile,
     unit_rows: u64,
     wants_fields: bool,
@@ -47,7 +47,7 @@ pub(super) fn scan(
     let failed = unread(&file.path);
     let hasher = Arc::new(Mutex::new(XxHash3_128::new()));
     let hashed = Hashed {
-        file: open_regular_file(&file.path).map_err(&failed)?,
+        file: open,
         hasher: Arc::clone(&hasher),
     };
     let reader = unpacked(hashed, file.packing).map_err(&failed)?;
@@ -96,7 +96,7 @@ fn header(records: &mut Records, path: &Path) -> Result<Vec<String>, CorpusError
 
 /// Hashes what is read.
 struct Hashed {
-    file: File,
+    file: InputFile,
     hasher: Arc<Mutex<XxHash3_128>>,
 }
 

@@ -1,14 +1,14 @@
 //! How far the work in a folder is, for those who look on.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 
 use serde::Serialize;
 
+use super::claims::CLAIMS;
 use super::error::{CorpusError, unread};
-use super::folder::{Paths, read_plan, units_in};
-use super::log::{Event, read_all};
+use super::folder::{MANIFEST, list, open, read_plan, units_in};
+use super::log::{Event, LOGS, read_all};
 use super::shard::Shard;
 
 /// How far the work is.
@@ -74,15 +74,14 @@ impl Status {
     pub fn read(folder: &Path) -> Result<Self, CorpusError> {
         let plan = read_plan(folder)?;
         let plan = plan.ok_or_else(|| CorpusError::NoWork(folder.to_owned()))?;
-        let there = units_in(folder)?;
-        let claims = Paths(folder).claims();
-        let claimed = fs::read_dir(&claims).map_err(unread(&claims))?.flatten();
+        let storage = open(folder)?;
+        let there = units_in(&*storage, folder)?;
+        let claimed = list(&*storage, folder, CLAIMS)?.into_iter();
         let claimed: Vec<String> = claimed
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
             .filter(|name| !name.starts_with('.') && !there.contains(name))
             .collect();
         let done = plan.units.iter().filter(|unit| there.contains(&unit.name));
-        let logs = read_all(&Paths(folder).logs())?;
+        let logs = read_all(&*storage).map_err(unread(&folder.join(LOGS)))?;
         let workers: Vec<Worker> = logs.iter().filter_map(|log| Worker::of(log)).collect();
         let counts = workers
             .iter()
@@ -121,7 +120,9 @@ impl Status {
             rows: plan.rows(),
             rows_there: done.map(|unit| unit.rows).sum(),
             errors,
-            finished: Paths(folder).manifest().is_file(),
+            finished: storage
+                .has(MANIFEST)
+                .map_err(unread(&folder.join(MANIFEST)))?,
             workers,
             shards,
         })

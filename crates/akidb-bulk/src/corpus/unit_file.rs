@@ -1,7 +1,7 @@
 //! A unit's file: Parquet, compressed with zstd.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use akidb_embedding::{Provenance, Values};
@@ -15,7 +15,9 @@ use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 
 use super::error::{CorpusError, unread, unread_parquet, unwritten};
+use super::input_file::{Access, InputFile};
 use super::plan::Plan;
+use super::storage::Draft;
 use super::vectors;
 use super::window::{Answer, Window};
 
@@ -140,45 +142,26 @@ impl UnitSchema {
     }
 }
 
-/// Writes one unit, under a temporary name.
+/// Writes one unit.
 pub(super) struct UnitFile {
-    path: PathBuf,
-    writer: Option<ArrowWriter<File>>,
+    draft: Draft,
+    writer: ArrowWriter<File>,
     pub(super) summary: UnitSummary,
 }
 
 impl UnitFile {
-    pub(super) fn create(path: PathBuf, schema: &UnitSchema) -> Result<Self, CorpusError> {
-        let file = File::create(&path).map_err(unwritten(&path))?;
+    pub(super) fn create(draft: Draft, schema: &UnitSchema) -> Result<Self, CorpusError> {
+        let file = draft.file.try_clone().map_err(unwritten(&draft.path))?;
         let writer = ArrowWriter::try_new(
             file,
             Arc::clone(&schema.schema),
             Some(schema.properties.clone()),
         );
-        let mut this = Self {
-            path,
-            writer: None,
+        Ok(Self {
+            writer: writer.map_err(|source| unwritten_parquet(&draft.path, source))?,
+            draft,
             summary: UnitSummary::default(),
-        };
-        this.writer = Some(writer.map_err(|source| this.unwritten(source))?);
-        Ok(this)
-    }
-
-    fn unwritten(&self, source: ParquetError) -> CorpusError {
-        match source {
-            ParquetError::External(error) => match error.downcast::<std::io::Error>() {
-                Ok(error) => unwritten(&self.path)(*error),
-                Err(error) => self.unwritten_parquet(ParquetError::External(error)),
-            },
-            source => self.unwritten_parquet(source),
-        }
-    }
-
-    fn unwritten_parquet(&self, source: ParquetError) -> CorpusError {
-        CorpusError::WriteParquet {
-            path: self.path.clone(),
-            source,
-        }
+        })
     }
 
     pub(super) fn write(
@@ -189,35 +172,36 @@ impl UnitFile {
         answers: &[Answer],
     ) -> Result<(), CorpusError> {
         let batch = schema.batch(file, window, answers);
-        let batch = batch.map_err(|error| self.unwritten(error.into()))?;
-        if let Some(writer) = &mut self.writer {
-            let written = writer.write(&batch);
-            written.map_err(|source| self.unwritten(source))?;
-        }
+        let failed = |source| unwritten_parquet(&self.draft.path, source);
+        let batch = batch.map_err(|error| failed(error.into()))?;
+        self.writer.write(&batch).map_err(failed)?;
         self.summary.count(window, answers);
         Ok(())
     }
 
-    /// Writes what is left, as far as the disk.
-    pub(super) fn finish(&mut self) -> Result<&Path, CorpusError> {
-        if let Some(mut writer) = self.writer.take() {
-            let summary = serde_json::to_string(&self.summary);
-            let summary = summary.map_err(|error| unwritten(&self.path)(error.into()))?;
-            writer.append_key_value_metadata(KeyValue::new(SUMMARY.to_owned(), summary));
-            let file = writer
-                .into_inner()
-                .map_err(|source| self.unwritten(source))?;
-            file.sync_all().map_err(unwritten(&self.path))?;
-        }
-        Ok(&self.path)
+    /// Writes what is left, and gives the file and how the work went.
+    pub(super) fn finish(mut self) -> Result<(Draft, UnitSummary), CorpusError> {
+        let summary = serde_json::to_string(&self.summary);
+        let summary = summary.map_err(|error| unwritten(&self.draft.path)(error.into()))?;
+        let summary = KeyValue::new(SUMMARY.to_owned(), summary);
+        self.writer.append_key_value_metadata(summary);
+        let closed = self.writer.close();
+        closed.map_err(|source| unwritten_parquet(&self.draft.path, source))?;
+        Ok((self.draft, self.summary))
     }
 }
 
-impl Drop for UnitFile {
-    /// What isn't whole is nothing; what is has another name.
-    fn drop(&mut self) {
-        drop(self.writer.take());
-        let _ = std::fs::remove_file(&self.path);
+fn unwritten_parquet(path: &Path, source: ParquetError) -> CorpusError {
+    let source = match source {
+        ParquetError::External(error) => match error.downcast::<std::io::Error>() {
+            Ok(error) => return unwritten(path)(*error),
+            Err(error) => ParquetError::External(error),
+        },
+        source => source,
+    };
+    CorpusError::WriteParquet {
+        path: path.to_owned(),
+        source,
     }
 }
 
@@ -263,7 +247,7 @@ impl UnitSummary {
 
     /// What a unit's file says.
     pub(super) fn read(path: &Path) -> Result<Self, CorpusError> {
-        let file = File::open(path).map_err(unread(path))?;
+        let file = InputFile::open(path, Access::Footer).map_err(unread(path))?;
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())
             .map_err(unread_parquet(path))?;
         let damaged = |why: &str| CorpusError::Damaged {

@@ -7,7 +7,8 @@ use akidb_embedding::Input;
 use arrow_array::ArrayRef;
 
 use self::parquet::ParquetSource;
-use super::error::CorpusError;
+use super::error::{CorpusError, unread};
+use super::input_file::InputFile;
 use super::kind::FileKind;
 use super::plan::{Plan, PlannedFile, Unit};
 use super::settings::TextFrom;
@@ -114,16 +115,14 @@ fn changed(file: &PlannedFile, why: String) -> CorpusError {
 
 /// # Errors
 /// When the open file isn't the one that was planned.
-fn check_unchanged(file: &std::fs::File, planned: &PlannedFile) -> Result<(), CorpusError> {
-    let found = super::kind::modified(file).map_err(super::error::unread(&planned.path))?;
-    match found {
-        (bytes, _) if bytes != planned.bytes => Err(changed(
-            planned,
-            format!("it had {} bytes and has {bytes}", planned.bytes),
-        )),
-        (_, modified) if modified != planned.modified => {
-            Err(changed(planned, "it was written to".to_owned()))
+fn check_unchanged(file: &InputFile, planned: &PlannedFile) -> Result<(), CorpusError> {
+    let found = file.state().map_err(unread(&planned.path))?;
+    let why = match (found, planned.state()) {
+        (found, planned) if found == planned => return Ok(()),
+        (found, planned) if found.bytes != planned.bytes => {
+            format!("it had {} bytes and has {}", planned.bytes, found.bytes)
         }
-        _ => Ok(()),
-    }
+        _ => "it was written to".to_owned(),
+    };
+    Err(changed(planned, why))
 }

@@ -1,11 +1,9 @@
 //! Rows of Parquet files.
 
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
 use akidb_embedding::Input;
-use akidb_embedding::files::open_regular_file;
 use arrow_array::builder::LargeStringBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch, new_null_array};
@@ -18,6 +16,7 @@ use parquet::errors::ParquetError;
 
 use super::{MOST_BYTES, Rows, Source, check_unchanged};
 use crate::corpus::error::{CorpusError, unread, unread_parquet};
+use crate::corpus::input_file::{Access, InputFile};
 use crate::corpus::plan::{Plan, PlannedFile, Unit};
 use crate::corpus::settings::TextFrom;
 use crate::error::RowError;
@@ -27,7 +26,7 @@ const BATCH_ROWS: usize = 1024;
 
 pub(super) struct ParquetSource {
     planned: PlannedFile,
-    file: File,
+    file: InputFile,
     reader: ParquetRecordBatchReader,
     /// Rows that were decoded and not yet taken.
     rest: Option<RecordBatch>,
@@ -44,7 +43,8 @@ impl ParquetSource {
         text: &TextFrom,
     ) -> Result<Self, CorpusError> {
         let failed = unread_parquet(&planned.path);
-        let file = open_regular_file(&planned.path).map_err(unread(&planned.path))?;
+        let file = InputFile::open(&planned.path, Access::Columns);
+        let file = file.map_err(unread(&planned.path))?;
         check_unchanged(&file, planned)?;
         let reading = file.try_clone().map_err(unread(&planned.path))?;
         let builder = ParquetRecordBatchReaderBuilder::try_new(reading).map_err(&failed)?;

@@ -2,17 +2,16 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use akidb_embedding::Input;
-use akidb_embedding::files::open_regular_file;
 use arrow_schema::DataType;
 use serde_json::{Map, Value};
 
 use super::{MOST_BYTES, Rows, Source, check_unchanged};
 use crate::corpus::cells::{Cell, Column};
 use crate::corpus::error::{CorpusError, unread};
+use crate::corpus::input_file::{Access, InputFile};
 use crate::corpus::kind::{FileKind, Packing, delimiter, unpacked};
 use crate::corpus::plan::{Plan, PlannedFile, Unit};
 use crate::corpus::records::{Record, Records, Start};
@@ -22,7 +21,7 @@ use crate::read::object::{kind, object, text_or_ids};
 
 pub(super) struct TextSource {
     planned: PlannedFile,
-    file: File,
+    file: InputFile,
     records: Records,
     text: TextFrom,
     id: Option<String>,
@@ -39,7 +38,7 @@ impl TextSource {
         text: &TextFrom,
     ) -> Result<Self, CorpusError> {
         let failed = unread(&planned.path);
-        let file = open_regular_file(&planned.path).map_err(&failed)?;
+        let file = InputFile::open(&planned.path, Access::Through).map_err(&failed)?;
         check_unchanged(&file, planned)?;
         let mut reading = file.try_clone().map_err(&failed)?;
         if planned.packing == Packing::None {

@@ -1,59 +1,36 @@
-//! Who works on a unit: a file that one process makes and keeps alive.
-//!
-//! Machines' clocks are never compared. A claim tells that its owner is alive by changing; who waits for
-//! it measures, with its own monotonic clock, for how long it hasn't. On the owner's own machine a lock
-//! on the file says it at once: the system takes it from a process that ends, however it ends.
+//! Claims as files of a folder. On the owner's own machine a lock on the file tells at once that it is
+//! gone: the system takes it from a process that ends, however it ends.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tempfile::Builder;
 
-use super::process::Process;
+use super::{Attempt, BEAT, Beat, Claimed, Claims, EXPIRY, Heart, Held, Seen, TRIES, lock};
+use crate::corpus::process::Process;
 
-/// How often a claim changes.
-const BEAT: Duration = Duration::from_secs(10);
-
-/// A claim that hasn't changed for so long is nobody's.
-const EXPIRY: Duration = Duration::from_secs(60);
-
-/// Tries to take a claim that others take and let go.
-const TRIES: usize = 8;
-
-/// The claims of a folder.
-pub(super) struct Claims {
+/// The claims in a folder of this machine, or of one that is mounted.
+pub(in crate::corpus) struct LocalClaims {
     folder: PathBuf,
     process: Process,
-    expiry: Duration,
-    /// What others' claims said, and since when.
-    seen: Mutex<HashMap<String, (Vec<u8>, Instant)>>,
+    seen: Seen,
     heart: Heart,
 }
 
-/// What came of trying.
-pub(super) enum Attempt {
-    /// This process has it.
-    Taken(Claim),
-    /// Another one has it, and is alive as far as is known.
-    Held,
-}
-
 /// A claim of this process, until it is dropped.
-pub(super) struct Claim {
+struct LocalClaim {
+    unit: String,
     path: PathBuf,
     token: String,
-    file: Arc<File>,
     held: Arc<Held>,
 }
 
-impl Claims {
+impl LocalClaims {
     /// Those in `folder`, which is there.
-    pub(super) fn new(folder: PathBuf, process: Process) -> io::Result<Self> {
+    pub(in crate::corpus) fn new(folder: PathBuf, process: Process) -> io::Result<Self> {
         Self::with_times(folder, process, BEAT, EXPIRY)
     }
 
@@ -67,57 +44,8 @@ impl Claims {
             heart: Heart::start(process.clone(), beat)?,
             folder,
             process,
-            expiry,
-            seen: Mutex::default(),
+            seen: Seen::new(expiry),
         })
-    }
-
-    /// Takes the claim to a unit, if nobody has it. `abandoned` is told the token of an owner that is
-    /// gone.
-    pub(super) fn attempt(&self, unit: &str, abandoned: impl Fn(&str)) -> io::Result<Attempt> {
-        let path = self.folder.join(unit);
-        for _ in 0..TRIES {
-            let mut temporary = Builder::new()
-                .prefix(".")
-                .suffix(".tmp")
-                .tempfile_in(&self.folder)?;
-            temporary.write_all(&self.process.claim(0))?;
-            // Where a file system has no locks, nobody's lock is looked at.
-            let _ = temporary.as_file().lock();
-            // With all its content at once, where the file system has links or a rename that replaces
-            // nothing.
-            match temporary.persist_noclobber(&path) {
-                Ok(file) => {
-                    lock(&self.seen).remove(unit);
-                    let claim = Claim {
-                        path,
-                        token: self.process.token.clone(),
-                        file: Arc::new(file),
-                        held: Arc::clone(&self.heart.held),
-                    };
-                    lock(&claim.held.claims).insert(claim.path.clone(), Arc::clone(&claim.file));
-                    return Ok(Attempt::Taken(claim));
-                }
-                Err(error) if error.error.kind() == ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error.error),
-            }
-            let content = match fs::read(&path) {
-                Ok(content) => content,
-                // It was let go meanwhile.
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            if !self.is_abandoned(unit, &path, &content) {
-                return Ok(Attempt::Held);
-            }
-            if !self.take_away(&path, &content)? {
-                return Ok(Attempt::Held);
-            }
-            if let Some(token) = Process::token_of(&content) {
-                abandoned(token);
-            }
-        }
-        Ok(Attempt::Held)
     }
 
     /// Whether a claim's owner is gone.
@@ -128,14 +56,7 @@ impl Claims {
         {
             return true;
         }
-        let mut seen = lock(&self.seen);
-        match seen.get(unit) {
-            Some((known, since)) if known == content => since.elapsed() >= self.expiry,
-            _ => {
-                seen.insert(unit.to_owned(), (content.to_owned(), Instant::now()));
-                false
-            }
-        }
+        self.seen.is_expired(unit, content)
     }
 
     /// Takes a claim that is nobody's out of the way; false when it was another's already.
@@ -159,9 +80,59 @@ impl Claims {
     }
 }
 
-impl Drop for Claim {
+impl Claims for LocalClaims {
+    fn attempt(&self, unit: &str, abandoned: &dyn Fn(&str)) -> io::Result<Attempt> {
+        let path = self.folder.join(unit);
+        for _ in 0..TRIES {
+            let mut temporary = Builder::new()
+                .prefix(".")
+                .suffix(".tmp")
+                .tempfile_in(&self.folder)?;
+            temporary.write_all(&self.process.claim(0))?;
+            // Where a file system has no locks, nobody's lock is looked at.
+            let _ = temporary.as_file().lock();
+            // With all its content at once, where the file system has links or a rename that replaces
+            // nothing.
+            match temporary.persist_noclobber(&path) {
+                Ok(file) => {
+                    self.seen.forget(unit);
+                    let claim = LocalClaim {
+                        unit: unit.to_owned(),
+                        path,
+                        token: self.process.token.clone(),
+                        held: Arc::clone(&self.heart.held),
+                    };
+                    lock(&claim.held.claims).insert(unit.to_owned(), Arc::new(file));
+                    return Ok(Attempt::Taken(Box::new(claim)));
+                }
+                Err(error) if error.error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error.error),
+            }
+            let content = match fs::read(&path) {
+                Ok(content) => content,
+                // It was let go meanwhile.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            if !self.is_abandoned(unit, &path, &content) {
+                return Ok(Attempt::Held);
+            }
+            if !self.take_away(&path, &content)? {
+                return Ok(Attempt::Held);
+            }
+            if let Some(token) = Process::token_of(&content) {
+                abandoned(token);
+            }
+        }
+        Ok(Attempt::Held)
+    }
+}
+
+impl Claimed for LocalClaim {}
+
+impl Drop for LocalClaim {
     fn drop(&mut self) {
-        lock(&self.held.claims).remove(&self.path);
+        lock(&self.held.claims).remove(&self.unit);
         // It may have been taken for abandoned.
         let ours = fs::read(&self.path).is_ok_and(|content| {
             Process::token_of(&content).is_some_and(|token| token == self.token)
@@ -172,73 +143,26 @@ impl Drop for Claim {
     }
 }
 
-/// Keeps the claims of this process alive.
-struct Heart {
-    held: Arc<Held>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Default)]
-struct Held {
-    claims: Mutex<HashMap<PathBuf, Arc<File>>>,
-    ended: Mutex<bool>,
-    end: Condvar,
-}
-
-impl Heart {
-    fn start(process: Process, beat: Duration) -> io::Result<Self> {
-        let held = Arc::new(Held::default());
-        let of_thread = Arc::clone(&held);
-        let thread = thread::Builder::new().name("akidb-claims".to_owned());
-        let thread = thread.spawn(move || of_thread.beat(&process, beat))?;
-        Ok(Self {
-            held,
-            thread: Some(thread),
-        })
+impl Beat for File {
+    fn beat(&self, content: &[u8]) {
+        let mut file = self;
+        let write = |file: &mut &Self| -> io::Result<()> {
+            file.seek(SeekFrom::Start(0))?;
+            file.write_all(content)?;
+            file.sync_data()
+        };
+        let _ = write(&mut file);
     }
-}
-
-impl Held {
-    fn beat(&self, process: &Process, beat: Duration) {
-        let mut beats = 0;
-        let mut ended = lock(&self.ended);
-        while !*ended {
-            let waited = self.end.wait_timeout(ended, beat);
-            (ended, _) = waited.unwrap_or_else(PoisonError::into_inner);
-            beats += 1;
-            let claims: Vec<Arc<File>> = lock(&self.claims).values().cloned().collect();
-            for claim in claims {
-                // A beat that is lost is made up for by the next one.
-                let _ = change(&claim, &process.claim(beats));
-            }
-        }
-    }
-}
-
-/// Writes over a claim, as far as other machines see it.
-fn change(mut claim: &File, content: &[u8]) -> io::Result<()> {
-    claim.seek(SeekFrom::Start(0))?;
-    claim.write_all(content)?;
-    claim.sync_data()
-}
-
-impl Drop for Heart {
-    fn drop(&mut self) {
-        *lock(&self.held.ended) = true;
-        self.held.end.notify_all();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+    use std::thread;
+    use std::time::Instant;
+
     use super::*;
+    use crate::corpus::claims::Claim;
 
     const SHORT: Duration = Duration::from_millis(20);
 
@@ -250,12 +174,12 @@ mod tests {
         }
     }
 
-    fn claims(at: &Path, token: &str, host: &str, beat: Duration, expiry: Duration) -> Claims {
-        Claims::with_times(at.to_owned(), process(token, host), beat, expiry).unwrap()
+    fn claims(at: &Path, token: &str, host: &str, beat: Duration, expiry: Duration) -> LocalClaims {
+        LocalClaims::with_times(at.to_owned(), process(token, host), beat, expiry).unwrap()
     }
 
-    fn taken(claims: &Claims) -> Option<Claim> {
-        match claims.attempt("u", |_| {}).unwrap() {
+    fn taken(claims: &LocalClaims) -> Option<Claim> {
+        match claims.attempt("u", &|_| {}).unwrap() {
             Attempt::Taken(claim) => Some(claim),
             Attempt::Held => None,
         }
@@ -290,7 +214,7 @@ mod tests {
         let here = claims(dir.path(), "c", "h", BEAT, EXPIRY);
         let gone = Mutex::new(String::new());
         let attempt = here
-            .attempt("u", |token| gone.lock().unwrap().push_str(token))
+            .attempt("u", &|token| gone.lock().unwrap().push_str(token))
             .unwrap();
         assert!(matches!(attempt, Attempt::Taken(_)));
         assert_eq!(*gone.lock().unwrap(), process("a", "h").token);

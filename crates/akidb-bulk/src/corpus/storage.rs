@@ -1,0 +1,87 @@
+//! Where a folder of units is: on this machine, or in an object store.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempPath;
+
+use super::claims::Claims;
+#[cfg(feature = "cloud")]
+use super::cloud::ObjectStorage;
+use super::local_storage::LocalStorage;
+use super::process::Process;
+#[cfg(not(feature = "cloud"))]
+use super::url::NO_CLOUD;
+use super::url::url_of;
+
+/// The folder below it that processes keep for themselves.
+pub(super) const RUN: &str = "_run";
+
+/// What is done with files of a folder. Names are of files below it, with slashes.
+pub(super) trait Storage: Send + Sync {
+    /// Makes what has to be there before files are written.
+    fn begin(&self) -> io::Result<()>;
+
+    /// The names of the files right in a folder; none where there is no such folder.
+    fn list(&self, folder: &str) -> io::Result<Vec<String>>;
+
+    fn has(&self, name: &str) -> io::Result<bool>;
+
+    /// A small file; nothing where there is none.
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
+
+    /// Writes a file that appears when it is whole.
+    fn write(&self, name: &str, content: &[u8]) -> io::Result<()>;
+
+    /// There may be none.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Gives the whole another name, and says which; nothing where there is nothing.
+    fn move_aside(&self) -> io::Result<Option<PathBuf>>;
+
+    fn claims(&self, process: &Process) -> io::Result<Box<dyn Claims>>;
+
+    fn log(&self, name: &str) -> io::Result<Box<dyn Lines>>;
+
+    /// A new file for a unit that isn't whole; `name` tells whose.
+    fn draft(&self, name: &str) -> io::Result<Draft>;
+
+    /// Takes away what a process that is gone has left of a draft.
+    fn remove_draft(&self, name: &str);
+
+    /// Gives a file that is whole and on disk a name. False when it was there already: it stays as it is.
+    fn publish(&self, draft: Draft, name: &str) -> io::Result<bool>;
+}
+
+/// A log of lines.
+pub(super) trait Lines: Send + Sync {
+    /// Adds a line; `now` when others should see it at once.
+    fn add(&self, line: &[u8], now: bool) -> io::Result<()>;
+}
+
+/// A file that has no name that is seen, and is gone when it is dropped.
+pub(super) struct Draft {
+    pub(super) file: File,
+    /// Where it is, for messages.
+    pub(super) path: PathBuf,
+    /// Its own name, where it has one.
+    pub(super) named: Option<TempPath>,
+}
+
+/// The storage that a path or URL leads to.
+///
+/// # Errors
+/// When it is a URL that isn't understood.
+pub(super) fn storage(folder: &Path) -> io::Result<Box<dyn Storage>> {
+    if let Some(url) = url_of(folder) {
+        #[cfg(feature = "cloud")]
+        return Ok(Box::new(ObjectStorage::new(url)?));
+        #[cfg(not(feature = "cloud"))]
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("{url}: {NO_CLOUD}"),
+        ));
+    }
+    Ok(Box::new(LocalStorage::new(folder.to_owned())))
+}
