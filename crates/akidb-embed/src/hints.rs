@@ -1,5 +1,7 @@
 //! What would help, in the words of this program's commands and flags.
 
+use std::io::ErrorKind;
+
 use akidb_bulk::RowError;
 use akidb_bulk::corpus::CorpusError;
 use akidb_embedding::onnxruntime::OnnxRuntimeError;
@@ -124,6 +126,13 @@ pub(crate) fn row_hint(error: &RowError) -> Option<String> {
 /// What would help with a corpus.
 pub(crate) fn corpus_hint(error: &CorpusError) -> Option<String> {
     let hint = match error {
+        CorpusError::Read { path, source } | CorpusError::Write { path, source }
+            if source.kind() == ErrorKind::PermissionDenied
+                && path.to_string_lossy().contains("://") =>
+        {
+            "set the store's credentials in the environment, as AWS_ACCESS_KEY_ID and \
+             AWS_SECRET_ACCESS_KEY; AWS_SKIP_SIGNATURE=true reads public buckets"
+        }
         CorpusError::NoColumn { .. } => "name the text's column with --text, the id's with --id",
         CorpusError::ColumnTypes { .. } => {
             "make several runs of it, or leave the column out of --keep"

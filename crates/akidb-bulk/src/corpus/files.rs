@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 use std::fs;
+#[cfg(feature = "cloud")]
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use glob::MatchOptions;
@@ -71,7 +73,7 @@ impl Search {
             why,
         };
         if is_url(argument) {
-            return self.url(argument).map_err(wrong);
+            return self.url(argument);
         }
         let before = self.found.files.len() + self.found.repeated;
         let path = Path::new(argument);
@@ -120,8 +122,16 @@ impl Search {
 
     /// What is elsewhere.
     #[cfg(feature = "cloud")]
-    fn url(&mut self, url: &str) -> Result<(), String> {
-        let found = cloud::find(url, &self.out_path).map_err(|error| error.to_string())?;
+    fn url(&mut self, url: &str) -> Result<(), CorpusError> {
+        let wrong = |why: String| CorpusError::Input {
+            argument: url.to_owned(),
+            why,
+        };
+        let found = cloud::find(url, &self.out_path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => wrong("there is no such file, folder or bucket".to_owned()),
+            ErrorKind::InvalidInput | ErrorKind::Unsupported => wrong(error.to_string()),
+            _ => unread(Path::new(url))(error),
+        })?;
         let before = (self.found.files.len(), self.found.repeated);
         for object in found {
             let path = PathBuf::from(object.url);
@@ -142,14 +152,17 @@ impl Search {
             });
         }
         match before == (self.found.files.len(), self.found.repeated) {
-            true => Err(format!("there is no file of {ENDINGS}")),
+            true => Err(wrong(format!("there is no file of {ENDINGS}"))),
             false => Ok(()),
         }
     }
 
     #[cfg(not(feature = "cloud"))]
-    fn url(&mut self, _: &str) -> Result<(), String> {
-        Err(NO_CLOUD.to_owned())
+    fn url(&mut self, url: &str) -> Result<(), CorpusError> {
+        Err(CorpusError::Input {
+            argument: url.to_owned(),
+            why: NO_CLOUD.to_owned(),
+        })
     }
 
     /// Files of a folder and those below it. Hidden ones, and those whose name begins with an

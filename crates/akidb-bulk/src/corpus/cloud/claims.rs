@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload, PutResult, UpdateVersion};
 
@@ -35,11 +36,20 @@ struct ClaimObject {
 
 impl ObjectClaims {
     pub(super) fn new(folder: &Location, process: Process) -> io::Result<Self> {
+        Self::with_times(folder, process, BEAT, EXPIRY)
+    }
+
+    fn with_times(
+        folder: &Location,
+        process: Process,
+        beat: Duration,
+        expiry: Duration,
+    ) -> io::Result<Self> {
         Ok(Self {
             folder: folder.join(CLAIMS),
-            heart: Heart::start(process.clone(), BEAT)?,
+            heart: Heart::start(process.clone(), beat)?,
             process,
-            seen: Seen::new(EXPIRY),
+            seen: Seen::new(expiry),
         })
     }
 
@@ -138,4 +148,69 @@ fn get(location: &Location) -> io::Result<(UpdateVersion, Vec<u8>)> {
         };
         Ok((version, found.bytes().await?.to_vec()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::corpus::claims::Claim;
+
+    const SHORT: Duration = Duration::from_millis(20);
+
+    fn claims(folder: &Location, beat: Duration, expiry: Duration) -> ObjectClaims {
+        ObjectClaims::with_times(folder, Process::this(), beat, expiry).unwrap()
+    }
+
+    fn taken(claims: &ObjectClaims) -> Option<Claim> {
+        match claims.attempt("u", &|_| {}).unwrap() {
+            Attempt::Taken(claim) => Some(claim),
+            Attempt::Held => None,
+        }
+    }
+
+    #[test]
+    fn one_of_many_has_it_until_it_lets_go() {
+        let folder = Location::in_memory();
+        let all: Vec<_> = (0..8).map(|_| claims(&folder, BEAT, EXPIRY)).collect();
+        let mut held: Vec<_> = thread::scope(|scope| {
+            let attempts: Vec<_> = all.iter().map(|c| scope.spawn(move || taken(c))).collect();
+            attempts
+                .into_iter()
+                .filter_map(|a| a.join().unwrap())
+                .collect()
+        });
+        assert_eq!(held.len(), 1);
+        held.clear();
+        assert!(taken(&all[3]).is_some());
+    }
+
+    #[test]
+    fn a_claim_that_changes_lives_and_one_that_does_not_expires() {
+        let folder = Location::in_memory();
+        let slow = claims(&folder, SHORT, EXPIRY);
+        let other = claims(&folder, BEAT, SHORT * 10);
+        let claim = taken(&slow).unwrap();
+        for _ in 0..30 {
+            assert!(taken(&other).is_none());
+            thread::sleep(SHORT);
+        }
+        // It beats no more: its process stands still.
+        lock(&slow.heart.held.claims).clear();
+        let start = Instant::now();
+        let second = loop {
+            match taken(&other) {
+                Some(claim) => break claim,
+                None if start.elapsed() > Duration::from_secs(20) => panic!("it never expires"),
+                None => thread::sleep(SHORT),
+            }
+        };
+        // The first one wakes up, and does no harm to the second one's.
+        drop(claim);
+        assert!(taken(&slow).is_none());
+        drop(second);
+        assert!(taken(&slow).is_some());
+    }
 }

@@ -43,7 +43,9 @@ pub(in crate::corpus) fn find(url: &str, out: &Path) -> io::Result<Vec<FoundObje
             "a web server doesn't say what it has: name each file",
         ));
     }
-    if !is_glob && !url.ends_with('/') {
+    // A bucket itself is a folder.
+    let may_be_object = !url.ends_with('/') && !location.key.as_ref().is_empty();
+    if !is_glob && may_be_object {
         match location.wait(location.store.head(&location.key)) {
             Ok(meta) => {
                 let name = location.key.filename().unwrap_or_default().to_owned();

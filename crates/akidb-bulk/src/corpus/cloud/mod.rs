@@ -192,8 +192,11 @@ fn options(url: &Url) -> Vec<(String, String)> {
 /// With a kind that callers look at, and without queries of URLs, which may be signatures.
 fn io_error(error: object_store::Error) -> io::Error {
     use object_store::Error;
+    let text = error.to_string();
     let kind = match &error {
         Error::NotFound { .. } => ErrorKind::NotFound,
+        // A bucket that isn't there.
+        Error::Generic { .. } if text.contains("status code: 404") => ErrorKind::NotFound,
         Error::AlreadyExists { .. } | Error::Precondition { .. } => ErrorKind::AlreadyExists,
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
             ErrorKind::PermissionDenied
@@ -201,7 +204,7 @@ fn io_error(error: object_store::Error) -> io::Error {
         Error::NotSupported { .. } | Error::NotImplemented { .. } => ErrorKind::Unsupported,
         _ => ErrorKind::Other,
     };
-    io::Error::new(kind, without_queries(&error.to_string()))
+    io::Error::new(kind, without_queries(&text))
 }
 
 fn without_queries(text: &str) -> String {
@@ -214,6 +217,20 @@ fn without_queries(text: &str) -> String {
         _ => word.to_owned(),
     });
     words.collect()
+}
+
+#[cfg(test)]
+impl Location {
+    /// A folder that nobody else knows.
+    fn in_memory() -> Self {
+        let runtime = Self::of("s3://bucket").unwrap().runtime;
+        Self {
+            store: Arc::new(object_store::memory::InMemory::new()),
+            runtime,
+            base: Url::parse("memory:///").unwrap(),
+            key: Key::from("out"),
+        }
+    }
 }
 
 #[cfg(test)]

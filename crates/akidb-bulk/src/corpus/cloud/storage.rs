@@ -208,3 +208,44 @@ impl Drop for ObjectLog {
         let _ = self.put(&content.0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn what_is_published_stays_whatever_its_length() {
+        let storage = ObjectStorage {
+            folder: Location::in_memory(),
+        };
+        for (name, length) in [("a", 0), ("b", 1000), ("c", MOST_AT_ONCE as usize + 1000)] {
+            let content: Vec<u8> = (0..length).map(|place| (place / 100) as u8).collect();
+            for (content, is_first) in [(&*content, true), (b"other", false)] {
+                let mut draft = storage.draft(name).unwrap();
+                draft.file.write_all(content).unwrap();
+                assert_eq!(storage.publish(draft, name).unwrap(), is_first, "{name}");
+            }
+            assert_eq!(storage.read(name).unwrap(), Some(content), "{name}");
+        }
+        assert_eq!(storage.list("").unwrap(), ["a", "b", "c"]);
+        storage.remove("b").unwrap();
+        storage.remove("b").unwrap();
+        assert!(!storage.has("b").unwrap());
+    }
+
+    #[test]
+    fn a_log_is_there_when_it_is_looked_for() {
+        let storage = ObjectStorage {
+            folder: Location::in_memory(),
+        };
+        let log = storage.log("x.jsonl").unwrap();
+        log.add(b"first\n", true).unwrap();
+        log.add(b"second\n", false).unwrap();
+        let read = || storage.read("_run/log/x.jsonl").unwrap().unwrap();
+        assert_eq!(read(), b"first\n");
+        drop(log);
+        assert_eq!(read(), b"first\nsecond\n");
+    }
+}

@@ -32,14 +32,16 @@ const MAX_ERROR_RATE: f64 = 0.01;
 Examples:
   akidb-embed run docs/ --out vectors
   akidb-embed run \"data/*.parquet\" --text body --id url --keep title,lang --out vectors
+  akidb-embed run s3://bucket/data/ --out s3://bucket/vectors
   akidb-embed run --status vectors --watch")]
 pub(crate) struct CorpusArgs {
     /// Files, folders or globs of Parquet, JSON Lines, CSV and plain text (one text a line), each but
-    /// Parquet also with .gz or .zst after its name
+    /// Parquet also with .gz or .zst after its name; also at s3://, gs:// and az://, and files at https://
     #[arg(value_name = "INPUT", required_unless_present_any = ["status"])]
     inputs: Vec<String>,
 
-    /// Folder for the vectors: new, or of the same work, which then goes on
+    /// Folder for the vectors: new, or of the same work, which then goes on; also at s3://, gs:// and
+    /// az://
     #[arg(long, short, value_name = "DIR", required_unless_present_any = ["status"])]
     out: Option<PathBuf>,
 
