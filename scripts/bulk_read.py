@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""What `akidb-embed run` and `embed` write is read by pyarrow and DuckDB as it is, and what pyarrow writes is input.
+"""What `akidb-embed run` and `embed` write is read by pyarrow, DuckDB and NumPy as it is, and what pyarrow writes is
+input.
 
   scripts/bulk_read.py target/debug/akidb-embed
 
 Needs pyarrow, duckdb and numpy.
 """
 
+import json
 import pathlib
 import subprocess
 import sys
@@ -39,6 +41,34 @@ def table():
         "meta": pyarrow.array([{"x": 1}, {"x": None}, None, {"x": 4}, {"x": 5}]),
         "long": pyarrow.array(["a", "b", None, "d", "e"], pyarrow.large_string()),
     })
+
+
+def as_arrays(binary, folder, encoding, table):
+    """--format npy has what Parquet has: vectors in arrays, the rest as JSON Lines."""
+    out = folder / f"{encoding}-npy"
+    run(binary, folder / "in.parquet", "--text", "body", "--id", "key", "--keep", "all", "--out", out,
+        "--unit-rows", 2, "--encoding", encoding, "--max-error-rate", "50%", "--format", "npy")
+    arrays = sorted(out.glob("*.npy"))
+    check(f"{encoding}: units", len(arrays) == 3 and not list((out / "_run").glob("*.tmp")))
+    lines = [json.loads(line) for path in arrays for line in path.with_suffix(".jsonl").read_text().splitlines()]
+    vectors = numpy.concatenate([numpy.load(path) for path in arrays])
+    check(f"{encoding}: as many lines as vectors", len(lines) == len(vectors) == 5)
+    for line, vector, row in zip(lines, vectors, table.to_pylist(), strict=True):
+        expected = row.pop("embedding")
+        if expected is None:
+            empty = not vector.any() if encoding in ("int8", "binary") else numpy.isnan(vector).all()
+            check(f"{encoding}: an empty vector", empty and line["error"])
+        else:
+            expected = list(expected) if encoding == "binary" else expected
+            check(f"{encoding}: a vector", numpy.array_equal(vector, numpy.array(expected, vector.dtype)))
+        check(f"{encoding}: names {line.keys()}", line.keys() == row.keys())
+        for name in row.keys() - {"when", "scale"}:
+            check(f"{encoding}: {name} is {line[name]}, not {row[name]}", line[name] == row[name])
+    abouts = [json.loads(path.with_suffix(".json").read_text()) for path in arrays]
+    check(f"{encoding}: provenance", all(about["provenance"]["model"] == "akidb-mini" for about in abouts))
+    check(f"{encoding}: rows in all", sum(about["unit"]["rows"] for about in abouts) == 5)
+    manifest = json.loads((out / "_manifest.json").read_text())
+    check(f"{encoding}: manifest", (manifest["rows_in"], manifest["rows_out"], manifest["errors"]) == (5, 4, 1))
 
 
 def main():
@@ -94,7 +124,8 @@ def main():
                 check("DuckDB's values", (values == expected[:3]).all())
             metadata = pyarrow.parquet.read_metadata(next(out.glob("*.parquet"))).metadata
             check(f"{encoding}: provenance", b"akidb-mini" in metadata[b"akidb.provenance"])
-    print(f"pyarrow {pyarrow.__version__} and DuckDB {duckdb.__version__} read what is written")
+            as_arrays(binary, folder, encoding, read)
+    print(f"pyarrow {pyarrow.__version__} and DuckDB {duckdb.__version__} and NumPy {numpy.__version__} read what is written")
 
 
 if __name__ == "__main__":

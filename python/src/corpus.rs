@@ -236,6 +236,10 @@ fn corpus_settings(inputs: Vec<PathBuf>, keywords: &Bound<'_, PyDict>) -> PyResu
                     Err(_) => Keep::Columns(value.extract()?),
                 }
             }
+            "format" => {
+                let format: String = value.extract()?;
+                settings.format = format.parse().map_err(Failure::from)?;
+            }
             "unit_rows" => settings.unit_rows = value.extract()?,
             "chunk" => tokens = Some(value.extract()?),
             "overlap" => overlap = Some(value.extract()?),

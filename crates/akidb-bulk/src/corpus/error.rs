@@ -208,3 +208,11 @@ pub(super) fn unread_parquet(path: &Path) -> impl Fn(ParquetError) -> CorpusErro
         source,
     }
 }
+
+/// What `path` says can't be understood.
+pub(super) fn damaged(path: &Path, why: &str) -> CorpusError {
+    CorpusError::Damaged {
+        path: path.to_owned(),
+        why: why.to_owned(),
+    }
+}

@@ -45,6 +45,7 @@ impl Fingerprint {
             ("id", or_none(settings.id.clone())),
             ("keep", keep(&settings.keep)),
             ("columns", columns.collect::<Vec<_>>().join(", ")),
+            ("format", settings.format.as_str().to_owned()),
             ("unit rows", settings.unit_rows.to_string()),
             (
                 "chunks",

@@ -17,11 +17,9 @@ use super::log::{Event, LOGS, Log};
 use super::manifest::Manifest;
 use super::plan::{Plan, Unit};
 use super::process::Process;
+use super::settings::UnitFormat;
 use super::shard::Shard;
 use super::storage::{Draft, RUN, Storage, storage};
-
-/// How units' files end.
-const ENDING: &str = "parquet";
 
 const PLAN: &str = "_run/plan.json";
 pub(super) const MANIFEST: &str = "_manifest.json";
@@ -33,6 +31,7 @@ pub struct Folder {
     claims: Box<dyn Claims>,
     log: Log,
     process: Process,
+    format: UnitFormat,
     /// Units that are known to be there.
     there: Mutex<HashSet<String>>,
 }
@@ -63,7 +62,8 @@ impl Folder {
         Ok(Self {
             claims: storage.claims(&process).map_err(unwritten(&run))?,
             log: Log::create(&*storage, &process, shard).map_err(unwritten(&run))?,
-            there: Mutex::new(units_in(&*storage, path)?),
+            there: Mutex::new(units_in(&*storage, path, plan)?),
+            format: plan.settings.format,
             path: path.to_owned(),
             storage,
             process,
@@ -90,9 +90,10 @@ impl Folder {
         &self.path
     }
 
-    /// The file of a unit.
+    /// The file of a unit: of several, the one that is written last.
     pub fn unit_path(&self, unit: &Unit) -> PathBuf {
-        unit_path(&self.path, unit)
+        let name = file_name(unit, self.format.last_ending());
+        self.path.join(name)
     }
 
     /// Whether a unit is there.
@@ -101,7 +102,8 @@ impl Folder {
         if there().contains(&unit.name) {
             return Ok(true);
         }
-        let has = self.storage.has(&file_name(unit));
+        let name = file_name(unit, self.format.last_ending());
+        let has = self.storage.has(&name);
         let has = has.map_err(unread(&self.unit_path(unit)))?;
         if has {
             there().insert(unit.name.clone());
@@ -112,7 +114,9 @@ impl Folder {
     /// Takes the claim to a unit.
     pub(super) fn claim(&self, unit: &Unit) -> Result<Attempt, CorpusError> {
         let attempt = self.claims.attempt(&unit.name, &|token| {
-            self.storage.remove_draft(&draft_name(unit, token));
+            for ending in self.format.endings() {
+                self.storage.remove_draft(&draft_name(unit, token, ending));
+            }
         });
         let attempt = attempt.map_err(unwritten(&self.path.join(CLAIMS)))?;
         if matches!(attempt, Attempt::Taken(_)) {
@@ -124,16 +128,23 @@ impl Folder {
     }
 
     /// A file for a unit that isn't whole.
-    pub(super) fn draft(&self, unit: &Unit) -> Result<Draft, CorpusError> {
-        let draft = self.storage.draft(&draft_name(unit, &self.process.token));
+    pub(super) fn draft(&self, unit: &Unit, ending: &str) -> Result<Draft, CorpusError> {
+        let name = draft_name(unit, &self.process.token, ending);
+        let draft = self.storage.draft(&name);
         draft.map_err(unwritten(&self.path.join(RUN)))
     }
 
-    /// Gives a file that is whole its unit's name. False when the unit was there already: it stays as it
-    /// is.
-    pub(super) fn publish(&self, draft: Draft, unit: &Unit) -> Result<bool, CorpusError> {
-        let published = self.storage.publish(draft, &file_name(unit));
-        published.map_err(unwritten(&self.unit_path(unit)))
+    /// Gives files that are whole their unit's name, in the order of their endings. False when the unit
+    /// was there already: it stays as it is.
+    pub(super) fn publish(&self, drafts: Vec<Draft>, unit: &Unit) -> Result<bool, CorpusError> {
+        let mut is_first = false;
+        for (draft, ending) in drafts.into_iter().zip(self.format.endings()) {
+            let name = file_name(unit, ending);
+            let published = self.storage.publish(draft, &name);
+            // Of a unit that somebody has begun to publish, the first files are as ours.
+            is_first = published.map_err(unwritten(&self.path.join(name)))?;
+        }
+        Ok(is_first)
     }
 
     pub(super) fn tell(&self, event: &Event) -> Result<(), CorpusError> {
@@ -142,17 +153,12 @@ impl Folder {
     }
 }
 
-fn file_name(unit: &Unit) -> String {
-    format!("{}.{ENDING}", unit.name)
+fn file_name(unit: &Unit, ending: &str) -> String {
+    format!("{}.{ending}", unit.name)
 }
 
-fn draft_name(unit: &Unit, token: &str) -> String {
-    format!("{}.{token}", unit.name)
-}
-
-/// The file of a unit in a folder.
-pub(super) fn unit_path(folder: &Path, unit: &Unit) -> PathBuf {
-    folder.join(file_name(unit))
+fn draft_name(unit: &Unit, token: &str, ending: &str) -> String {
+    format!("{}.{token}.{ending}", unit.name)
 }
 
 /// # Errors
@@ -174,10 +180,15 @@ pub(super) fn list(
 }
 
 /// The names of the units that are there, planned or not.
-pub(super) fn units_in(storage: &dyn Storage, path: &Path) -> Result<HashSet<String>, CorpusError> {
+pub(super) fn units_in(
+    storage: &dyn Storage,
+    path: &Path,
+    plan: &Plan,
+) -> Result<HashSet<String>, CorpusError> {
     let names = list(storage, path, "")?.into_iter();
+    let ending = plan.settings.format.last_ending();
     let units = names.filter_map(|name| {
-        let unit = name.strip_suffix(ENDING)?.strip_suffix('.')?;
+        let unit = name.strip_suffix(ending)?.strip_suffix('.')?;
         Some(unit.to_owned())
     });
     Ok(units.collect())

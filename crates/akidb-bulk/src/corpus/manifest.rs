@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{CorpusError, unread};
 use super::fingerprint::Fingerprint;
-use super::folder::{MANIFEST, open, unit_path, units_in, write_json};
+use super::folder::{MANIFEST, open, units_in, write_json};
 use super::log::{Event, LOGS, read_all};
 use super::parallel::in_parallel;
 use super::plan::{Plan, Unit};
 use super::shard::Shard;
 use super::storage::Storage;
-use super::unit_file::UnitSummary;
+use super::unit_file::{UnitSummary, read_summary};
 
 /// `_manifest.json`: written when every unit is there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,7 +62,7 @@ impl Manifest {
             return Err(CorpusError::NoWork(folder.to_owned()));
         }
         let storage = open(folder)?;
-        let there = units_in(&*storage, folder)?;
+        let there = units_in(&*storage, folder, plan)?;
         let missing = plan.units.iter().filter(|unit| !there.contains(&unit.name));
         let missing: Vec<&Unit> = missing.collect();
         if !missing.is_empty() {
@@ -75,12 +75,12 @@ impl Manifest {
         let mut total = UnitSummary::default();
         let mut units = Vec::with_capacity(plan.units.len());
         let summaries = in_parallel(&plan.units, |unit| {
-            UnitSummary::read(&unit_path(folder, unit))
+            read_summary(&folder.join(&unit.name), plan.settings.format)
         })?;
         for (unit, summary) in plan.units.iter().zip(summaries) {
             if summary.rows != unit.rows {
                 return Err(CorpusError::Damaged {
-                    path: unit_path(folder, unit),
+                    path: folder.join(&unit.name),
                     why: format!("it has {} rows, not {}", summary.rows, unit.rows),
                 });
             }
@@ -123,7 +123,7 @@ impl Manifest {
         let Ok(manifest) = serde_json::from_slice::<Self>(&content) else {
             return Ok(None);
         };
-        let there = units_in(&*storage, folder)?;
+        let there = units_in(&*storage, folder, plan)?;
         let names = manifest.units.iter().map(|unit| &unit.name);
         let is_same = names.eq(plan.units.iter().map(|unit| &unit.name));
         let is_whole = plan.units.iter().all(|unit| there.contains(&unit.name));

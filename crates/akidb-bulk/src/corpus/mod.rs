@@ -78,7 +78,7 @@ pub use kind::{FileKind, Packing};
 pub use manifest::{Manifest, ManifestUnit};
 pub use plan::{Plan, PlannedFile, Unit};
 pub use runner::{CorpusListener, End, Outcome, Runner};
-pub use settings::{Chunks, CorpusSettings, DEFAULT_UNIT_ROWS, Keep, TextFrom};
+pub use settings::{Chunks, CorpusSettings, DEFAULT_UNIT_ROWS, Keep, TextFrom, UnitFormat};
 pub use shard::Shard;
 pub use status::{ShardStatus, Status, Worker};
 pub use template::Template;

@@ -19,7 +19,7 @@ use super::kind::{FileKind, Packing};
 use super::parallel::in_parallel;
 use super::parquet_file::inspect;
 use super::scan::{Cut, scan};
-use super::settings::{Chunks, CorpusSettings, Keep, TextFrom};
+use super::settings::{Chunks, CorpusSettings, Keep, TextFrom, UnitFormat};
 
 /// Characters of a file's name that the names of its units begin with.
 const STEM: usize = 40;
@@ -120,6 +120,7 @@ pub(super) struct PlannedSettings {
     pub(super) id: Option<String>,
     pub(super) unit_rows: u64,
     pub(super) chunks: Option<Chunks>,
+    pub(super) format: UnitFormat,
 }
 
 impl Plan {
@@ -166,6 +167,7 @@ impl Plan {
                 id: settings.id.clone(),
                 unit_rows: settings.unit_rows,
                 chunks: settings.chunks,
+                format: settings.format,
             },
             kept,
             files,

@@ -307,7 +307,8 @@ impl<'a> Runner<'a> {
         for write in from {
             match (write, &mut open) {
                 (Write::Begin(unit, claim), _) => {
-                    let file = UnitFile::create(self.folder.draft(&unit)?, &self.schema)?;
+                    let draft = |ending: &str| self.folder.draft(&unit, ending);
+                    let file = UnitFile::create(&self.schema, draft)?;
                     open = Some((unit, claim, file, Instant::now()));
                 }
                 (Write::Window(window, answers), Some((unit, _, file, _))) => {
@@ -318,8 +319,8 @@ impl<'a> Runner<'a> {
                     let Some((unit, _claim, file, started)) = open.take() else {
                         continue;
                     };
-                    let (draft, summary) = file.finish()?;
-                    let outcome = match self.folder.publish(draft, &unit)? {
+                    let (drafts, summary) = file.finish(&self.schema)?;
+                    let outcome = match self.folder.publish(drafts, &unit)? {
                         true => Outcome::Written(summary),
                         false => Outcome::AlreadyThere,
                     };

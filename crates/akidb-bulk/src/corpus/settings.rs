@@ -1,6 +1,7 @@
 //! What a caller asks for.
 
 use std::fmt::{self, Display, Formatter};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,8 @@ pub struct CorpusSettings {
     pub unit_rows: u64,
     /// How long texts are split.
     pub chunks: Option<Chunks>,
+    /// The files that are written.
+    pub format: UnitFormat,
 }
 
 impl Default for CorpusSettings {
@@ -36,6 +39,7 @@ impl Default for CorpusSettings {
             keep: Keep::Columns(Vec::new()),
             unit_rows: DEFAULT_UNIT_ROWS,
             chunks: None,
+            format: UnitFormat::default(),
         }
     }
 }
@@ -100,4 +104,58 @@ pub struct Chunks {
     pub tokens: usize,
     /// Tokens that a chunk shares with the one before.
     pub overlap: usize,
+}
+
+/// The files that are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnitFormat {
+    /// All in one, as columns.
+    #[default]
+    Parquet,
+    /// Vectors as an array of NumPy's, with NaN (zeros, where there is none) for a row that has no
+    /// vector; the other columns as JSON Lines, in the same order; and where they come from as JSON.
+    Npy,
+}
+
+impl UnitFormat {
+    pub(super) const PARQUET: [&'static str; 1] = ["parquet"];
+    pub(super) const NPY: [&'static str; 3] = ["json", "jsonl", "npy"];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Parquet => "parquet",
+            Self::Npy => "npy",
+        }
+    }
+
+    /// How its files end. The last one is written last: with it the unit is there.
+    pub(super) fn endings(self) -> &'static [&'static str] {
+        match self {
+            Self::Parquet => &Self::PARQUET,
+            Self::Npy => &Self::NPY,
+        }
+    }
+
+    pub(super) fn last_ending(self) -> &'static str {
+        match self {
+            Self::Parquet => "parquet",
+            Self::Npy => "npy",
+        }
+    }
+}
+
+impl FromStr for UnitFormat {
+    type Err = CorpusError;
+
+    fn from_str(text: &str) -> Result<Self, CorpusError> {
+        match text {
+            "parquet" => Ok(Self::Parquet),
+            "npy" => Ok(Self::Npy),
+            other => Err(CorpusError::Settings(format!(
+                "the format is parquet or npy, not {other:?}"
+            ))),
+        }
+    }
 }

@@ -75,7 +75,7 @@ impl Status {
         let plan = read_plan(folder)?;
         let plan = plan.ok_or_else(|| CorpusError::NoWork(folder.to_owned()))?;
         let storage = open(folder)?;
-        let there = units_in(&*storage, folder)?;
+        let there = units_in(&*storage, folder, &plan)?;
         let claimed = list(&*storage, folder, CLAIMS)?.into_iter();
         let claimed: Vec<String> = claimed
             .filter(|name| !name.starts_with('.') && !there.contains(name))

@@ -85,3 +85,11 @@ pub(super) fn storage(folder: &Path) -> io::Result<Box<dyn Storage>> {
     }
     Ok(Box::new(LocalStorage::new(folder.to_owned())))
 }
+
+/// A path with an ending more.
+pub(super) fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(".");
+    path.push(ending);
+    path.into()
+}

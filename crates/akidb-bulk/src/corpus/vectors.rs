@@ -15,13 +15,16 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
+/// The column of vectors.
+pub(crate) const EMBEDDING: &str = "embedding";
+
 /// The values of a vector within its column.
 const ELEMENT: &str = "element";
 
 /// `embedding`, and for int8 `scale`.
 pub(crate) fn fields(provenance: &Provenance) -> Vec<Field> {
     let embedding = data_type(&provenance.encoding, provenance.dimension);
-    let mut fields = vec![Field::new("embedding", embedding, true)];
+    let mut fields = vec![Field::new(EMBEDDING, embedding, true)];
     if provenance.encoding == "int8" {
         fields.push(Field::new("scale", DataType::Float32, true));
     }
@@ -45,7 +48,7 @@ fn data_type(encoding: &str, dimension: usize) -> DataType {
 /// How files with vectors are written. Vectors have no two values alike, and nobody looks for one of them.
 pub(crate) fn properties(metadata: Vec<KeyValue>, group_rows: usize) -> WriterProperties {
     let values = ColumnPath::from(vec![
-        "embedding".to_owned(),
+        EMBEDDING.to_owned(),
         "list".to_owned(),
         ELEMENT.to_owned(),
     ]);

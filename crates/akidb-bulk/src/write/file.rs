@@ -115,7 +115,12 @@ impl FileWriter {
             }
             match self.format {
                 Format::Json => json::head(out, &self.provenance)?,
-                _ => npy::head(out, self.vectors, &self.provenance)?,
+                _ => npy::head(
+                    out,
+                    self.vectors,
+                    &self.provenance.encoding,
+                    self.provenance.dimension,
+                )?,
             }
             io::copy(spool, out)?;
             if self.format == Format::Json {

@@ -5,7 +5,7 @@ mod failed;
 mod file;
 mod format;
 mod json;
-mod npy;
+pub(crate) mod npy;
 #[cfg(feature = "corpus")]
 mod parquet;
 mod text;

@@ -2,18 +2,23 @@
 
 use std::io::{self, Write};
 
-use akidb_embedding::{Provenance, Values};
+use akidb_embedding::Values;
 
 /// Header and data together start at a multiple of this.
 const ALIGN: usize = 64;
 
 /// The header of an array `[rows, columns]`.
-pub(super) fn head(out: &mut dyn Write, rows: usize, provenance: &Provenance) -> io::Result<()> {
-    let (descr, columns) = match provenance.encoding.as_str() {
-        "f16" => ("<f2", provenance.dimension),
-        "int8" => ("|i1", provenance.dimension),
-        "binary" => ("|u1", provenance.dimension.div_ceil(8)),
-        _ => ("<f4", provenance.dimension),
+pub(crate) fn head(
+    out: &mut dyn Write,
+    rows: usize,
+    encoding: &str,
+    dimension: usize,
+) -> io::Result<()> {
+    let (descr, columns) = match encoding {
+        "f16" => ("<f2", dimension),
+        "int8" => ("|i1", dimension),
+        "binary" => ("|u1", dimension.div_ceil(8)),
+        _ => ("<f4", dimension),
     };
     let dict =
         format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
@@ -30,7 +35,7 @@ pub(super) fn head(out: &mut dyn Write, rows: usize, provenance: &Provenance) ->
 }
 
 /// One row's bytes.
-pub(super) fn row(out: &mut dyn Write, values: &Values) -> io::Result<()> {
+pub(crate) fn row(out: &mut dyn Write, values: &Values) -> io::Result<()> {
     let bytes: Vec<u8> = match values {
         Values::F32(values) => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
         Values::F16(values) => values.iter().flat_map(|x| x.to_le_bytes()).collect(),

@@ -8,6 +8,7 @@ use std::thread;
 use akidb_bulk::NoListener;
 use akidb_bulk::corpus::{
     CorpusError, CorpusListener, End, Folder, Manifest, Outcome, Plan, Runner, Shard, Unit,
+    UnitFormat,
 };
 
 use crate::common::Corpus;
@@ -73,7 +74,7 @@ fn files(corpus: &Corpus) -> HashMap<String, Vec<u8>> {
     let entries = fs::read_dir(corpus.out()).unwrap().flatten();
     let files = entries
         .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|e| e == "parquet"));
+        .filter(|path| path.is_file() && !path.ends_with("_manifest.json"));
     files
         .map(|path| {
             (
@@ -270,4 +271,22 @@ fn a_folder_of_the_output_may_lie_in_the_input() {
         .run(&plan.units, &AtomicBool::new(false), &mut NoListener)
         .unwrap();
     assert_eq!(end, End::Done);
+}
+
+#[test]
+fn a_unit_of_several_files_is_there_with_the_last_of_them() {
+    let mut corpus = corpus();
+    corpus.settings.format = UnitFormat::Npy;
+    let whole = corpus.run().unwrap();
+    let expected = files(&corpus);
+    assert_eq!(expected.len(), 3 * whole.units.len());
+    // As a process leaves it that is killed between two of them.
+    for (unit, gone) in whole.units.iter().zip([1, 2, 3].into_iter().cycle()) {
+        for ending in ["npy", "jsonl", "json"].iter().take(gone) {
+            fs::remove_file(corpus.out().join(format!("{}.{ending}", unit.name))).unwrap();
+        }
+    }
+    let again = corpus.run().unwrap();
+    assert_eq!(again.units, whole.units);
+    assert_eq!(files(&corpus), expected);
 }

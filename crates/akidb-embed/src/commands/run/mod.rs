@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use akidb_bulk::corpus::{
     Chunks, CorpusError, CorpusSettings, DEFAULT_UNIT_ROWS, End, Folder, Keep, Manifest, Plan,
-    Runner, Template, TextFrom, read_plan,
+    Runner, Template, TextFrom, UnitFormat, read_plan,
 };
 use akidb_embedding::{EmbedOptions, Embedder, Encoding};
 use clap::Args;
@@ -82,6 +82,15 @@ pub(crate) struct CorpusArgs {
         help_heading = "Output"
     )]
     encoding: Encoding,
+
+    /// parquet, or npy with the other columns beside it as JSON Lines
+    #[arg(
+        long,
+        default_value = "parquet",
+        value_name = "FORMAT",
+        help_heading = "Output"
+    )]
+    format: UnitFormat,
 
     /// Most rows of a file that is written, and of what a kill costs
     #[arg(long, value_name = "N", default_value_t = DEFAULT_UNIT_ROWS, help_heading = "Output")]
@@ -233,6 +242,7 @@ fn settings(args: &CorpusArgs) -> Result<CorpusSettings, CliError> {
             tokens,
             overlap: args.overlap,
         }),
+        format: args.format,
     })
 }
 
