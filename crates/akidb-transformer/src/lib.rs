@@ -30,10 +30,10 @@ pub use families::{
     EncoderConfig, ModelConfig, RotaryConfig, decoder_from_safetensors, dense_from_safetensors,
     from_safetensors,
 };
-pub use graph::{from_onnx, logits_of, recognise};
+pub use graph::{from_onnx, recognise, scorer_from_onnx};
 pub use transformer::{
     Activation, Attention, Block, BranchNorms, Dense, DenseActivation, Embeddings, Head, Mask, Mlp,
-    Norm, NormKind, PositionTable, RelativeBias, Rotary, Transformer,
+    Norm, NormKind, PositionTable, RelativeBias, Rotary, ScoreLayer, Transformer,
 };
 pub use weights::{
     Bnb4QuantType, DequantizeLinear, DequantizeLinearAttributes, EmbeddingTable, Linear,

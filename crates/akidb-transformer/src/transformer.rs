@@ -253,6 +253,21 @@ pub enum Head {
     WeightedMean,
 }
 
+/// A layer that makes scores of a pooled state, in f32.
+#[derive(Debug, Clone)]
+pub enum ScoreLayer {
+    /// Any width → any other.
+    Linear(Linear),
+    /// The hyperbolic tangent.
+    Tanh,
+    /// The larger of a value and 0.
+    Relu,
+    /// One that blocks have, too.
+    Activation(Activation),
+    /// Over all values.
+    Norm(Norm),
+}
+
 /// A layer behind the pooling.
 #[derive(Debug, Clone)]
 pub struct Dense {

@@ -19,13 +19,13 @@ mod walk;
 use reader::Found;
 use recogniser::Recogniser;
 use rotary::RotaryCache;
-use walk::unknown;
+use trace::End;
+use walk::{not_recognised, unknown};
 
 use crate::config::DecoderConfig;
 use crate::families::ModelConfig;
 use crate::shapes;
-use crate::transformer::{Block, Embeddings, Head, Rotary, Transformer};
-use crate::weights::Linear;
+use crate::transformer::{Block, Embeddings, Head, Rotary, ScoreLayer, Transformer};
 use akidb_onnx::model::OnnxModel;
 use akidb_onnx::{Disagreement, Error, ErrorKind};
 
@@ -66,10 +66,10 @@ pub fn from_onnx(model: &OnnxModel, config: Option<&ModelConfig>) -> Result<Tran
     let known = match config {
         Some(ModelConfig::Decoder(config)) => recognise(model, Some(config)),
         None => recognise(model, None),
-        Some(config) => return traced(model, Some(config)),
+        Some(config) => return states(model, Some(config)),
     };
     match known {
-        Err(e) if e.is_not_recognised() => traced(model, config).map_err(|other| {
+        Err(e) if e.is_not_recognised() => states(model, config).map_err(|other| {
             // What is recognised and then contradicts config.json says more.
             if other.is_not_recognised() { e } else { other }
         }),
@@ -77,11 +77,19 @@ pub fn from_onnx(model: &OnnxModel, config: Option<&ModelConfig>) -> Result<Tran
     }
 }
 
+fn states(model: &OnnxModel, config: Option<&ModelConfig>) -> Result<Transformer, Error> {
+    traced(model, config, End::States).map(|(transformer, _)| transformer)
+}
+
 /// The model that `model` computes when it is run on a sample, which must agree with `config`.
-fn traced(model: &OnnxModel, config: Option<&ModelConfig>) -> Result<Transformer, Error> {
-    let mut found = encoder_from_onnx(model)?;
+fn traced(
+    model: &OnnxModel,
+    config: Option<&ModelConfig>,
+    end: End,
+) -> Result<(Transformer, Vec<ScoreLayer>), Error> {
+    let (mut found, layers) = encoder(model, end)?;
     let Some(config) = config else {
-        return Ok(found);
+        return Ok((found, layers));
     };
     if let Some(first) = config.disagreements(&found).into_iter().next() {
         return Err(model.locate(ErrorKind::Disagreement(first).into()));
@@ -106,24 +114,52 @@ fn traced(model: &OnnxModel, config: Option<&ModelConfig>) -> Result<Transformer
         block.attention.rotary = Some(said);
     }
     found.max_tokens = found.max_tokens.min(config.max_tokens());
-    Ok(found)
+    Ok((found, layers))
 }
 
-/// The layer that makes a decoder's logits of its last hidden state, where the graph has an output of
-/// that name.
+/// The model that `model` computes, and the layers that make scores of its pooled states: of a
+/// classifier those behind the pooling, which is the model's head then; of a decoder the one that makes
+/// logits.
 ///
 /// # Errors
-/// [`ErrorKind::NotRecognised`] when that output is made in another way; others when tensors are broken.
-pub fn logits_of(model: &OnnxModel) -> Result<Option<Linear>, Error> {
-    let logits = Recogniser::new(model).logits();
-    let logits = logits.map_err(|e| model.locate(e))?;
-    Ok(logits.map(|(linear, _)| linear))
+/// As [`recognise`].
+pub fn scorer_from_onnx(
+    model: &OnnxModel,
+    config: Option<&ModelConfig>,
+) -> Result<(Transformer, Vec<ScoreLayer>), Error> {
+    let known = match config {
+        Some(ModelConfig::Decoder(config)) => recognise(model, Some(config)),
+        None => recognise(model, None),
+        Some(config) => return traced(model, Some(config), End::Scores),
+    };
+    let with_logits = known.and_then(|known| {
+        let logits = Recogniser::new(model).logits();
+        let logits = logits.map_err(|e| model.locate(e))?;
+        let missing = || not_recognised("", "graph", "it has no logits");
+        let (logits, _) = logits.ok_or_else(missing)?;
+        Ok((known, vec![ScoreLayer::Linear(logits)]))
+    });
+    match with_logits {
+        Err(e) if e.is_not_recognised() => traced(model, config, End::Scores).map_err(|other| {
+            // What is recognised and then contradicts config.json says more.
+            if other.is_not_recognised() { e } else { other }
+        }),
+        known => known,
+    }
 }
 
 /// The encoder that `model` computes, however it is spelled.
 pub(crate) fn encoder_from_onnx(model: &OnnxModel) -> Result<Transformer, Error> {
-    let output = Recogniser::new(model).hidden_state();
-    let found = output.and_then(|output| trace::trace(model, output));
+    encoder(model, End::States).map(|(transformer, _)| transformer)
+}
+
+fn encoder(model: &OnnxModel, end: End) -> Result<(Transformer, Vec<ScoreLayer>), Error> {
+    let recogniser = Recogniser::new(model);
+    let output = match end {
+        End::States => recogniser.hidden_state(),
+        End::Scores => recogniser.scores(),
+    };
+    let found = output.and_then(|output| trace::trace(model, output, end));
     found.map_err(|e| model.locate(e))
 }
 

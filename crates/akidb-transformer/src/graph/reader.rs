@@ -183,15 +183,27 @@ impl<'m> Recogniser<'m> {
         if let Some(output) = names.into_iter().find_map(named) {
             return Ok(output.name());
         }
-        let mut floats = outputs
-            .iter()
+        self.only_float("last_hidden_state")
+    }
+
+    /// The output that is a text's scores, or its logits.
+    pub(super) fn scores(&self) -> Result<&'m str, Error> {
+        let mut outputs = self.walk.model.outputs().iter();
+        match outputs.find(|output| output.name() == LOGITS) {
+            Some(output) => Ok(output.name()),
+            None => self.only_float(LOGITS),
+        }
+    }
+
+    fn only_float(&self, wanted: &str) -> Result<&'m str, Error> {
+        let mut floats = (self.walk.model.outputs().iter())
             .filter(|o| is_float(o) && !o.name().starts_with("present"));
         match (floats.next(), floats.next()) {
             (Some(only), None) => Ok(only.name()),
             (first, _) => Err(not_recognised(
                 first.map_or("", |o| o.name()),
                 "graph output",
-                "no output is named last_hidden_state, nor is just one a float",
+                format!("no output is named {wanted}, nor is just one a float"),
             )),
         }
     }

@@ -162,7 +162,10 @@ impl<'m> Tracer<'m> {
                 Ok(normed.map(|expr| self.put(expr, dims)))
             }
             _ => match b {
-                Value::Known(factors) => Ok(self.by_position(id, dims, factors)),
+                Value::Known(factors) => match self.masked_states(id, &dims, factors) {
+                    None => Ok(self.by_position(id, dims, factors)),
+                    masked => Ok(masked),
+                },
                 Value::Constant(_) => {
                     let factors = self.known(b)?;
                     Ok(factors.and_then(|factors| self.by_position(id, dims, &factors)))
@@ -244,6 +247,9 @@ impl<'m> Tracer<'m> {
     fn div(&mut self, a: &Value, b: &Value) -> Result<Option<Value>, Error> {
         if let Some(divisor) = self.scalar(b)? {
             return Ok(self.scaled(a, 1.0 / divisor));
+        }
+        if let (Value::Known(counts), Some(sum)) = (b, self.whole(a)) {
+            return Ok(self.mean_of_states(sum, counts));
         }
         let Some(by) = self.whole(b) else {
             return Ok(None);

@@ -112,6 +112,16 @@ pub(super) enum Expr {
         up: Id,
     },
     Sigmoid(Id),
+    Tanh(Id),
+    /// The larger of x and 0.
+    Relu(Id),
+
+    /// x with zeros for tokens of padding.
+    Masked(Id),
+    /// The sum of each text's states.
+    Summed(Id),
+    /// Their mean.
+    MeanPooled(Id),
 
     /// The second half of the last axis, negated, then the first half.
     HalfTurned(Id),

@@ -20,6 +20,7 @@ mod moves;
 mod norm;
 mod rotary;
 mod sample;
+mod scores;
 mod steps;
 mod tables;
 mod tracer;
@@ -28,8 +29,10 @@ mod view;
 use akidb_onnx::Error;
 use akidb_onnx::model::OnnxModel;
 
-use crate::transformer::Transformer;
+use crate::transformer::{ScoreLayer, Transformer};
 use sample::Sample;
+
+pub(super) use steps::End;
 
 /// Tokens of a long text, beyond which distances share buckets.
 const LONG: usize = 257;
@@ -37,17 +40,27 @@ const LONG: usize = 257;
 /// Farthest that a window is looked for: masks are computed for that many queries and keys.
 const FARTHEST: usize = 640;
 
-/// The model that `model` computes.
+/// The model that the values behind `output` make, and the layers that make scores of its states, where
+/// they are such.
 ///
 /// # Errors
 /// [`ErrorKind::NotRecognised`](akidb_onnx::ErrorKind::NotRecognised) when it is none of a known form.
-pub(super) fn trace(model: &OnnxModel, output: &str) -> Result<Transformer, Error> {
+pub(super) fn trace(
+    model: &OnnxModel,
+    output: &str,
+    end: End,
+) -> Result<(Transformer, Vec<ScoreLayer>), Error> {
+    let output = (output, end);
     let steps::Traced {
         transformer: mut first,
+        layers,
         reach,
     } = steps::trace(model, output, Sample::new(2, 11))?;
-    let second = steps::trace(model, output, Sample::new(3, 13))?.transformer;
-    assemble::check_same(&first, &second)?;
+    let second = steps::trace(model, output, Sample::new(3, 13))?;
+    assemble::check_same(&first, &second.transformer)?;
+    if layers.len() != second.layers.len() {
+        return Err(expr::refused("its scores depend on the number of texts"));
+    }
     let mut attention = first.blocks.iter().map(|block| &block.attention);
     if attention.any(|attention| attention.relative_bias.is_some()) {
         // Distances fall into other buckets once they are long.
@@ -64,5 +77,5 @@ pub(super) fn trace(model: &OnnxModel, output: &str) -> Result<Transformer, Erro
         }
         assemble::check_same(&first, &long)?;
     }
-    Ok(first)
+    Ok((first, layers))
 }

@@ -83,6 +83,8 @@ impl<'m> Tracer<'m> {
                     activation: Activation::GeluTanh,
                 }
             }
+            ("Tanh", _) => Expr::Tanh(id),
+            ("Relu", _) => Expr::Relu(id),
             ("IsNaN", Expr::Probabilities(_)) => Expr::IsNan(id),
             ("Neg", _) => Expr::Scaled {
                 x: id,

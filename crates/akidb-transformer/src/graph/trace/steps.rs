@@ -11,10 +11,11 @@ use super::array::Array;
 use super::assemble::assemble;
 use super::expr::Value;
 use super::sample::Sample;
+use super::scores::score_layers;
 use super::tracer::Tracer;
 use super::{known, moves};
 use crate::graph::walk::{MICROSOFT, input, not_recognised, unknown};
-use crate::transformer::Transformer;
+use crate::transformer::{ScoreLayer, Transformer};
 
 /// Elements of all known arrays together: a graph could otherwise make any number of large ones.
 const MAX_KNOWN: usize = 1 << 25;
@@ -23,7 +24,11 @@ const MAX_KNOWN: usize = 1 << 25;
 const MAX_REACH: f64 = (1 << 24) as f64;
 
 /// The model that the values behind `output` make.
-pub(super) fn trace(model: &OnnxModel, output: &str, sample: Sample) -> Result<Traced, Error> {
+pub(super) fn trace(
+    model: &OnnxModel,
+    (output, end): (&str, End),
+    sample: Sample,
+) -> Result<Traced, Error> {
     let mut tracer = Tracer::new(model, sample);
     for node in needed(model, output) {
         tracer.node(node)?;
@@ -33,15 +38,35 @@ pub(super) fn trace(model: &OnnxModel, output: &str, sample: Sample) -> Result<T
         let why = "it is not made of all tokens' states";
         return Err(not_recognised(output, "graph output", why));
     };
+    let (layers, head, id) = match end {
+        End::States => (Vec::new(), None, id),
+        End::Scores => score_layers(&tracer, id)?,
+    };
+    let mut transformer = assemble(&mut tracer, id)?;
+    if let Some(head) = head {
+        transformer.head = head;
+    }
     Ok(Traced {
-        transformer: assemble(&mut tracer, id)?,
+        transformer,
+        layers,
         reach: tracer.reach,
     })
+}
+
+/// What a graph's output is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::graph) enum End {
+    /// The last hidden states.
+    States,
+    /// Scores that are made of them.
+    Scores,
 }
 
 /// What was found.
 pub(super) struct Traced {
     pub(super) transformer: Transformer,
+    /// What makes scores of its states.
+    pub(super) layers: Vec<ScoreLayer>,
     /// How many tokens a window may be wide.
     pub(super) reach: usize,
 }
@@ -178,9 +203,11 @@ impl<'m> Tracer<'m> {
             | "Unsqueeze" | "Squeeze" | "Flatten" | "Slice" | "Split" | "Gather" | "Expand"
             | "Concat" => moves::apply(self, node, inputs),
             "Add" | "Sub" | "Mul" | "Div" | "Pow" => self.arithmetic(node, inputs),
-            "Sqrt" | "Reciprocal" | "Erf" | "Tanh" | "ReduceMean" | "IsNaN" | "Neg" | "Sigmoid" => {
+            "Sqrt" | "Reciprocal" | "Erf" | "Tanh" | "ReduceMean" | "IsNaN" | "Neg" | "Sigmoid"
+            | "Relu" => {
                 self.function(node, inputs).map(|value| vec![value])
             }
+            "ReduceSum" => self.text_sum(node, inputs).map(|value| vec![value]),
             "MatMul" | "Gemm" => self.product(node, inputs).map(|value| vec![value]),
             "DynamicQuantizeLinear" | "MatMulInteger" | "DequantizeLinear" => {
                 self.quantized(node, inputs)
