@@ -11,8 +11,8 @@ use akidb_native::{Engine, EngineOptions, PackedCache, SourceFile};
 use akidb_onnx::ErrorKind;
 use akidb_onnx::model::OnnxModel;
 use akidb_transformer::{
-    Dense, Head, Linear, Transformer, dense_from_safetensors, from_onnx, from_safetensors,
-    logits_of,
+    Dense, Head, ModelConfig, ScoreLayer, Transformer, dense_from_safetensors, from_onnx,
+    from_safetensors, scorer_from_onnx,
 };
 use bytes::Bytes;
 
@@ -36,7 +36,7 @@ pub(super) fn load(
             "{architecture} is a classifier of other things than pairs with one label"
         )));
     }
-    let (mut model, sources, logits) = match model(files, weights, settings) {
+    let (mut model, sources, scores) = match model(files, weights, settings) {
         Ok(found) => found,
         Err(EmbedError::Model(e))
             if matches!(
@@ -50,10 +50,6 @@ pub(super) fn load(
         }
         Err(e) => return Err(e),
     };
-    if settings.is_reranker() && is_graph(&weights.source) && logits.is_none() {
-        let reason = "its scores are not read off a graph as this one";
-        return Ok(Err(reason.to_owned()));
-    }
     if let Some(output) = &options.output {
         return Ok(Err(format!("it takes no output by name, as {output:?} is")));
     }
@@ -61,7 +57,9 @@ pub(super) fn load(
         Ok(dense) => dense,
         Err(reason) => return Ok(Err(reason)),
     };
+    let pooled_in_graph = scores.is_some() && settings.is_classifier();
     model.head = match settings.pooling {
+        _ if pooled_in_graph => model.head,
         Pooling::LastToken => Head::LastToken,
         Pooling::Cls => Head::FirstToken,
         Pooling::Mean => Head::Mean,
@@ -82,7 +80,7 @@ pub(super) fn load(
     };
     match Engine::new(&model, options) {
         Ok(engine) => Ok(Ok(Loaded {
-            head_input: HeadInput::States(logits.map(Box::new)),
+            head_input: HeadInput::States(scores),
             ..Loaded::preferred(Box::new(engine))
         })),
         Err(e) if e.kind() == BackendErrorKind::UnsupportedModel => Ok(Err(e.to_string())),
@@ -112,9 +110,13 @@ fn dense(files: &ModelFiles, settings: &Settings) -> Result<Vec<Dense>, String> 
         .map_err(|e: akidb_onnx::Error| format!("it can't read what follows the pooling: {e}"))
 }
 
-/// A model, and the files that it comes from, unless a change of these couldn't be seen; the layer
-/// that makes its logits, where a graph has it.
-type Found = (Transformer, Option<Vec<SourceFile>>, Option<Linear>);
+/// A model, and the files that it comes from, unless a change of these couldn't be seen; the layers
+/// that make its scores, where a graph has them.
+type Found = (
+    Transformer,
+    Option<Vec<SourceFile>>,
+    Option<Vec<ScoreLayer>>,
+);
 
 fn model(files: &ModelFiles, weights: &Weights, settings: &Settings) -> Result<Found, EmbedError> {
     let config = match files.model_config() {
@@ -133,14 +135,14 @@ fn model(files: &ModelFiles, weights: &Weights, settings: &Settings) -> Result<F
             let model = OnnxModel::open(path)?;
             let sources = source_files(file, &external_files(path, &model));
             check_pooling(&model, settings)?;
-            let found = from_onnx(&model, config.as_ref())?;
-            Ok((found, sources, logits(&model, settings)?))
+            let (found, scores) = of_graph(&model, config.as_ref(), settings)?;
+            Ok((found, sources, scores))
         }
         WeightsSource::OnnxBytes(bytes) => {
             let model = OnnxModel::from_bytes(Bytes::from_static(bytes))?;
             check_pooling(&model, settings)?;
-            let found = from_onnx(&model, config.as_ref())?;
-            Ok((found, None, logits(&model, settings)?))
+            let (found, scores) = of_graph(&model, config.as_ref(), settings)?;
+            Ok((found, None, scores))
         }
         WeightsSource::Safetensors(path) => {
             let config = config.ok_or_else(|| files.missing("config.json"))?;
@@ -160,11 +162,20 @@ fn is_graph(source: &WeightsSource) -> bool {
     matches!(source, WeightsSource::Onnx(_) | WeightsSource::OnnxBytes(_))
 }
 
-/// The layer that makes logits, where scores are made of them.
-fn logits(model: &OnnxModel, settings: &Settings) -> Result<Option<Linear>, akidb_onnx::Error> {
-    match settings.scoring {
-        Some(_) => logits_of(model),
-        None => Ok(None),
+/// A graph's model, with the layers that make scores where it does nothing else.
+fn of_graph(
+    model: &OnnxModel,
+    config: Option<&ModelConfig>,
+    settings: &Settings,
+) -> Result<(Transformer, Option<Vec<ScoreLayer>>), akidb_onnx::Error> {
+    let Some(scoring) = &settings.scoring else {
+        return Ok((from_onnx(model, config)?, None));
+    };
+    match scorer_from_onnx(model, config) {
+        Ok((found, layers)) => Ok((found, Some(layers))),
+        // It may be no reranker.
+        Err(_) if !scoring.certain => Ok((from_onnx(model, config)?, None)),
+        Err(e) => Err(e),
     }
 }
 

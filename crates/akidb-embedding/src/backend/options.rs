@@ -6,7 +6,7 @@ use akidb_backend::{Backend, BackendError, BackendErrorKind, Pooling, choice};
 #[cfg(any(feature = "onnxruntime", feature = "rten"))]
 use akidb_graph::{GraphOptions, OutputChoice};
 use akidb_native::Precision;
-use akidb_transformer::Linear;
+use akidb_transformer::ScoreLayer;
 
 use super::onnxruntime_config::OnnxRuntimeConfig;
 #[cfg(any(feature = "onnxruntime", feature = "rten"))]
@@ -65,8 +65,8 @@ pub(crate) struct Loaded {
 /// What a reranker's head is given.
 #[derive(Debug, Clone)]
 pub(crate) enum HeadInput {
-    /// Hidden states; the layer that makes logits of them, where a graph has it.
-    States(Option<Box<Linear>>),
+    /// Hidden states; the layers that make logits of them, where a graph has them.
+    States(Option<Vec<ScoreLayer>>),
     /// What the graph has made of them.
     Logits,
 }

@@ -71,6 +71,7 @@ pub(crate) enum Activation {
     Tanh,
     Relu,
     GeluErf,
+    GeluTanh,
 }
 
 impl PairScoring {

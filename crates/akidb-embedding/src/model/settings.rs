@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::config::{Config, OneOrMany};
 use super::files::{CONFIG, ModelFiles};
 use super::pooling::{AfterPooling, PoolingFrom, head};
-use super::scoring::{PairScoring, other_classifier, pair_scoring};
+use super::scoring::{PairScoring, ScoringHead, other_classifier, pair_scoring};
 use super::tasks::Tasks;
 use crate::error::EmbedError;
 use crate::prompt::{Prompt, Prompts};
@@ -140,6 +140,12 @@ impl Settings {
     /// Whether the model scores pairs and makes no vectors.
     pub(crate) fn is_reranker(&self) -> bool {
         self.scoring.as_ref().is_some_and(|scoring| scoring.certain)
+    }
+
+    /// Whether layers behind the pooling make its scores.
+    pub(crate) fn is_classifier(&self) -> bool {
+        let scoring = self.scoring.as_ref();
+        scoring.is_some_and(|scoring| matches!(scoring.head, ScoringHead::Classifier(_)))
     }
 
     /// The same for someone who wants pairs scored: a guess that the model does it is taken.

@@ -1,8 +1,10 @@
 //! From a pair's pooled state to its logit: a few small layers in f32, sums in f64, in one order.
 
-use akidb_kernels::{Isa, gelu_erf};
+use akidb_kernels::{Isa, gelu_erf, gelu_tanh};
+use akidb_onnx::ErrorKind;
 use akidb_onnx::safetensors::SafetensorsModel;
-use akidb_transformer::Linear;
+use akidb_onnx::tensor::Tensor;
+use akidb_transformer::{Linear, NormKind, ScoreLayer};
 
 use crate::backend::{HeadInput, Loaded};
 use crate::error::EmbedError;
@@ -81,8 +83,15 @@ impl ScoreHead {
                 let what = format!("its graph gives {width} logits, a reranker's gives one");
                 return Err(unsupported(&what));
             }
-            (HeadInput::States(Some(logits)), ScoringHead::YesNo { tokens, .. }, _) => {
-                let (yes, no) = words(tokens)?;
+            (HeadInput::States(Some(layers)), ScoringHead::YesNo { tokens, .. }, _) => {
+                let [ScoreLayer::Linear(logits)] = layers.as_slice() else {
+                    return Err(unsupported("its logits are not made by one layer"));
+                };
+                let (yes, no) = match logits.out_features() {
+                    // The authors' own order.
+                    2 => (1, Some(0)),
+                    _ => words(tokens)?,
+                };
                 if yes.max(no.unwrap_or(yes)) as usize >= logits.out_features() {
                     return Err(unsupported(
                         "its output layer has no row for its token \"yes\"",
@@ -91,11 +100,12 @@ impl ScoreHead {
                 let no = no.map(|no| linear_row(logits, no)).transpose()?;
                 vec![one_row(linear_row(logits, yes)?, &no.unwrap_or_default())]
             }
-            (HeadInput::States(Some(logits)), ScoringHead::OneRow, _) => {
-                if logits.out_features() != 1 {
+            (HeadInput::States(Some(layers)), ..) => {
+                if outputs(layers) != Some(1) {
                     return Err(unsupported("its graph gives several logits"));
                 }
-                vec![one_row(linear_row(logits, 0)?, &[])]
+                let layers = layers.iter().map(of_graph);
+                layers.collect::<Result<_, akidb_onnx::Error>>()?
             }
             (_, _, WeightsSource::Safetensors(path)) => {
                 let tensors = SafetensorsModel::open(path)?;
@@ -179,6 +189,7 @@ impl Activation {
             Self::Tanh => each(&mut values, |x| f64::from(x).tanh() as f32),
             Self::Relu => each(&mut values, |x| x.max(0.0)),
             Self::GeluErf => gelu_erf(Isa::detect(), &mut values),
+            Self::GeluTanh => gelu_tanh(Isa::detect(), &mut values),
         }
         values
     }
@@ -203,6 +214,56 @@ fn one_row(mut row: Vec<f32>, other: &[f32]) -> Layer {
         weight: row,
         bias: Vec::new(),
     }
+}
+
+/// How many scores layers make.
+fn outputs(layers: &[ScoreLayer]) -> Option<usize> {
+    let linear = |layer: &ScoreLayer| match layer {
+        ScoreLayer::Linear(linear) => Some(linear.out_features()),
+        _ => None,
+    };
+    layers.iter().rev().find_map(linear)
+}
+
+/// A layer that a graph has.
+fn of_graph(layer: &ScoreLayer) -> Result<Layer, akidb_onnx::Error> {
+    Ok(match layer {
+        ScoreLayer::Linear(linear) => {
+            let rows = 0..u32::try_from(linear.out_features()).unwrap_or(u32::MAX);
+            let rows: Result<Vec<Vec<f32>>, _> = rows.map(|row| linear_row(linear, row)).collect();
+            let bias = linear.bias().map(Tensor::to_f32_vec).transpose()?;
+            Layer::Dense {
+                weight: rows?.concat(),
+                bias: bias.unwrap_or_default(),
+            }
+        }
+        ScoreLayer::Tanh => Layer::Activation(Activation::Tanh),
+        ScoreLayer::Relu => Layer::Activation(Activation::Relu),
+        ScoreLayer::Activation(activation) => match activation {
+            akidb_transformer::Activation::GeluErf => Layer::Activation(Activation::GeluErf),
+            akidb_transformer::Activation::GeluTanh => Layer::Activation(Activation::GeluTanh),
+            akidb_transformer::Activation::Silu => {
+                let why = "a SiLU behind the pooling is not known".to_owned();
+                return Err(ErrorKind::UnsupportedModel(why).into());
+            }
+        },
+        ScoreLayer::Norm(norm) => {
+            if norm.kind != NormKind::Layer {
+                let why = "an RMSNorm behind the pooling is not known".to_owned();
+                return Err(ErrorKind::UnsupportedModel(why).into());
+            }
+            Layer::Norm {
+                weight: norm.weight.to_f32_vec()?,
+                bias: norm
+                    .bias
+                    .as_ref()
+                    .map(Tensor::to_f32_vec)
+                    .transpose()?
+                    .unwrap_or_default(),
+                epsilon: norm.epsilon,
+            }
+        }
+    })
 }
 
 fn linear_row(linear: &Linear, row: u32) -> Result<Vec<f32>, akidb_onnx::Error> {

@@ -73,8 +73,8 @@ impl<'m> Tracer<'m> {
             return None;
         };
         let by_token = mask.reshape(vec![texts, tokens, 1])?;
-        let is_mask = factors.dims.len() == 3
-            && by_token.expand(dims)?.data == factors.expand(dims)?.data;
+        let is_mask =
+            factors.dims.len() == 3 && by_token.expand(dims)?.data == factors.expand(dims)?.data;
         is_mask.then(|| self.put(Expr::Masked(x), dims.to_vec()))
     }
 

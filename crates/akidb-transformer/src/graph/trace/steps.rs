@@ -204,9 +204,7 @@ impl<'m> Tracer<'m> {
             | "Concat" => moves::apply(self, node, inputs),
             "Add" | "Sub" | "Mul" | "Div" | "Pow" => self.arithmetic(node, inputs),
             "Sqrt" | "Reciprocal" | "Erf" | "Tanh" | "ReduceMean" | "IsNaN" | "Neg" | "Sigmoid"
-            | "Relu" => {
-                self.function(node, inputs).map(|value| vec![value])
-            }
+            | "Relu" => self.function(node, inputs).map(|value| vec![value]),
             "ReduceSum" => self.text_sum(node, inputs).map(|value| vec![value]),
             "MatMul" | "Gemm" => self.product(node, inputs).map(|value| vec![value]),
             "DynamicQuantizeLinear" | "MatMulInteger" | "DequantizeLinear" => {
