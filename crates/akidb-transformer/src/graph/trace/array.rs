@@ -303,6 +303,28 @@ impl Array {
         Self::new(self.kind, dims, data)
     }
 
+    /// Where the largest element along `axis` is; of several, the first.
+    pub(super) fn arg_max(&self, axis: usize, keep: bool) -> Option<Self> {
+        let size = *self.dims.get(axis)?;
+        let mut largest = self.slice(axis, 0, 1, 1)?;
+        let mut places = largest.map(Kind::Int, |_| 0.0);
+        for i in 1..size {
+            let one = self.slice(axis, i, 1, 1)?;
+            for ((x, largest), place) in
+                one.data.iter().zip(&mut largest.data).zip(&mut places.data)
+            {
+                if *x > *largest {
+                    (*largest, *place) = (*x, i as f64);
+                }
+            }
+        }
+        let mut dims = places.dims.clone();
+        if !keep {
+            dims.remove(axis);
+        }
+        places.reshape(dims)
+    }
+
     /// Sums of all elements along `axis` up to each.
     pub(super) fn cumulative_sum(&self, axis: usize) -> Option<Self> {
         let extent = *self.dims.get(axis)?;

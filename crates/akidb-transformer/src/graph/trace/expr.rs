@@ -116,6 +116,8 @@ pub(super) enum Expr {
     /// The larger of x and 0.
     Relu(Id),
 
+    /// What is x for the last token of each text.
+    LastToken(Id),
     /// x with zeros for tokens of padding.
     Masked(Id),
     /// The sum of each text's states.

@@ -75,6 +75,10 @@ pub(super) fn apply(node: &NodeProto, inputs: &Arrays) -> Option<Vec<Array>> {
         "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceMean" => {
             reduce(op, node, x?, get(1))?
         }
+        "ArgMax" if int_attribute(node, "select_last_index", 0) == 0 => {
+            let axis = axis(int_attribute(node, "axis", 0), x?.dims.len())?;
+            x?.arg_max(axis, int_attribute(node, "keepdims", 1) != 0)?
+        }
         "CumSum" => {
             let plain =
                 int_attribute(node, "exclusive", 0) == 0 && int_attribute(node, "reverse", 0) == 0;

@@ -33,7 +33,11 @@ pub(super) fn apply<'m>(
             Some(value) => tracer.known(value),
         })
         .collect::<Result<Vec<Option<Rc<Array>>>, Error>>()?;
-    let views = moved(node, view, &known).ok_or_else(refused)?;
+    let Some(views) = moved(node, view, &known) else {
+        let (id, view) = (*id, view.clone());
+        let selected = tracer.last_tokens(node, id, &view, known);
+        return Ok(vec![selected.ok_or_else(refused)?]);
+    };
     Ok(views
         .into_iter()
         .map(|view| Value::Part(*id, view))

@@ -1,9 +1,11 @@
 //! What makes scores of the last hidden states: a pooling, and a few layers behind it.
 
+use std::rc::Rc;
+
 use akidb_onnx::Error;
 use akidb_onnx::proto::NodeProto;
 
-use super::array::Array;
+use super::array::{Array, Kind};
 use super::expr::{Expr, Id, Value, norm, refused};
 use super::known;
 use super::tracer::Tracer;
@@ -21,7 +23,7 @@ pub(super) fn score_layers(
     id: Id,
 ) -> Result<(Vec<ScoreLayer>, Option<Head>, Id), Error> {
     let mut layers = Vec::new();
-    let mut at = id;
+    let (mut last, mut at) = (None, id);
     let (head, states) = loop {
         if layers.len() == MAX_LAYERS {
             return Err(refused("too many layers follow its states"));
@@ -39,7 +41,12 @@ pub(super) fn score_layers(
             Expr::View { x, view } if is_first_token(tracer.dims(*x), view) => {
                 break (Some(Head::FirstToken), *x);
             }
-            _ => break (None, at),
+            // Before or behind a layer, which does the same to each token.
+            Expr::LastToken(x) => {
+                (last, at) = (Some(Head::LastToken), *x);
+                continue;
+            }
+            _ => break (last, at),
         };
         layers.push(layer);
         at = before;
@@ -61,6 +68,43 @@ fn is_first_token(dims: &[usize], view: &View) -> bool {
 }
 
 impl<'m> Tracer<'m> {
+    /// What a node picks of a view by known indices, where that is each text's last token. Without
+    /// padding among the tokens, it is the last one of all.
+    pub(super) fn last_tokens(
+        &mut self,
+        node: &'m NodeProto,
+        id: Id,
+        view: &View,
+        mut inputs: Vec<Option<Rc<Array>>>,
+    ) -> Option<Value> {
+        let [texts, tokens, width] = *self.dims(id) else {
+            return None;
+        };
+        let places = view.places()?.into_iter().map(|place| place as f64);
+        let places = Array::new(Kind::Int, view.dims(), places.collect())?;
+        *inputs.first_mut()? = Some(Rc::new(places));
+        let [picked] = &known::apply(node, &inputs)?[..] else {
+            return None;
+        };
+        let is_of = |token: &dyn Fn(usize) -> usize| {
+            let expected = (0..texts).flat_map(|text| {
+                let first = (text * tokens + token(text)) * width;
+                (first..first + width).map(|place| place as f64)
+            });
+            picked.data.len() == texts * width && expected.eq(picked.data.iter().copied())
+        };
+        let sample = self.sample;
+        let last = |text: usize| {
+            (0..tokens)
+                .rfind(|i| sample.is_token(text, *i))
+                .unwrap_or(0)
+        };
+        if tokens != sample.tokens || !(is_of(&|_| tokens - 1) || is_of(&last)) {
+            return None;
+        }
+        Some(self.put(Expr::LastToken(id), picked.dims.clone()))
+    }
+
     /// `x` · `factors`, where these are 1 for tokens and 0 for padding.
     pub(super) fn masked_states(
         &mut self,

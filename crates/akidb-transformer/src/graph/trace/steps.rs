@@ -201,7 +201,7 @@ impl<'m> Tracer<'m> {
             }
             "Identity" | "Cast" | "Dropout" | "CastLike" | "Reshape" | "Transpose"
             | "Unsqueeze" | "Squeeze" | "Flatten" | "Slice" | "Split" | "Gather" | "Expand"
-            | "Concat" => moves::apply(self, node, inputs),
+            | "GatherND" | "Concat" => moves::apply(self, node, inputs),
             "Add" | "Sub" | "Mul" | "Div" | "Pow" => self.arithmetic(node, inputs),
             "Sqrt" | "Reciprocal" | "Erf" | "Tanh" | "ReduceMean" | "IsNaN" | "Neg" | "Sigmoid"
             | "Relu" => self.function(node, inputs).map(|value| vec![value]),

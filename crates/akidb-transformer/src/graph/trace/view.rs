@@ -1,5 +1,7 @@
 //! How a value's axes lie in what it is a part of.
 
+use super::array::len_of;
+
 /// Neighbours along an axis: how many, and how far apart they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Run {
@@ -79,6 +81,20 @@ impl View {
     pub(super) fn dims(&self) -> Vec<usize> {
         let size = |axis: &Vec<Run>| axis.iter().map(|run| run.size).product();
         self.axes.iter().map(size).collect()
+    }
+
+    /// Where each element lies; nothing when there are too many.
+    pub(super) fn places(&self) -> Option<Vec<usize>> {
+        len_of(&self.dims())?;
+        let mut places = vec![self.offset];
+        for run in self.axes.iter().flatten() {
+            let steps = |place: &usize| {
+                let first = *place;
+                (0..run.size).map(move |i| first + i * run.stride)
+            };
+            places = places.iter().flat_map(steps).collect();
+        }
+        Some(places)
     }
 
     /// Runs of some axes, joined where they are neighbours in memory.
