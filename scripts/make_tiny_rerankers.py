@@ -4,8 +4,8 @@ Usage: python scripts/make_tiny_rerankers.py FOLDER
 
 FOLDER/rerank-FAMILY holds golden.json (pairs of texts, their token ids by the family's own tokenizer, and the logits that PyTorch
 transformers gives them in float32; of "yes" less "no" where the model has a vocabulary) and model directories of one model in
-several forms. Here some of them are copied: safetensors, and a graph by TorchScript of optimum (bert) or by ONNX Runtime GenAI's
-model builder, with GroupQueryAttention (qwen3).
+several forms. Here some of them are copied: safetensors, and a graph by TorchScript of optimum (bert, modernbert, qwen3-seq) or by
+ONNX Runtime GenAI's model builder, with GroupQueryAttention (qwen3).
 """
 
 import json
@@ -14,7 +14,7 @@ import shutil
 import sys
 
 ROOT = pathlib.Path(__file__).parent.parent / "crates/akidb-testing"
-GRAPHS = {"bert": "ts-optimum", "xlmr": None, "qwen3": "genai-gqa", "qwen3-seq": None}
+GRAPHS = {"bert": "ts-optimum", "modernbert": "ts-optimum", "xlmr": None, "qwen3": "genai-gqa", "qwen3-seq": "ts-optimum"}
 
 
 def main() -> None:

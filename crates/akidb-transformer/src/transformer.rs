@@ -257,7 +257,7 @@ pub enum Head {
 #[derive(Debug, Clone)]
 pub enum ScoreLayer {
     /// Any width → any other.
-    Linear(Linear),
+    Linear(Box<Linear>),
     /// The hyperbolic tangent.
     Tanh,
     /// The larger of a value and 0.

@@ -6,7 +6,7 @@ use akidb_embedding::{
 };
 use akidb_testing::{PairGolden, fixture, pair_goldens};
 
-const NATIVE: [&str; 4] = ["bert", "xlmr", "qwen3", "qwen3-seq"];
+const NATIVE: [&str; 5] = ["bert", "modernbert", "xlmr", "qwen3", "qwen3-seq"];
 
 fn reranker(name: &str, variant: &str, backend: BackendChoice) -> Reranker {
     let path = fixture(format!("tiny-rerankers/{name}"));
@@ -62,7 +62,9 @@ fn logits_are_pytorchs() {
 
 #[test]
 fn a_graph_that_ends_in_logits_gives_the_same() {
-    check("qwen3", &reranker("qwen3", "f32", BackendChoice::Native));
+    for name in ["bert", "modernbert", "qwen3", "qwen3-seq"] {
+        check(name, &reranker(name, "f32", BackendChoice::Native));
+    }
 }
 
 #[cfg(feature = "rten")]

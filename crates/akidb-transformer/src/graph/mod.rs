@@ -137,7 +137,7 @@ pub fn scorer_from_onnx(
         let logits = logits.map_err(|e| model.locate(e))?;
         let missing = || not_recognised("", "graph", "it has no logits");
         let (logits, _) = logits.ok_or_else(missing)?;
-        Ok((known, vec![ScoreLayer::Linear(logits)]))
+        Ok((known, vec![ScoreLayer::Linear(Box::new(logits))]))
     });
     match with_logits {
         Err(e) if e.is_not_recognised() => traced(model, config, End::Scores).map_err(|other| {

@@ -29,7 +29,7 @@ pub(super) fn score_layers(
             return Err(refused("too many layers follow its states"));
         }
         let (layer, before) = match tracer.expr(at) {
-            Expr::Linear { x, linear } => (ScoreLayer::Linear(linear.clone()), *x),
+            Expr::Linear { x, linear } => (ScoreLayer::Linear(Box::new(linear.clone())), *x),
             Expr::Tanh(x) => (ScoreLayer::Tanh, *x),
             Expr::Relu(x) => (ScoreLayer::Relu, *x),
             Expr::Activated { x, activation } => (ScoreLayer::Activation(*activation), *x),
