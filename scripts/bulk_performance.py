@@ -5,9 +5,9 @@
       [--peers PYTHON] [--minilm DIR] [--rows N]
 
 - bench: tokens a second of `run`, from start to end, beside `bench --jsonl` on the same texts, in turns.
-- memory: the most memory that a run takes for ten thousand and for many more rows of short texts.
+- memory: the most memory that a run takes for ten thousand and for --many rows of short texts.
 - restart: how long a finished folder of 10 000 units takes to be started again, with and without manifest.
-- peers: 20 000 texts by this, by sentence-transformers and by fastembed, each in a process of its own that
+- peers: --rows texts by this, by sentence-transformers and by fastembed, each in a process of its own that
   reads JSON Lines and writes Parquet: time and memory. Needs a Python that has them (--peers) and
   all-MiniLM-L6-v2 (--minilm).
 """
@@ -61,6 +61,13 @@ def write_texts(path, rows, median, most, seed=1):
             file.write(json.dumps({"text": f"{text} {row}"}) + "\n")
 
 
+def write_short(path, rows):
+    """Short texts, of which some hundred are different: equal ones of a window are computed once."""
+    with path.open("w") as file:
+        for row in range(rows):
+            file.write(f'{{"text": "{WORDS[row % len(WORDS)]} {row % 10}"}}\n')
+
+
 def timed(command, **more):
     """Seconds, and the most memory in MiB."""
     started = time.monotonic()
@@ -81,7 +88,7 @@ def bench(options, folder):
         *_, output = timed([options.binary, "bench", options.model, "--jsonl", str(texts), "--runs", "1", "--warm-up",
                             "0", "--json", "--quiet"])
         work = json.loads(output.splitlines()[-1])
-        rate = work["tokens_per_second"]
+        rate = work["tokens_per_s"]
         out = folder / f"bench-{turn}"
         seconds, memory, cpu, _ = timed([options.binary, "run", str(texts), "--out", str(out), "--quiet", "--model",
                                     options.model])
@@ -100,7 +107,7 @@ def bench(options, folder):
 def memory(options, folder):
     for rows in (10_000, options.many):
         texts = folder / "short.jsonl"
-        write_texts(texts, rows, 3, 8)
+        write_short(texts, rows)
         out = folder / "memory"
         seconds, most, _, output = timed([options.binary, "run", str(texts), "--out", str(out), "--model", "akidb-mini"])
         shutil.rmtree(out)
@@ -122,7 +129,7 @@ def restart(options, folder):
 
 def peers(options, folder):
     texts = folder / "peers.jsonl"
-    write_texts(texts, 20_000, 24, 128)
+    write_texts(texts, options.rows, 24, 128)
     mini = pathlib.Path(options.mini)
     for name, directory, dimension in (("all-MiniLM-L6-v2", options.minilm, 384), ("akidb-mini", mini, 64)):
         for turn in range(options.turns):

@@ -6,8 +6,8 @@ Usage:  rerank_families.py FOLDER [--binary target/release/akidb-embed] [--backe
 FOLDER/FAMILY/golden.json holds `pairs`, `logits` and `scores`, what PyTorch makes of them in float32; FOLDER/FAMILY/FORM
 is a model directory of the same weights in some form. A line a directory: the largest difference of a logit and of a score,
 or why there is none. A form of floats is right at 1e-4 of the logit (f16: 1e-2, times the largest logit above 1), one of fewer
-bits where its mean difference
-is at most 1.1 of ONNX Runtime's on the same file (`reference.json`). Exit status 1: one isn't right.
+bits where its mean difference is at most 1.1 of ONNX Runtime's on the same file (`reference.json`). Exit status 1: one isn't
+right.
 """
 
 import argparse

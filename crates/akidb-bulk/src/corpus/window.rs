@@ -14,8 +14,8 @@ use super::error::CorpusError;
 use super::source::Rows;
 use crate::error::RowError;
 
-/// Most rows of a window.
-pub(super) const WINDOW_ROWS: usize = 8192;
+/// Most rows of a window: enough for a dozen passes, and several are held at once.
+pub(super) const WINDOW_ROWS: usize = 2048;
 
 /// Most tokens of a pass, unless one text has more: enough to fill every thread, and an end is near.
 const PASS_TOKENS: usize = 8192;

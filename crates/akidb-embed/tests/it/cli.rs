@@ -432,6 +432,20 @@ fn a_byte_order_mark_and_blank_json_lines_are_no_text() {
 }
 
 #[test]
+fn bench_ranks_with_a_reranker() {
+    let model = akidb_testing::fixture("tiny-rerankers/bert");
+    let model = model.to_string_lossy();
+    let args = ["bench", "-m", &model, "--batch", "3", "--tokens", "40"];
+    let out = akidb(&[&args[..], &["--runs", "2", "--json"]].concat());
+    assert_eq!((out.code, out.stderr.as_str()), (0, ""));
+    let timing = json(&out.stdout);
+    assert_eq!(
+        (&timing["total_tokens"], &timing["batch"]),
+        (&json("120"), &json("3"))
+    );
+}
+
+#[test]
 fn bench_prints_one_object_for_each_piece_of_work() {
     let args = [
         "bench",

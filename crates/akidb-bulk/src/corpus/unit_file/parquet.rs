@@ -17,7 +17,6 @@ use crate::corpus::input_file::{Access, InputFile};
 use crate::corpus::settings::UnitFormat;
 use crate::corpus::storage::{Draft, with_ending};
 use crate::corpus::vectors;
-use crate::corpus::window::WINDOW_ROWS;
 
 /// Where a file says where its vectors come from, what they depend on, and how the work on it went.
 const PROVENANCE: &str = "akidb.provenance";
@@ -25,7 +24,7 @@ const FINGERPRINT: &str = "akidb.fingerprint";
 const SUMMARY: &str = "akidb.unit";
 
 /// Rows of a row group.
-const GROUP_ROWS: usize = WINDOW_ROWS;
+const GROUP_ROWS: usize = 8192;
 
 /// Writes one unit.
 pub(super) struct ParquetUnit {

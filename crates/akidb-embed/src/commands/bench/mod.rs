@@ -9,12 +9,10 @@ use std::time::Instant;
 use clap::Args;
 use serde::Serialize;
 
-use akidb_embedding::Embedder;
-
 use crate::args::{ChosenModel, ModelArgument, RunArgs};
 use crate::error::CliError;
 use crate::text::{columns, wrapped};
-use work::{Work, WorkArgs};
+use work::{Model, Work, WorkArgs};
 
 #[derive(Debug, Args)]
 #[command(
@@ -57,7 +55,8 @@ Without --batch, --tokens, --text and --jsonl, the usual work is timed: 1, 8 and
 tokens, and one of 512.
 
 read GB/s: how fast this machine read memory just before the work, with all threads; a text alone can't \
-be faster than this takes the weights in. barrier ns: how long two threads took to meet just before the \
+be faster than this takes the weights in. A reranker ranks the texts for a query; tokens are those of \
+pairs. barrier ns: how long two threads took to meet just before the \
 work; each layer has several such meetings, and a busy machine shows as a large number here.";
 
 /// One line of the table.
@@ -89,7 +88,8 @@ pub(crate) struct Timing {
 pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
     let model = args.model.with(&args.run);
     let embedder = model.load_with(|builder| builder.prefix_cache(!args.no_prefix_cache))?;
-    let table = args.work.table(&embedder)?;
+    let bench = Model::new(embedder);
+    let table = args.work.table(&bench)?;
     let memory = machine::Memory::new();
     let runs = Runs {
         threads: model.threads(),
@@ -103,7 +103,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
             .map_err(CliError::stdout)
     };
     for (i, work) in table.iter().enumerate() {
-        let timing = time(&embedder, runs, work, &memory)?;
+        let timing = time(&bench, runs, work, &memory)?;
         if args.json {
             print(serde_json::to_string(&timing).unwrap_or_default())?;
             continue;
@@ -146,17 +146,15 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
 
 /// Times a model on the whole table, a few runs each.
 pub(crate) fn measure(model: ChosenModel<'_>) -> Result<Vec<Timing>, CliError> {
-    let embedder = model.load()?;
+    let bench = Model::new(model.load()?);
     let runs = Runs {
         threads: model.threads(),
         warm_up: 1,
         timed: 5,
     };
     let memory = machine::Memory::new();
-    let table = WorkArgs::default().table(&embedder)?;
-    let timings = table
-        .iter()
-        .map(|work| time(&embedder, runs, work, &memory));
+    let table = WorkArgs::default().table(&bench)?;
+    let timings = table.iter().map(|work| time(&bench, runs, work, &memory));
     timings.collect()
 }
 
@@ -169,7 +167,7 @@ struct Runs {
 }
 
 fn time(
-    embedder: &Embedder,
+    model: &Model,
     runs: Runs,
     work: &Work,
     memory: &machine::Memory,
@@ -177,18 +175,18 @@ fn time(
     let read_gb_s = memory.read_gb_s(runs.threads);
     let barrier_ns = machine::barrier_ns();
     for _ in 0..runs.warm_up {
-        work.run(embedder)?;
+        work.run(model)?;
     }
     let mut times = Vec::with_capacity(runs.timed as usize);
     let mut total_tokens = 0;
     for _ in 0..runs.timed {
         let start = Instant::now();
-        total_tokens = work.run(embedder)?;
+        total_tokens = work.run(model)?;
         times.push(start.elapsed().as_secs_f64() * 1e3);
     }
     times.sort_by(f64::total_cmp);
     let median_ms = times[times.len() / 2];
-    let provenance = embedder.provenance(&work.options)?;
+    let provenance = model.provenance(work)?;
     Ok(Timing {
         model: provenance.model,
         variant: provenance.variant,
