@@ -2,6 +2,7 @@
 
 use akidb_onnx::tensor::Tensor;
 
+use crate::rotary::RotaryScaling;
 use crate::transformer::{Activation, Block, BranchNorms, Head, Mask, Norm, NormKind, Transformer};
 use crate::weights::Linear;
 
@@ -129,10 +130,11 @@ fn decoder_block(block: &Block, epsilon: f32) -> Result<DecoderBlock<'_>, NotADe
     if attention.mask != Mask::Causal || attention.relative_bias.is_some() {
         return Err(NotADecoder::Mask);
     }
-    if attention
-        .rotary
-        .is_none_or(|rotary| rotary.width != attention.head_dim || rotary.position_scale != 1.0)
-    {
+    if attention.rotary.is_none_or(|rotary| {
+        rotary.width != attention.head_dim
+            || rotary.position_scale != 1.0
+            || rotary.scaling != RotaryScaling::None
+    }) {
         return Err(NotADecoder::Rotary);
     }
     if attention.scale != 1.0 / (attention.head_dim as f32).sqrt() {

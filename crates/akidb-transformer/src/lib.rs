@@ -20,6 +20,7 @@ mod decoder;
 mod families;
 mod graph;
 pub mod inspect;
+mod rotary;
 mod shapes;
 mod transformer;
 mod weights;
@@ -31,9 +32,10 @@ pub use families::{
     from_safetensors,
 };
 pub use graph::{from_onnx, recognise, scorer_from_onnx};
+pub use rotary::{Rotary, RotaryScaling};
 pub use transformer::{
     Activation, Attention, Block, BranchNorms, Dense, DenseActivation, Embeddings, Head, Mask, Mlp,
-    Norm, NormKind, PositionTable, RelativeBias, Rotary, ScoreLayer, Transformer,
+    Norm, NormKind, PositionTable, RelativeBias, ScoreLayer, Transformer,
 };
 pub use weights::{
     Bnb4QuantType, DequantizeLinear, DequantizeLinearAttributes, EmbeddingTable, Linear,

@@ -3,6 +3,7 @@
 use akidb_onnx::tensor::Tensor;
 
 use crate::config::DecoderConfig;
+use crate::rotary::Rotary;
 use crate::weights::{EmbeddingTable, Linear};
 
 /// From token ids to what a text is pooled to.
@@ -139,18 +140,6 @@ pub struct Attention {
     pub mask: Mask,
     /// What is added to scores by how far a key is from the query.
     pub relative_bias: Option<RelativeBias>,
-}
-
-/// Turns pairs of a head's elements, each pair half a width apart, by angles that grow with the
-/// position.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rotary {
-    /// Base of the frequencies.
-    pub base: f64,
-    /// What positions are multiplied by.
-    pub position_scale: f64,
-    /// Elements of a head that are turned, from the first on.
-    pub width: usize,
 }
 
 /// Added to scores, by buckets of distances: half of them for keys behind the query, and of each half

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::num::NonZero;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
@@ -17,6 +18,7 @@ use super::log::Event;
 use super::plan::{Plan, Unit};
 use super::source::{MOST_BYTES, UnitReader};
 use super::unit_file::{UnitFile, UnitSchema, UnitSummary};
+use super::url::url_of;
 use super::window::{Answer, Reading, WINDOW_ROWS, Window};
 
 /// How long to wait before units that others have are looked at again.
@@ -140,7 +142,17 @@ impl<'a> Runner<'a> {
         let tokens = 4 * tokens.min(MOST_BYTES) as u64;
         // Once as numbers, once as columns or as pages of a file.
         let vectors = 2 * 4 * WINDOW_ROWS.saturating_mul(self.embedder.dimension()) as u64;
-        texts + WINDOWS_HELD * (tokens + vectors)
+        // Blocks of a file elsewhere, and a unit on its way there.
+        let is_elsewhere = |path: &Path| url_of(path).is_some();
+        let blocks = match self.plan.files.iter().any(|file| is_elsewhere(&file.path)) {
+            true => 32 << 20,
+            false => 0,
+        };
+        let unit = match is_elsewhere(self.folder.path()) {
+            true => 64 << 20,
+            false => 0,
+        };
+        texts + WINDOWS_HELD * (tokens + vectors) + blocks + unit
     }
 
     /// Embeds one unit, unless it is there or another process works on it.

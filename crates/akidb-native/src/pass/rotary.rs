@@ -12,20 +12,21 @@ const BLOCK: usize = 256;
 pub(crate) struct RotaryTable {
     /// Of each pair of elements, the angle from one position to the next.
     inv_freq: Vec<f32>,
+    /// Of cosines and sines.
+    attention_factor: f32,
     /// `[BLOCK][2][head_dim / 2]`: cos, then sin.
     blocks: Vec<OnceLock<Vec<f32>>>,
 }
 
 impl RotaryTable {
     pub(crate) fn new(rotary: Rotary, max_position_embeddings: usize) -> Self {
-        let (base, width) = (rotary.base as f32, rotary.width);
-        let inv_freq = (0..width / 2)
-            .map(|i| 1.0 / base.powf((2 * i) as f32 / width as f32))
-            .map(|frequency| frequency * rotary.position_scale as f32)
-            .collect();
         let mut blocks = Vec::new();
         blocks.resize_with(max_position_embeddings.div_ceil(BLOCK), OnceLock::new);
-        Self { inv_freq, blocks }
+        Self {
+            inv_freq: rotary.inverse_frequencies(),
+            attention_factor: rotary.attention_factor(),
+            blocks,
+        }
     }
 
     /// cos and sin of `position`'s angles, `[head_dim / 2]` each; both empty beyond the last
@@ -44,8 +45,12 @@ impl RotaryTable {
         let mut block = Vec::with_capacity(BLOCK * 2 * self.inv_freq.len());
         for position in first..first + BLOCK {
             let angles = self.inv_freq.iter().map(|freq| position as f32 * freq);
-            block.extend(angles.clone().map(f32::cos));
-            block.extend(angles.map(f32::sin));
+            block.extend(
+                angles
+                    .clone()
+                    .map(|angle| angle.cos() * self.attention_factor),
+            );
+            block.extend(angles.map(|angle| angle.sin() * self.attention_factor));
         }
         block
     }
@@ -53,6 +58,8 @@ impl RotaryTable {
 
 #[cfg(test)]
 mod tests {
+    use akidb_transformer::RotaryScaling;
+
     use super::*;
 
     #[test]
@@ -60,6 +67,7 @@ mod tests {
         let mut rotary = Rotary {
             base: 10_000.0,
             position_scale: 1.0,
+            scaling: RotaryScaling::None,
             width: 8,
         };
         let table = RotaryTable::new(rotary, 600);

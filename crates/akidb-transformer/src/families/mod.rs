@@ -21,9 +21,11 @@ use std::path::Path;
 use akidb_onnx::safetensors::SafetensorsModel;
 use akidb_onnx::{Disagreement, Error, ErrorKind, parse_json, read_small};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::config::{DecoderConfig, MAX_CONFIG_BYTES};
-use crate::transformer::{Rotary, Transformer};
+use crate::rotary::Rotary;
+use crate::transformer::Transformer;
 
 pub use dense::dense_from_safetensors;
 pub use encoder::EncoderConfig;
@@ -48,6 +50,20 @@ struct Family {
     model_type: Option<String>,
     is_causal: Option<bool>,
     use_bidirectional_attention: Option<bool>,
+    rope_scaling: Option<Value>,
+    rope_parameters: Option<Value>,
+}
+
+impl Family {
+    /// Whether rotary frequencies are other than the plain ones.
+    fn scales(&self) -> bool {
+        let ropes = [&self.rope_scaling, &self.rope_parameters]
+            .into_iter()
+            .flatten();
+        let mut kinds =
+            ropes.filter_map(|rope| rope.get("rope_type").or(rope.get("type"))?.as_str());
+        kinds.any(|kind| kind != "default")
+    }
 }
 
 impl ModelConfig {
@@ -79,7 +95,9 @@ impl ModelConfig {
             modernbert::MODEL_TYPE => modernbert::config(json).map(Self::Rotary),
             gemma3::MODEL_TYPE => gemma3::config(json).map(Self::Rotary),
             other if llama::MODEL_TYPES.contains(&other) => llama::config(json).map(Self::Rotary),
-            qwen3::MODEL_TYPE if both_ways => llama::config(json).map(Self::Rotary),
+            qwen3::MODEL_TYPE if both_ways || family.scales() => {
+                llama::config(json).map(Self::Rotary)
+            }
             _ => DecoderConfig::from_json(json).map(Self::Decoder),
         }
     }

@@ -7,9 +7,10 @@ use akidb_onnx::safetensors::SafetensorsModel;
 use akidb_onnx::tensor::Tensor;
 
 use crate::config::DecoderConfig;
+use crate::rotary::{Rotary, RotaryScaling};
 use crate::shapes;
 use crate::transformer::{
-    Activation, Attention, Block, BranchNorms, Embeddings, Head, Mask, Mlp, Norm, NormKind, Rotary,
+    Activation, Attention, Block, BranchNorms, Embeddings, Head, Mask, Mlp, Norm, NormKind,
     Transformer,
 };
 use crate::weights::{EmbeddingTable, Linear, LinearWeight};
@@ -72,6 +73,7 @@ fn decoder(tensors: &SafetensorsModel, config: &DecoderConfig) -> Result<Transfo
                     base: config.rope_theta,
                     position_scale: 1.0,
                     width: config.head_dim,
+                    scaling: RotaryScaling::None,
                 }),
                 mask: Mask::Causal,
                 relative_bias: None,

@@ -7,8 +7,9 @@ use akidb_onnx::{Disagreement, Error};
 
 use super::checks::{MAX_LAYERS, check_epsilon, check_sizes, disagreements, invalid, shaped};
 use crate::inspect::EncoderSizes;
+use crate::rotary::{Rotary, RotaryScaling};
 use crate::transformer::{
-    Activation, Attention, Block, BranchNorms, Embeddings, Head, Mask, Mlp, Norm, NormKind, Rotary,
+    Activation, Attention, Block, BranchNorms, Embeddings, Head, Mask, Mlp, Norm, NormKind,
     Transformer,
 };
 use crate::weights::{EmbeddingTable, Linear, LinearWeight};
@@ -397,6 +398,7 @@ pub(super) fn plain(base: f64, head_dim: usize) -> Rotary {
         base,
         position_scale: 1.0,
         width: head_dim,
+        scaling: RotaryScaling::None,
     }
 }
 

@@ -24,8 +24,9 @@ use walk::{not_recognised, unknown};
 
 use crate::config::DecoderConfig;
 use crate::families::ModelConfig;
+use crate::rotary::{Rotary, RotaryScaling};
 use crate::shapes;
-use crate::transformer::{Block, Embeddings, Head, Rotary, ScoreLayer, Transformer};
+use crate::transformer::{Block, Embeddings, Head, ScoreLayer, Transformer};
 use akidb_onnx::model::OnnxModel;
 use akidb_onnx::{Disagreement, Error, ErrorKind};
 
@@ -102,7 +103,8 @@ fn traced(
         let is_near = |a: f64, b: f64| (a / b - 1.0).abs() <= 0.1;
         let agrees = is_near(graph.base, said.base)
             && is_near(graph.position_scale, said.position_scale)
-            && graph.width == said.width;
+            && graph.width == said.width
+            && graph.scaling == said.scaling;
         if !agrees {
             let disagreement = Disagreement {
                 key: "rope_theta",
@@ -222,6 +224,7 @@ fn turn(transformer: &mut Transformer, base: f64) {
             base,
             position_scale: 1.0,
             width,
+            scaling: RotaryScaling::None,
         });
     }
 }

@@ -4,8 +4,8 @@ use akidb_onnx::model::OnnxModel;
 use akidb_onnx::{Error, ErrorKind};
 use akidb_testing::fixture;
 use akidb_transformer::{
-    Block, Linear, Mask, ModelConfig, Norm, NormKind, Rotary, Transformer, dense_from_safetensors,
-    from_onnx, from_safetensors,
+    Block, Linear, Mask, ModelConfig, Norm, NormKind, Rotary, RotaryScaling, Transformer,
+    dense_from_safetensors, from_onnx, from_safetensors,
 };
 use serde_json::{Value, json};
 
@@ -43,6 +43,7 @@ fn rotary(base: f64, width: usize) -> Rotary {
         base,
         position_scale: 1.0,
         width,
+        scaling: RotaryScaling::None,
     }
 }
 
@@ -180,14 +181,14 @@ fn what_changes_the_result_and_is_not_done_is_refused_by_name() {
         (
             "gemma",
             "rope_scaling",
-            json!({"rope_type": "yarn", "factor": 4.0}),
+            json!({"rope_type": "longrope", "factor": 4.0}),
         ),
         ("qwen3-bidirectional", "hidden_act", json!("gelu")),
         ("qwen3-bidirectional", "use_sliding_window", json!(true)),
         (
             "qwen3-bidirectional",
             "rope_scaling",
-            json!({"type": "yarn", "factor": 4.0}),
+            json!({"type": "longrope", "factor": 4.0}),
         ),
     ];
     for (family, key, value) in cases {
@@ -333,6 +334,10 @@ fn decoders_of_other_names() {
             "llama",
             json!({"rope_scaling": {"rope_type": "linear", "factor": 8.0}}),
         ),
+        (
+            "qwen3",
+            json!({"rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}}),
+        ),
     ] {
         let found = with(model_type, more.clone());
         assert!(
@@ -348,7 +353,7 @@ fn decoders_of_other_names() {
         ),
         (
             "llama",
-            json!({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}),
+            json!({"rope_scaling": {"rope_type": "longrope", "factor": 8.0}}),
         ),
         ("llama", json!({"mlp_bias": true})),
     ] {

@@ -14,7 +14,7 @@ use akidb_onnx::tensor::{DataType, Tensor};
 use akidb_transformer::{
     Activation, Attention, Block, BranchNorms, DecoderConfig, Dense, DenseActivation,
     EmbeddingTable, Embeddings, Head, Linear, LinearWeight, Mask, Mlp, Norm, NormKind,
-    PositionTable, Rotary, Transformer,
+    PositionTable, Rotary, RotaryScaling, Transformer,
 };
 
 /// Repeatable numbers (an LCG by Knuth).
@@ -126,6 +126,7 @@ pub(crate) fn decoder(config: &DecoderConfig, seed: u64) -> Transformer {
                         base: c.rope_theta,
                         position_scale: 1.0,
                         width: c.head_dim,
+                        scaling: RotaryScaling::None,
                     }),
                     mask: Mask::Causal,
                     relative_bias: None,

@@ -8,7 +8,8 @@ use akidb_onnx::tensor::Tensor;
 use super::array::Array;
 use super::view::View;
 use crate::graph::walk::not_recognised;
-use crate::transformer::{Activation, Norm, NormKind, RelativeBias, Rotary};
+use crate::rotary::Rotary;
+use crate::transformer::{Activation, Norm, NormKind, RelativeBias};
 use crate::weights::{EmbeddingTable, Linear};
 
 /// An expression's number; those that it is made of have lower ones.

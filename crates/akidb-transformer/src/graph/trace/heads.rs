@@ -6,7 +6,8 @@ use super::expr::{Expr, Id, Normed, norm, refused};
 use super::sample::Sample;
 use super::tracer::Tracer;
 use super::view::{Run, View};
-use crate::transformer::{Norm, Rotary};
+use crate::rotary::Rotary;
+use crate::transformer::Norm;
 use crate::weights::Linear;
 
 /// Most steps from a value to its linear layer.

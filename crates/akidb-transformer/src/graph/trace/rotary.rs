@@ -12,7 +12,7 @@ use super::sample::Sample;
 use super::tracer::Tracer;
 use super::view::{Run, View};
 use crate::graph::walk::{int_attribute, unknown};
-use crate::transformer::Rotary;
+use crate::rotary::{Rotary, RotaryScaling};
 
 /// How far cosines and sines may be from those of the base that is found: some files have them in f16.
 const TOLERANCE: f64 = 2e-3;
@@ -296,6 +296,7 @@ fn rotary_of(cos: &Array, sin: &Array) -> Option<Rotary> {
         base,
         position_scale,
         width: 2 * half,
+        scaling: RotaryScaling::None,
     })
 }
 
