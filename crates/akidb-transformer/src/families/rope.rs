@@ -103,9 +103,12 @@ impl RopeParameters {
         let or = |given: Option<f64>, default: f64| given.filter(|x| *x != 0.0).unwrap_or(default);
         let (beta_fast, beta_slow) = (or(self.beta_fast, 32.0), or(self.beta_slow, 1.0));
         let attention_factor = self.attention_factor.unwrap_or(learned);
-        if !(beta_slow > 0.0 && beta_slow <= beta_fast && beta_fast.is_finite())
-            || !(attention_factor > 0.0 && attention_factor.is_finite())
-        {
+        let is_sound = beta_slow > 0.0
+            && beta_slow <= beta_fast
+            && beta_fast.is_finite()
+            && attention_factor > 0.0
+            && attention_factor.is_finite();
+        if !is_sound {
             let why = format!(
                 "beta_fast {beta_fast}, beta_slow {beta_slow}, attention_factor {attention_factor}"
             );
