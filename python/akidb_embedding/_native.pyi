@@ -99,6 +99,8 @@ class CorpusSettings(TypedDict, total=False):
     """Most tokens of the parts that long texts are split into."""
     overlap: int
     """Tokens that a part shares with the one before."""
+    format: Literal["parquet", "npy"]
+    """The files that are written: npy has the other columns beside it as JSON Lines."""
 
 class Info(TypedDict):
     """What vectors, or scores, come from."""

@@ -84,7 +84,7 @@ def _absolute(path: str) -> str:
 
 def split_corpus(options: dict[str, Any]) -> tuple[CorpusSettings, dict[str, Any]]:
     """Tell what says which texts from what says how they become vectors."""
-    names = ("text", "template", "id", "keep", "unit_rows", "chunk", "overlap")
+    names = ("text", "template", "id", "keep", "unit_rows", "chunk", "overlap", "format")
     settings: Any = {name: options[name] for name in names if options.get(name) is not None}
     if "text" in settings and "template" in settings:
         raise OptionError("text and template both say where texts are", hint="leave one out")
@@ -109,15 +109,16 @@ def run(
 ) -> Manifest:
     """Embed a corpus of files into a folder of Parquet files, exactly once: `akidb-embed run`.
 
-    Parameters: `inputs` (files, folders and globs of Parquet, JSON Lines, CSV and plain text),
-    `out` (a new folder, or one of the same work, which then goes on), `force` (moves other work in
-    `out` aside), `max_error_rate` (the part of the rows that may fail), `progress` (a bar of
-    tqdm's; None shows one where tqdm is there and somebody watches), and as `options`
+    Parameters: `inputs` (files, folders and globs of Parquet, JSON Lines, CSV and plain text, also
+    at s3://, gs:// and az://), `out` (a new folder, here or there, or one of the same work, which
+    then goes on), `force` (moves other work in `out` aside), `max_error_rate` (the part of the rows
+    that may fail), `progress` (a bar of tqdm's; None shows one where tqdm is there and somebody
+    watches), and as `options`
 
     - which texts: `text` (the column, "text" unless said), or `template` ("{title}\\n{body}"), `id`
       (the column that names a row), `keep` (columns that go along, or "all"), `chunk` (tokens of
       the parts that long texts are split into), `overlap` (tokens that parts share), `unit_rows`
-      (most rows of a file, and of what a kill costs);
+      (most rows of a file, and of what a kill costs), `format` ("parquet" or "npy");
     - those of `Embedder` and of its `embed`.
 
     Returns the manifest, which is in `out/_manifest.json`, too. Killed at any time and started

@@ -49,6 +49,23 @@ def test_vectors_are_those_of_embed(tmp_path: Path, embedder: Embedder) -> None:
     )
 
 
+def test_arrays_have_what_parquet_has(tmp_path: Path) -> None:
+    docs = make(tmp_path / "docs")
+    for format in ("parquet", "npy"):
+        run(docs, tmp_path / format, text="body", id="n", unit_rows=UNIT_ROWS, format=format)
+    rows, lines = pq.read_table(tmp_path / "parquet").to_pylist(), []
+    vectors = []
+    for path in tmp_path.joinpath("npy").glob("*.npy"):
+        lines += map(json.loads, path.with_suffix(".jsonl").read_text().splitlines())
+        vectors += list(np.load(path))
+    places = [(line["source_file"], line["source_row"]) for line in lines]
+    found = dict(zip(places, vectors, strict=True))
+    assert len(found) == len(rows) == ROWS
+    for row in rows:
+        vector = found[row["source_file"], row["source_row"]]
+        np.testing.assert_array_equal(vector, row["embedding"] or np.full_like(vector, np.nan))
+
+
 def test_long_texts_are_split(tmp_path: Path) -> None:
     tmp_path.joinpath("a.txt").write_text("word " * 100 + "\n")
     manifest = run(tmp_path / "a.txt", tmp_path / "out", chunk=32, overlap=4)
