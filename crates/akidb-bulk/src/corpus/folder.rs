@@ -44,10 +44,10 @@ impl Folder {
     /// When the folder can't be written, or holds other work.
     pub fn begin(path: &Path, plan: &Plan, shard: Option<Shard>) -> Result<Self, CorpusError> {
         let storage = open(path)?;
-        if !plan.is_begun_in(path)?
-            && list(&*storage, path, RUN)?.is_empty()
-            && !list(&*storage, path, "")?.is_empty()
-        {
+        // In this order: others that begin now have files in `_run` before there are any beside it.
+        let has_files = list(&*storage, path, "")?.iter().any(|name| name != RUN);
+        let has_run = !list(&*storage, path, RUN)?.is_empty();
+        if !plan.is_begun_in(path)? && has_files && !has_run {
             return Err(CorpusError::NotAFolder(path.to_owned()));
         }
         let run = path.join(RUN);

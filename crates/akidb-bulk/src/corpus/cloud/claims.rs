@@ -4,7 +4,8 @@ use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload, PutResult, UpdateVersion};
+use bytes::Bytes;
+use object_store::{ObjectStoreExt, PutMode, PutResult, UpdateVersion};
 
 use super::Location;
 use crate::corpus::claims::{
@@ -131,12 +132,7 @@ impl Drop for ObjectClaim {
 }
 
 fn put(location: &Location, content: &[u8], mode: PutMode) -> io::Result<PutResult> {
-    let options = PutOptions {
-        mode,
-        ..PutOptions::default()
-    };
-    let payload = PutPayload::from(content.to_vec());
-    location.wait(location.store.put_opts(&location.key, payload, options))
+    location.put(&Bytes::copy_from_slice(content), &mode).0
 }
 
 fn get(location: &Location) -> io::Result<(UpdateVersion, Vec<u8>)> {

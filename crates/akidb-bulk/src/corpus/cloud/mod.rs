@@ -13,9 +13,14 @@ use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::process;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
+use bytes::Bytes;
 use object_store::path::Path as Key;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreScheme, parse_url_opts};
+use object_store::{
+    ObjectMeta, ObjectStore, ObjectStoreScheme, PutMode, PutOptions, PutResult, parse_url_opts,
+};
 use tokio::runtime::{Builder, Handle, Runtime};
 use twox_hash::XxHash3_128;
 use url::Url;
@@ -25,6 +30,12 @@ use super::input_file::FileState;
 pub(super) use find::find;
 pub(super) use object_file::ObjectFile;
 pub(super) use storage::ObjectStorage;
+
+/// How often something is asked for, or put, whose answer breaks off.
+const TRIES: u32 = 6;
+
+/// Before the second try; doubled before each that follows.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// For one request: long enough for a unit on a slow line.
 const TIMEOUT: &str = "300s";
@@ -106,6 +117,25 @@ impl Location {
             ObjectStoreScheme::parse(&self.base),
             Ok((ObjectStoreScheme::Http, _))
         )
+    }
+
+    /// Puts an object on a condition, again where no answer comes. One that was lost makes the next one
+    /// say that the object is there: then it is true that it is, and that this was tried before.
+    pub(super) fn put(&self, content: &Bytes, mode: &PutMode) -> (io::Result<PutResult>, bool) {
+        let mut pause = PAUSE;
+        for attempt in 1.. {
+            let options = PutOptions::from(mode.clone());
+            let put = self
+                .store
+                .put_opts(&self.key, content.clone().into(), options);
+            match self.wait(put) {
+                Err(error) if error.kind() == ErrorKind::Other && attempt < TRIES => {}
+                answer => return (answer, attempt > 1),
+            }
+            thread::sleep(pause);
+            pause *= 2;
+        }
+        (Err(ErrorKind::Other.into()), false)
     }
 
     /// Waits for a request.

@@ -5,19 +5,12 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::{GetOptions, ObjectMeta, ObjectStoreExt};
 
-use super::{Location, state};
+use super::{Location, PAUSE, TRIES, state};
 use crate::corpus::input_file::{Access, FileState};
-
-/// How often a range is asked for whose answer breaks off.
-const TRIES: u32 = 6;
-
-/// Before the second try; doubled before each that follows.
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// Read in blocks, of which the last ones used are kept. A copy has a position of its own.
 #[derive(Clone)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload, WriteMultipart};
+use object_store::{ObjectStoreExt, PutMode, PutPayload, WriteMultipart};
 
 use super::Location;
 use super::claims::ObjectClaims;
@@ -164,13 +164,11 @@ impl Storage for ObjectStorage {
         }
         let mut content = Vec::new();
         file.read_to_end(&mut content)?;
-        let options = PutOptions::from(PutMode::Create);
-        let put = object.store.put_opts(&object.key, content.into(), options);
-        match object.wait(put) {
-            Ok(_) => Ok(true),
-            // An answer that was lost leads here, too.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(error),
+        match object.put(&content.into(), &PutMode::Create) {
+            (Ok(_), _) => Ok(true),
+            // Ours, whose answer was lost, or one that is the same.
+            (Err(error), again) if error.kind() == ErrorKind::AlreadyExists => Ok(again),
+            (Err(error), _) => Err(error),
         }
     }
 }
