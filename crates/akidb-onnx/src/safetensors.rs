@@ -1,12 +1,14 @@
 //! Reads safetensors files: one, or several with an index.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
-use serde::Deserialize;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::error::{Error, ErrorKind, shorten};
 use crate::external::resolve_in;
@@ -100,7 +102,32 @@ pub struct SafetensorsModel {
 #[derive(Deserialize)]
 struct Index {
     /// Tensor to file.
+    #[serde(deserialize_with = "each_once")]
     weight_map: HashMap<String, String>,
+}
+
+/// A map whose keys come once each: of a tensor that is named twice, nobody knows which one is meant.
+fn each_once<'de, D: Deserializer<'de>>(map: D) -> Result<HashMap<String, String>, D::Error> {
+    struct EachOnce;
+    impl<'de> Visitor<'de> for EachOnce {
+        type Value = HashMap<String, String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a map of tensors to files")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut all = HashMap::new();
+            while let Some((tensor, file)) = map.next_entry::<String, String>()? {
+                let name = shorten(&tensor);
+                if all.insert(tensor, file).is_some() {
+                    return Err(A::Error::custom(format!("tensor {name:?} is named twice")));
+                }
+            }
+            Ok(all)
+        }
+    }
+    map.deserialize_map(EachOnce)
 }
 
 impl SafetensorsModel {
@@ -134,10 +161,27 @@ impl SafetensorsModel {
     }
 
     fn of_index(index: &Path) -> Result<Self, Error> {
-        let files = shards(index)?
-            .iter()
-            .map(|path| SafetensorsFile::open(path))
-            .collect::<Result<_, _>>()?;
+        let weight_map = read_index(index)?;
+        let paths = paths(index, &weight_map)?;
+        let files = paths.values().map(|path| SafetensorsFile::open(path));
+        let files = files.collect::<Result<Vec<_>, _>>()?;
+        let bad = |why: String| Error::from(ErrorKind::Safetensors(why)).at(index);
+        let mut holders: HashMap<String, &String> = HashMap::new();
+        for (name, file) in paths.keys().zip(&files) {
+            for tensor in file.infos().into_keys() {
+                let short = shorten(&tensor);
+                if let Some(other) = holders.insert(tensor, name) {
+                    let why = format!("tensor {short:?} is in both {other:?} and {name:?}");
+                    return Err(bad(why));
+                }
+            }
+        }
+        for (tensor, name) in &weight_map {
+            if holders.get(tensor) != Some(&name) {
+                let (tensor, name) = (shorten(tensor), shorten(name));
+                return Err(bad(format!("tensor {tensor:?} is not in file {name:?}")));
+            }
+        }
         Ok(Self { files })
     }
 
@@ -165,22 +209,33 @@ impl SafetensorsModel {
 /// # Errors
 /// When the index is broken, or a file is missing or lies elsewhere.
 pub fn shards(index: &Path) -> Result<Vec<PathBuf>, Error> {
+    let paths = paths(index, &read_index(index)?)?;
+    Ok(paths.into_values().collect())
+}
+
+/// Tensor to file.
+fn read_index(index: &Path) -> Result<HashMap<String, String>, Error> {
     let json = read_small(index, MAX_HEADER_BYTES)?;
-    let parsed: Index = parse_json(&json).map_err(|e| Error::from(ErrorKind::Json(e)).at(index))?;
-    let mut names: Vec<String> = parsed.weight_map.into_values().collect();
-    names.sort_unstable();
-    names.dedup();
+    let parsed = parse_json(&json).map_err(|e| Error::from(ErrorKind::Json(e)).at(index));
+    parsed.map(|index: Index| index.weight_map)
+}
+
+/// The files that tensors are in, by their names.
+fn paths(
+    index: &Path,
+    weight_map: &HashMap<String, String>,
+) -> Result<BTreeMap<String, PathBuf>, Error> {
+    let names: BTreeSet<&String> = weight_map.values().collect();
     let dir = index.parent().unwrap_or(Path::new(""));
     let dir = dir
         .canonicalize()
         .map_err(|e| Error::from(ErrorKind::Io(e)).at(index))?;
-    names
-        .iter()
-        .map(|name| {
-            resolve_in(&dir, name).map_err(|refusal| {
-                let why = format!("file {:?}: {}", shorten(name), refusal.why);
-                Error::from(ErrorKind::Safetensors(why)).at(index)
-            })
-        })
-        .collect()
+    let paths = names.into_iter().map(|name| {
+        let path = resolve_in(&dir, name).map_err(|refusal| {
+            let why = format!("file {:?}: {}", shorten(name), refusal.why);
+            Error::from(ErrorKind::Safetensors(why)).at(index)
+        });
+        Ok((name.clone(), path?))
+    });
+    paths.collect()
 }

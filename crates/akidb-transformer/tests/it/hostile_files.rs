@@ -1,5 +1,6 @@
 //! Attacks through what lies around a model file: missing parts, links, paths that lead elsewhere.
 
+use std::error::Error as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -399,7 +400,7 @@ fn a_list_of_safetensors_that_leads_elsewhere() {
     let config = DecoderConfig::open(&tiny("config.json")).unwrap();
     let index = model.join("model.safetensors.index.json");
     let write = |file: &str| {
-        let json = serde_json::json!({"weight_map": {"norm.weight": file}});
+        let json = serde_json::json!({"weight_map": {"model.norm.weight": file}});
         fs::write(&index, json.to_string()).unwrap();
         decoder_from_safetensors(&model, &config)
     };
@@ -414,4 +415,52 @@ fn a_list_of_safetensors_that_leads_elsewhere() {
     decoder_from_safetensors(&model, &config).unwrap_err();
     fs::remove_file(&index).unwrap();
     decoder_from_safetensors(&model, &config).unwrap_err();
+}
+
+#[test]
+fn a_list_of_safetensors_that_files_contradict() {
+    let dir = TempDir::new().unwrap();
+    let config = DecoderConfig::open(&tiny("config.json")).unwrap();
+    let index = dir.path().join("model.safetensors.index.json");
+    let one = r#"{"model.norm.weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+    let whole = tiny("model.safetensors");
+    fs::copy(&whole, dir.path().join("whole")).unwrap();
+    fs::write(dir.path().join("one"), safetensors(one, &[0; 4])).unwrap();
+    fs::write(dir.path().join("cut"), &fs::read(&whole).unwrap()[..4000]).unwrap();
+    let error = |weight_map: &str| {
+        fs::write(&index, format!(r#"{{"weight_map": {weight_map}}}"#)).unwrap();
+        let error = decoder_from_safetensors(dir.path(), &config).unwrap_err();
+        let cause = error.source().map(ToString::to_string);
+        format!("{error}: {}", cause.unwrap_or_default())
+    };
+    for (weight_map, why) in [
+        (
+            r#"{"model.norm.weight": "whole", "model.norm.weight": "one"}"#,
+            r#"tensor "model.norm.weight" is named twice"#,
+        ),
+        (
+            r#"{"model.embed_tokens.weight": "whole", "model.norm.weight": "one"}"#,
+            r#"tensor "model.norm.weight" is in both "one" and "whole""#,
+        ),
+        (
+            r#"{"model.norm.bias": "whole"}"#,
+            r#"tensor "model.norm.bias" is not in file "whole""#,
+        ),
+        (r#"{"model.norm.weight": "one"}"#, "is missing"),
+        (r#"{"model.norm.weight": "cut"}"#, "cut"),
+        (r#"{"model.norm.weight": 7}"#, "index.json"),
+        (r#"["model.norm.weight"]"#, "a map of tensors to files"),
+        (r#"{"model.norm.weight": "model.safetensors.index.json"}"#, "index.json"),
+    ] {
+        let error = error(weight_map);
+        assert!(error.contains(why), "{weight_map}: {error}");
+    }
+    // A part of other shapes than config.json says.
+    let narrow = r#"{"model.embed_tokens.weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+    fs::write(dir.path().join("narrow"), safetensors(narrow, &[0; 4])).unwrap();
+    let error = error(r#"{"model.embed_tokens.weight": "narrow"}"#);
+    assert!(
+        error.contains("embed_tokens.weight") && error.contains("[1]"),
+        "{error}"
+    );
 }

@@ -142,7 +142,7 @@ fn safetensors_files_one_and_several() {
         dir.path().join("part.safetensors"),
     )
     .unwrap();
-    let index = r#"{"weight_map": {"norm.weight": "part.safetensors"}}"#;
+    let index = r#"{"weight_map": {"model.norm.weight": "part.safetensors"}}"#;
     fs::write(dir.path().join("model.safetensors.index.json"), index).unwrap();
     let found = inspect(dir.path()).unwrap();
     assert_eq!(found.files.len(), 1);
