@@ -5,9 +5,9 @@ Usage:  families.py FOLDER [--binary target/release/akidb-embed] [--backend auto
 
 FOLDER/FAMILY/golden.json holds `texts` and `embeddings`, what PyTorch makes of them in float32; FOLDER/FAMILY/FORM is a model
 directory of the same weights in some form. A line a directory: what ran it, the largest difference of a component to the largest
-component of its vector, and the least cosine. A form of floats is right at 1e-5 (f16, and in bf16: 0.9999 by cosine; in int8
-0.99, in int4 0.9), one of fewer bits where its mean difference is at most 1.1 of ONNX Runtime's on the same file (`reference.json`): most of it is that of the weights, which
-nobody can win back.
+component of its vector, and the least cosine. A form of floats is right at 1e-5 (f16, and what is computed in bf16: 0.9999 by
+cosine; int8 0.99, int4 0.9), one of fewer bits where its mean difference is at most 1.1 of ONNX Runtime's on the same file
+(`reference.json`): most of it is that of the weights, which nobody can win back.
 """
 
 import argparse

@@ -16,7 +16,7 @@ import shutil
 
 import torch
 import transformers
-from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoModel, AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
 FIXTURE = pathlib.Path(__file__).resolve().parent.parent / "crates/akidb-testing/fixtures/tiny"
 SHAPES = {
@@ -43,8 +43,8 @@ def replica(shape):
 
 
 @torch.inference_mode()
-def vectors(model, tokenizer):
-    body = model.model.float()
+def vectors(target, tokenizer):
+    body = AutoModel.from_pretrained(target, dtype=torch.float32, attn_implementation="eager").eval()
     for text in TEXTS:
         ids = tokenizer(text)["input_ids"]
         if ids[-1:] != [tokenizer.eos_token_id]:
@@ -67,7 +67,7 @@ def main():
         for file in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copy(FIXTURE / file, target)
         shutil.copytree(FIXTURE / "1_Pooling", target / "1_Pooling", dirs_exist_ok=True)
-        rows = list(vectors(model, tokenizer))
+        rows = list(vectors(target, tokenizer))
         golden = {"texts": TEXTS, "embeddings": rows, "normalize": True, "prompted": {"document": rows}}
         (folder / name / "golden.json").write_text(json.dumps(golden))
         parts = list(target.glob("*.safetensors"))
