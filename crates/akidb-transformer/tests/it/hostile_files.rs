@@ -450,13 +450,17 @@ fn a_list_of_safetensors_that_files_contradict() {
         (r#"{"model.norm.weight": "cut"}"#, "cut"),
         (r#"{"model.norm.weight": 7}"#, "index.json"),
         (r#"["model.norm.weight"]"#, "a map of tensors to files"),
-        (r#"{"model.norm.weight": "model.safetensors.index.json"}"#, "index.json"),
+        (
+            r#"{"model.norm.weight": "model.safetensors.index.json"}"#,
+            "index.json",
+        ),
     ] {
         let error = error(weight_map);
         assert!(error.contains(why), "{weight_map}: {error}");
     }
     // A part of other shapes than config.json says.
-    let narrow = r#"{"model.embed_tokens.weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+    let narrow =
+        r#"{"model.embed_tokens.weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
     fs::write(dir.path().join("narrow"), safetensors(narrow, &[0; 4])).unwrap();
     let error = error(r#"{"model.embed_tokens.weight": "narrow"}"#);
     assert!(

@@ -1,8 +1,8 @@
 //! Graphs of rotary families, changed: what they then compute is read off them, or they are refused.
 
-use akidb_onnx::Error;
 use akidb_onnx::model::OnnxModel;
 use akidb_onnx::proto::{AttributeProto, ModelProto, NodeProto};
+use akidb_onnx::{Error, ErrorKind};
 use akidb_testing::fixture;
 use akidb_testing::graphs::{encode, float, int};
 use akidb_transformer::{Mask, ModelConfig, Transformer, from_onnx};
@@ -127,26 +127,78 @@ fn heads_turned_at_another_base_contradict_config_json() {
     assert_eq!(alone.blocks[0].attention.rotary.unwrap().base, 100.0);
 }
 
-/// However many nodes there are, each is looked at a few times.
-#[test]
-fn a_graph_of_a_hundred_thousand_nodes_comes_to_an_end() {
+/// The graph with nodes behind what its output was, from `step.0` to the output.
+fn with_nodes_behind(add: impl Fn(&str) -> Vec<NodeProto>) -> ModelProto {
     let mut nomic = graph("nomic");
     let nodes = &mut nomic.graph.as_mut().unwrap().node;
     let last = nodes.len() - 1;
-    let output = nodes[last].output[0].clone();
-    nodes[last].output[0] = "step.0".into();
-    for i in 0..100_000 {
-        let to = match i {
-            99_999 => output.clone(),
-            _ => format!("step.{}", i + 1),
-        };
-        nodes.push(NodeProto {
-            op_type: Some("Identity".into()),
-            input: vec![format!("step.{i}")],
-            output: vec![to],
-            ..NodeProto::default()
-        });
+    let output = std::mem::replace(&mut nodes[last].output[0], "step.0".into());
+    nodes.extend(add(&output));
+    nomic
+}
+
+fn operator(op: &str, input: &[String], output: String) -> NodeProto {
+    NodeProto {
+        op_type: Some(op.into()),
+        input: input.to_vec(),
+        output: vec![output],
+        ..NodeProto::default()
     }
-    let model = traced("nomic", &nomic).unwrap();
-    assert_eq!(model.blocks.len(), 2);
+}
+
+/// Nodes of which each takes what earlier ones give, by their numbers.
+fn chain(op: &str, count: usize, output: &str, of: fn(usize) -> Vec<usize>) -> Vec<NodeProto> {
+    let name = |i: usize| match i == count {
+        true => output.to_owned(),
+        false => format!("step.{i}"),
+    };
+    let node = |i| {
+        operator(
+            op,
+            &of(i).into_iter().map(name).collect::<Vec<_>>(),
+            name(i + 1),
+        )
+    };
+    (0..count).map(node).collect()
+}
+
+/// However many nodes there are, each is looked at a few times.
+#[test]
+fn a_graph_of_a_hundred_thousand_nodes_comes_to_an_end() {
+    let behind = |add: fn(&str) -> Vec<NodeProto>| traced("nomic", &with_nodes_behind(add));
+    let long = behind(|output| chain("Identity", 100_000, output, |i| vec![i]));
+    assert_eq!(long.unwrap().blocks.len(), 2);
+    // What is shared has more paths than anybody can walk, here 2 to the 40 000th.
+    let shared = behind(|output| chain("Add", 40_000, output, |i| vec![i, i]));
+    assert!(shared.unwrap_err().is_not_recognised());
+    let crossed = behind(|output| chain("Mul", 40_000, output, |i| vec![i, i.saturating_sub(1)]));
+    assert!(crossed.unwrap_err().is_not_recognised());
+    let wide = behind(|output| {
+        let name = |i| format!("part.{i}");
+        let mut nodes: Vec<_> = (0..60_000)
+            .map(|i| operator("Neg", &["step.0".into()], name(i)))
+            .collect();
+        let all: Vec<_> = (0..60_000).map(name).collect();
+        nodes.push(operator("Concat", &all, output.to_owned()));
+        nodes
+    });
+    assert!(wide.is_err());
+    // Nobody needs them.
+    let beside = behind(|output| {
+        let mut nodes = chain("Identity", 1, output, |_| vec![0]);
+        nodes.extend((0..80_000).map(|i| operator("Neg", &["step.0".into()], format!("s.{i}"))));
+        nodes
+    });
+    assert_eq!(beside.unwrap().blocks.len(), 2);
+}
+
+/// More than memory is planned for is refused before it is decoded.
+#[test]
+fn a_graph_of_a_million_nodes_is_refused() {
+    let add = |output: &str| chain("Identity", 1_000_000, output, |i| vec![i]);
+    let error = traced("nomic", &with_nodes_behind(add)).unwrap_err();
+    assert!(
+        matches!(error.kind(), ErrorKind::TooLarge { .. }),
+        "{error}"
+    );
 }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use akidb_onnx::Error;
 use akidb_onnx::proto::NodeProto;
+use akidb_onnx::tensor::DataType;
 
 use super::array::{Array, Kind, broadcast};
 use super::expr::{Attended, Expr, Scores, Value};
@@ -130,9 +131,11 @@ impl<'m> Tracer<'m> {
             table: table.clone(),
             max_distance: MAX_DISTANCE,
         };
+        // A graph in f16 has its logarithm in f16, too.
+        let is_rounded = table.tensor().dtype() == DataType::F16;
         let fits = |(place, bucket): (usize, &f64)| {
             let (query, key) = (place / tokens, place % tokens);
-            bias.bucket(key as isize - query as isize) as f64 == *bucket
+            is_bucket(&bias, key as isize - query as isize, *bucket, is_rounded)
         };
         let all = index.data.len() == tokens * tokens && index.data.iter().enumerate().all(fits);
         all.then_some(bias)
@@ -257,5 +260,54 @@ impl<'m> Tracer<'m> {
     }
 }
 
+/// Whether a key so far behind the query falls into `bucket`. With rounded logarithms it may be the one before
+/// or after, as far as buckets are ranges: the model has learned those of f32.
+fn is_bucket(bias: &RelativeBias, behind: isize, bucket: f64, is_rounded: bool) -> bool {
+    let known = bias.bucket(behind);
+    let half = (bias.table.vocab_size() / 2).max(1);
+    let is_range = |bucket: f64| bucket % half as f64 >= (half / 2) as f64;
+    let is_near = is_rounded
+        && (known as f64 - bucket).abs() <= 1.0
+        && is_range(known as f64)
+        && is_range(bucket);
+    known as f64 == bucket || is_near
+}
+
 /// What is added to scores so that a key isn't seen is at most this.
 pub(super) const HIDDEN: f64 = -9e3;
+
+#[cfg(test)]
+mod tests {
+    use akidb_onnx::tensor::Tensor;
+
+    use super::*;
+    use crate::weights::EmbeddingTable;
+
+    #[test]
+    fn rounded_logarithms_fall_into_neighbouring_ranges() {
+        let table = Tensor::new("table", DataType::F16, vec![32, 1], vec![0; 64].into()).unwrap();
+        let bias = RelativeBias {
+            table: EmbeddingTable::new(table).unwrap(),
+            max_distance: MAX_DISTANCE,
+        };
+        for (behind, bucket, rounded, exact) in [
+            (-16, 10.0, true, true),
+            (-16, 9.0, true, false),
+            (-16, 11.0, true, false),
+            (-16, 8.0, false, false),
+            (-16, 12.0, false, false),
+            (16, 25.0, true, false),
+            // No ranges: one bucket for each distance.
+            (-7, 7.0, true, true),
+            (-7, 6.0, false, false),
+            (-7, 8.0, false, false),
+            (-8, 7.0, false, false),
+            // Not the keys behind.
+            (-500, 16.0, false, false),
+            (0, f64::NAN, false, false),
+        ] {
+            let found = [true, false].map(|r| is_bucket(&bias, behind, bucket, r));
+            assert_eq!(found, [rounded, exact], "{behind} {bucket}");
+        }
+    }
+}
