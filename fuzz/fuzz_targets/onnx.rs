@@ -1,9 +1,9 @@
-//! Any bytes as an ONNX file: open, recognise, inspect, read every constant.
+//! Any bytes as an ONNX file: open, read as a model, inspect, read every constant.
 #![no_main]
 
 use akidb_onnx::model::OnnxModel;
 use akidb_transformer::inspect::inspect_onnx;
-use akidb_transformer::recognise;
+use akidb_transformer::{from_onnx, scorer_from_onnx};
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 
@@ -11,22 +11,21 @@ fuzz_target!(|data: &[u8]| {
     let Ok(model) = OnnxModel::from_bytes(Bytes::copy_from_slice(data)) else {
         return;
     };
-    if let Ok(decoder) = recognise(&model, None) {
+    if let Ok(found) = from_onnx(&model, None) {
         // What was recognised is whole: reading it can't fail.
-        let table = &decoder.embeddings.words;
+        let table = &found.embeddings.words;
         let mut row = vec![0.0; table.hidden_size()];
         for id in 0..table.vocab_size() {
             table.read_row(id, &mut row).unwrap();
         }
-        for block in decoder.decoder_blocks().unwrap().0 {
-            for linear in block.linears() {
-                let mut row = vec![0.0; linear.in_features()];
-                for output in 0..linear.out_features() {
-                    linear.dequantize(output, &mut row).unwrap();
-                }
+        for linear in found.linears() {
+            let mut row = vec![0.0; linear.in_features()];
+            for output in 0..linear.out_features() {
+                linear.dequantize(output, &mut row).unwrap();
             }
         }
     }
+    let _ = scorer_from_onnx(&model, None);
     let _ = inspect_onnx(&model, None);
     for initializer in &model.graph().initializer {
         if let Ok(Some(tensor)) = model.initializer(initializer.name()) {
