@@ -92,6 +92,53 @@ fn truncation_keeps_the_eos_and_is_reported() {
     );
 }
 
+/// How a file was saved says nothing of how it is used: transformers pads and cuts as its caller says.
+#[test]
+fn padding_and_truncation_of_the_file_change_no_ids() {
+    let files = ModelFiles::find(Some("akidb-mini")).unwrap();
+    let settings = Settings::read(&files).unwrap();
+    let pad = |direction: &str, strategy: serde_json::Value| {
+        serde_json::json!({"strategy": strategy, "direction": direction, "pad_to_multiple_of": 8,
+            "pad_id": 0, "pad_type_id": 0, "pad_token": "!"})
+    };
+    let cut = |direction: &str, length: usize| {
+        serde_json::json!({"direction": direction, "max_length": length,
+            "strategy": "LongestFirst", "stride": 0})
+    };
+    let null = serde_json::Value::Null;
+    for (padding, truncation) in [
+        (null.clone(), null.clone()),
+        (pad("Left", "BatchLongest".into()), null.clone()),
+        (
+            pad("Right", serde_json::json!({"Fixed": 16})),
+            cut("Right", 3),
+        ),
+        (
+            pad("Left", serde_json::json!({"Fixed": 16})),
+            cut("Left", 3),
+        ),
+        (null, cut("Right", 1)),
+    ] {
+        let mut json: serde_json::Value = files.json(FILE).unwrap().unwrap();
+        json["padding"] = padding;
+        json["truncation"] = truncation;
+        let json = json.to_string();
+        let tokenizer = TextTokenizer::new(json.as_bytes(), FILE.to_owned(), &settings).unwrap();
+        let tokens = |limit| {
+            tokenizer
+                .encode("", "Hello, world!", limit, Keep::Start)
+                .unwrap()
+        };
+        let whole = tokens(2048);
+        assert_eq!(
+            (&whole.ids[..], whole.truncated),
+            (&[9707, 11, 1879, 0, EOS][..], false)
+        );
+        let cut = tokens(3);
+        assert_eq!((&cut.ids[..], cut.truncated), (&[9707, 11, EOS][..], true));
+    }
+}
+
 #[test]
 fn a_huge_text_costs_no_more_than_the_limit() {
     let text = "ab ".repeat(20_000_000);
