@@ -1,10 +1,12 @@
 //! Encoders of BERT's family: from named tensors, and from graphs.
 
 use akidb_onnx::model::OnnxModel;
-use akidb_onnx::proto::{ModelProto, NodeProto};
+use akidb_onnx::proto::tensor_proto::DataType;
+use akidb_onnx::proto::{ModelProto, NodeProto, OperatorSetIdProto, TensorProto};
 use akidb_onnx::{Error, ErrorKind};
 use akidb_testing::fixture;
-use akidb_testing::graphs::encode;
+use akidb_testing::graphs::quantize::bytes as of_bytes;
+use akidb_testing::graphs::{encode, floats, int};
 use akidb_transformer::{
     Activation, Block, Mask, ModelConfig, Norm, NormKind, Transformer, from_onnx, from_safetensors,
 };
@@ -231,4 +233,96 @@ fn configs() {
     });
     let config = ModelConfig::from_json(distilbert.to_string().as_bytes()).unwrap();
     assert_eq!(max_tokens(config), 128);
+}
+
+/// All products with weights as `MatMulNBits` of 8 bits, and what the weights are then, `[outputs, inputs]`.
+fn to_8_bits(model: &mut ModelProto, block_size: usize, zero_points: bool) -> Vec<Vec<f32>> {
+    model.opset_import.push(OperatorSetIdProto {
+        domain: Some("com.microsoft".into()),
+        version: Some(1),
+    });
+    let graph = model.graph.as_mut().unwrap();
+    let mut all = Vec::new();
+    let mut added = Vec::new();
+    for node in &mut graph.node {
+        let is_weight = |t: &&TensorProto| node.input.get(1).is_some_and(|name| t.name() == name);
+        let weight = graph.initializer.iter().find(is_weight);
+        let (Some(weight), "MatMul") = (weight, node.op_type()) else {
+            continue;
+        };
+        let [k, n] = [weight.dims[0] as usize, weight.dims[1] as usize];
+        let blocks = k.div_ceil(block_size);
+        let name = |part: &str| format!("{}.{part}", weight.name());
+        let bytes = |len: usize, step: usize| -> Vec<u8> {
+            (0..len).map(|i| (i * step % 256) as u8).collect()
+        };
+        let codes = bytes(n * blocks * block_size, 41);
+        let zeros = bytes(n * blocks, 29);
+        let scales: Vec<f32> = (1..=n * blocks).map(|i| i as f32 / 4096.0 - 0.25).collect();
+        all.push(
+            (0..n * k)
+                .map(|i| {
+                    let (output, input) = (i / k, i % k);
+                    let block = output * blocks + input / block_size;
+                    let code = codes[output * blocks * block_size + input];
+                    let zero = if zero_points { zeros[block] } else { 128 };
+                    (f32::from(code) - f32::from(zero)) * scales[block]
+                })
+                .collect(),
+        );
+        let mut tensors = vec![
+            of_bytes(
+                &name("codes"),
+                DataType::Uint8,
+                &[n, blocks, block_size],
+                codes,
+            ),
+            floats(&name("scales"), &[n, blocks], &scales),
+        ];
+        if zero_points {
+            tensors.push(of_bytes(
+                &name("zeros"),
+                DataType::Uint8,
+                &[n, blocks],
+                zeros,
+            ));
+        }
+        node.op_type = Some("MatMulNBits".into());
+        node.domain = Some("com.microsoft".into());
+        node.input.truncate(1);
+        node.input
+            .extend(tensors.iter().map(|t| t.name().to_owned()));
+        let sizes = [("K", k), ("N", n), ("bits", 8), ("block_size", block_size)];
+        node.attribute = sizes.map(|(name, size)| int(name, size as i64)).into();
+        added.extend(tensors);
+    }
+    graph.initializer.extend(added);
+    all
+}
+
+#[test]
+fn products_of_8_bit_codes_in_blocks() {
+    for block_size in [16, 32, 64, 128, 256] {
+        for zero_points in [true, false] {
+            let mut model = graph("model.onnx");
+            let weights = to_8_bits(&mut model, block_size, zero_points);
+            assert_eq!(weights.len(), 2 * 6);
+            let found = traced(&model).unwrap();
+            for linear in found.linears() {
+                let mut values = vec![0.0; linear.in_features() * linear.out_features()];
+                linear.dequantize(0, &mut values).unwrap();
+                assert!(weights.contains(&values), "{block_size} {zero_points}");
+            }
+        }
+    }
+    for bits in [1, 2, 3, 5, 16] {
+        let mut model = graph("model.onnx");
+        to_8_bits(&mut model, 32, true);
+        let attributes = &mut node(&mut model, "MatMulNBits").attribute;
+        attributes.retain(|attribute| attribute.name() != "bits");
+        attributes.push(int("bits", bits));
+        let error = traced(&model).unwrap_err();
+        assert!(error.is_not_recognised(), "{error}");
+        assert!(error.to_string().contains("not 4 or 8"), "{error}");
+    }
 }
