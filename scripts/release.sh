@@ -11,7 +11,8 @@ out=$(realpath -m "${1:-release}")
 python=${PYTHON3:-python3}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-step() { printf '\n== %s\n' "$*"; "$@"; }
+# What a step prints may go into a file.
+step() { printf '\n== %s\n' "$*" >&2; "$@"; }
 
 # A clean clone: what isn't committed isn't given to anybody.
 step git clone --quiet . "$work/clone"
@@ -37,6 +38,7 @@ for shell in bash elvish fish powershell zsh; do
   "$binary" completions "$shell" > "$work/$name/completions/akidb-embed.$shell"
 done
 step "$python" scripts/dependencies.py akidb-embed "$host" > "$work/$name/dependencies.cdx.json"
+"$python" -m json.tool "$work/$name/dependencies.cdx.json" /dev/null
 tar -C "$work" -czf "$out/$name.tar.gz" "$name"
 
 # The wheel, for every Linux since glibc 2.17, and the sdist.
