@@ -37,6 +37,9 @@ step "$tools/maturin" build --manifest-path python/Cargo.toml --profile "$profil
   --interpreter "$tools/python" --compatibility linux --out "$target/wheels" -- -D warnings
 wheel=$(echo "$target"/wheels/akidb_embedding-*.whl)
 ls -l "$wheel"
+# The sdist has all that is compiled: the model is no file of a crate.
+step "$tools/maturin" sdist --manifest-path python/Cargo.toml --out "$target/wheels"
+tar -tzf "$target"/wheels/akidb_embedding-*.tar.gz | grep '/models/akidb-mini/onnx/model_fp16.onnx$'
 
 # Nothing but the wheel and what it asks for.
 venv=$target/python-wheel
