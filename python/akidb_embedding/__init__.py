@@ -7,7 +7,7 @@
 """
 
 from ._native import ArrowArray, Embedder, Embedding, Reranker, Score, __version__
-from ._run import Manifest, run
+from ._run import Manifest, RunStatus, run, run_status
 from .errors import (
     BackendError,
     ClosedError,
@@ -39,9 +39,11 @@ __all__ = [
     "NotTextError",
     "OptionError",
     "Reranker",
+    "RunStatus",
     "Score",
     "TextError",
     "TooLongError",
     "__version__",
     "run",
+    "run_status",
 ]

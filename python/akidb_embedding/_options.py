@@ -32,11 +32,13 @@ _EMBED = (
 )
 
 
-def split(options: dict[str, Any]) -> tuple[EmbedderOptions, EmbedOptions]:
-    """Tell what loads a model from what embeds with it."""
+def split(
+    options: dict[str, Any], others: tuple[str, ...] = ()
+) -> tuple[EmbedderOptions, EmbedOptions]:
+    """Tell what loads a model from what embeds with it; `others` were there to choose from, too."""
     for name in options:
         if name not in _EMBEDDER and name not in _EMBED:
-            known = ", ".join(_EMBEDDER + _EMBED)
+            known = ", ".join(others + _EMBEDDER + _EMBED)
             raise OptionError(f"there is no option {name!r}", hint=f"there are: {known}")
     load: Any = {name: options[name] for name in _EMBEDDER if options.get(name) is not None}
     embed: Any = {name: options[name] for name in _EMBED if options.get(name) is not None}

@@ -8,9 +8,10 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, overload
 
 from ._native import Corpus, Embedder
+from ._native import run_status as native_status
 from ._options import split
 from .errors import OptionError
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 Inputs: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
 """Files, folders and globs."""
+
+SETTINGS = ("text", "template", "id", "keep", "unit_rows", "chunk", "overlap", "format")
+"""Options that say which texts."""
 
 
 class Manifest(TypedDict):
@@ -38,6 +42,54 @@ class Manifest(TypedDict):
     seconds: float
     """Time that was spent on units, of all processes together."""
     units: list[dict[str, Any]]
+
+
+class Shard(TypedDict):
+    """A part of the units."""
+
+    index: int
+    """From 1."""
+    count: int
+
+
+class WorkerStatus(TypedDict):
+    """A process that has worked on a corpus."""
+
+    pid: int
+    shard: Shard | None
+    units: int
+    """Units that it has written."""
+    rows: int
+    tokens: int
+    seconds: float
+    unit: str | None
+    """The unit that it works on, or did when it was killed."""
+    ended: bool
+    """It has done all that it was to do."""
+
+
+class ShardStatus(TypedDict):
+    """How far a shard is."""
+
+    shard: Shard
+    units: int
+    units_there: int
+
+
+class RunStatus(TypedDict):
+    """How far the work in a folder is."""
+
+    units: int
+    units_there: int
+    units_claimed: int
+    """Units that somebody works on, or was working on when it was killed."""
+    rows: int
+    rows_there: int
+    errors: int
+    finished: bool
+    """The manifest is written."""
+    workers: list[WorkerStatus]
+    shards: list[ShardStatus]
 
 
 @dataclass(frozen=True)
@@ -61,7 +113,7 @@ class Work:
     ) -> Work:
         """Sort keywords by what they are for; paths become absolute."""
         settings, rest = split_corpus(options)
-        load, how = split(rest)
+        load, how = split(rest, SETTINGS)
         if isinstance(inputs, (str, os.PathLike)):
             inputs = [inputs]
         return cls(
@@ -73,9 +125,9 @@ class Work:
             how=how,
         )
 
-    def corpus(self, embedder: Embedder, force: bool = False) -> Corpus:
+    def corpus(self, embedder: Embedder, force: bool = False, shard: str | None = None) -> Corpus:
         """Cut the files into units."""
-        return Corpus(embedder, self.inputs, self.out, self.settings, self.how, force)
+        return Corpus(embedder, self.inputs, self.out, self.settings, self.how, force, shard)
 
 
 def _absolute(path: str) -> str:
@@ -84,19 +136,19 @@ def _absolute(path: str) -> str:
 
 def split_corpus(options: dict[str, Any]) -> tuple[CorpusSettings, dict[str, Any]]:
     """Tell what says which texts from what says how they become vectors."""
-    names = ("text", "template", "id", "keep", "unit_rows", "chunk", "overlap", "format")
-    settings: Any = {name: options[name] for name in names if options.get(name) is not None}
+    settings: Any = {name: options[name] for name in SETTINGS if options.get(name) is not None}
     if "text" in settings and "template" in settings:
         raise OptionError("text and template both say where texts are", hint="leave one out")
-    return settings, {name: value for name, value in options.items() if name not in names}
+    return settings, {name: value for name, value in options.items() if name not in SETTINGS}
 
 
 def check_rate(max_error_rate: float) -> None:
     """Raise where a part is none."""
-    if not 0 <= max_error_rate <= 1:
-        raise OptionError(f"max_error_rate is {max_error_rate}, not between 0 and 1")
+    if not isinstance(max_error_rate, (int, float)) or not 0 <= max_error_rate <= 1:
+        raise OptionError(f"max_error_rate is {max_error_rate!r}, not between 0 and 1")
 
 
+@overload
 def run(
     inputs: Inputs,
     out: str | os.PathLike[str],
@@ -105,15 +157,44 @@ def run(
     force: bool = False,
     max_error_rate: float = 0.01,
     progress: bool | None = None,
+    shard: None = None,
+    finish: bool = False,
     **options: Any,
-) -> Manifest:
+) -> Manifest: ...
+@overload
+def run(
+    inputs: Inputs,
+    out: str | os.PathLike[str],
+    *,
+    model: str | os.PathLike[str] | None = "akidb-mini",
+    force: bool = False,
+    max_error_rate: float = 0.01,
+    progress: bool | None = None,
+    shard: str,
+    finish: Literal[False] = False,
+    **options: Any,
+) -> None: ...
+def run(
+    inputs: Inputs,
+    out: str | os.PathLike[str],
+    *,
+    model: str | os.PathLike[str] | None = "akidb-mini",
+    force: bool = False,
+    max_error_rate: float = 0.01,
+    progress: bool | None = None,
+    shard: str | None = None,
+    finish: bool = False,
+    **options: Any,
+) -> Manifest | None:
     """Embed a corpus of files into a folder of Parquet files, exactly once: `akidb-embed run`.
 
     Parameters: `inputs` (files, folders and globs of Parquet, JSON Lines, CSV and plain text, also
     at s3://, gs:// and az://), `out` (a new folder, here or there, or one of the same work, which
     then goes on), `force` (moves other work in `out` aside), `max_error_rate` (the part of the rows
     that may fail), `progress` (a bar of tqdm's; None shows one where tqdm is there and somebody
-    watches), and as `options`
+    watches), `shard` ("2/8": the second of eight parts alone, beside others that do the rest),
+    `finish` (compute nothing: look whether all shards are done, and write the manifest), and as
+    `options`
 
     - which texts: `text` (the column, "text" unless said), or `template` ("{title}\\n{body}"), `id`
       (the column that names a row), `keep` (columns that go along, or "all"), `chunk` (tokens of
@@ -121,23 +202,39 @@ def run(
       (most rows of a file, and of what a kill costs), `format` ("parquet" or "npy");
     - those of `Embedder` and of its `embed`.
 
-    Returns the manifest, which is in `out/_manifest.json`, too. Killed at any time and started
-    again, it goes on; several processes that do the same work at the same time share it. Ctrl-C
-    ends it after the pass that is being computed.
+    Returns the manifest, which is in `out/_manifest.json`, too; None for a shard, which is a part.
+    Killed at any time and started again, it goes on; several processes that do the same work at the
+    same time share it. Ctrl-C ends it after the pass that is being computed.
 
-    Raises `OptionError` for what doesn't fit, `CorpusError` when files can't be read or written, or
-    too many rows have failed, and what `Embedder` raises.
+    Raises `OptionError` for what doesn't fit, `CorpusError` when files can't be read or written,
+    too many rows have failed, or what is to be finished isn't there, and what `Embedder` raises.
     """
     check_rate(max_error_rate)
+    if finish and (shard is not None or force):
+        other = "force" if shard is None else "shard"
+        raise OptionError(f"finish and {other} contradict each other", hint="leave one out")
+    if shard is not None and not isinstance(shard, str):
+        raise TypeError(f'shard is a str as "2/8", not {type(shard).__name__}')
     work = Work.of(inputs, out, model, options)
-    corpus = work.corpus(Embedder(work.model, **work.load), force)
+    corpus = work.corpus(Embedder(work.model, **work.load), force, shard)
     warn_of_files(corpus)
-    finished = corpus.finished(max_error_rate)
+    if finish:
+        return manifest(corpus.finish(max_error_rate))
+    finished = None if shard is not None else corpus.finished(max_error_rate)
     if finished is not None:
         return manifest(finished)
     with Bar(corpus.rows, progress) as bar:
         corpus.run(max_error_rate, bar.show)
-    return manifest(corpus.finish(max_error_rate))
+    return None if shard is not None else manifest(corpus.finish(max_error_rate))
+
+
+def run_status(out: str | os.PathLike[str]) -> RunStatus:
+    """Tell how far the work in a folder is, whoever does it: `akidb-embed run --status`.
+
+    Raises `CorpusError` when no work was begun there, or it can't be read.
+    """
+    status: RunStatus = json.loads(native_status(out))
+    return status
 
 
 def manifest(text: str) -> Manifest:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -71,6 +72,30 @@ def _assigned_cpus() -> int | None:
     return None if cpus is None else max(1, int(cpus))
 
 
+def _on_worker(name: str) -> type:
+    """Make what `map_batches` takes of one of this module's classes, by its name."""
+    version = _cluster.fingerprint()["version"]
+
+    # Ray sends this class's code itself, so that it can say what a worker lacks.
+    class OnWorker:
+        def __init__(self, **arguments: Any) -> None:
+            try:
+                from akidb_embedding import ray
+            except ImportError as error:
+                raise RuntimeError(
+                    f"this worker can't use akidb-embedding ({error}): install it where the "
+                    f"workers' Python is: pip install 'akidb-embedding[ray]=={version}'"
+                ) from None
+            self.worker = getattr(ray, name)(**arguments)
+
+        def __call__(self, batch: Any) -> Any:
+            return self.worker(batch)
+
+    # What Ray calls it, and what others see of it.
+    OnWorker.__name__ = OnWorker.__qualname__ = name
+    return OnWorker
+
+
 def embed(
     dataset: Dataset,
     *,
@@ -93,7 +118,7 @@ def embed(
         _cluster.check_columns(names, text)
     arguments = {"text": text, "model": model, "driver": _cluster.fingerprint(), **options}
     return dataset.map_batches(
-        EmbedTexts,
+        _on_worker("EmbedTexts"),
         batch_format="pyarrow",
         batch_size=batch_size,
         fn_constructor_kwargs=arguments,
@@ -107,10 +132,10 @@ def embed(
 class EmbedUnits:
     """Computes the units of a corpus that batches of pyarrow name, and writes them."""
 
-    def __init__(self, work: Work, run: str, driver: _cluster.Fingerprint) -> None:
+    def __init__(self, work: dict[str, Any], run: str, driver: _cluster.Fingerprint) -> None:
         """Load the model and look at the corpus, as the driver did."""
         _cluster.check_fingerprint(driver)
-        self.corpus = _cluster.worker_corpus(work, run, _assigned_cpus())
+        self.corpus = _cluster.worker_corpus(Work(**work), run, _assigned_cpus())
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Compute the units of a batch."""
@@ -155,11 +180,11 @@ def embed_files(
     with Bar(corpus.rows, progress) as bar:
         # Without any row there is no unit.
         results = ray.data.from_arrow(blocks or [table]).map_batches(
-            EmbedUnits,
+            _on_worker("EmbedUnits"),
             batch_format="pyarrow",
             batch_size=1,
             fn_constructor_kwargs={
-                "work": work,
+                "work": asdict(work),
                 "run": uuid.uuid4().hex,
                 "driver": _cluster.fingerprint(),
             },

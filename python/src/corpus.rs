@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use akidb_bulk::corpus::{
-    Chunks, CorpusError, CorpusSettings, Folder, Keep, Manifest, Outcome, Plan, Runner, TextFrom,
-    read_plan,
+    Chunks, CorpusError, CorpusSettings, Folder, Keep, Manifest, Outcome, Plan, Runner, Shard,
+    Status, TextFrom, Unit, read_plan,
 };
 use akidb_embedding::EmbedOptions;
 use pyo3::prelude::*;
@@ -34,6 +34,8 @@ pub(crate) struct Corpus {
     plan: Plan,
     /// Whether long texts are split.
     is_split: bool,
+    /// The part of the units that is this process's, where it has one.
+    shard: Option<Shard>,
     /// Places of the plan's units, by their names.
     places: HashMap<String, usize>,
     out: PathBuf,
@@ -45,7 +47,11 @@ impl Corpus {
     /// Finds the files and cuts them into units; writes nothing, but that with `force` a folder of other
     /// work gets another name.
     #[new]
-    #[pyo3(signature = (embedder, inputs, out, settings, options, force = false))]
+    #[pyo3(signature = (embedder, inputs, out, settings, options, force = false, shard = None))]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "each is a keyword of Python's `run`"
+    )]
     fn new(
         py: Python<'_>,
         embedder: &Embedder,
@@ -54,7 +60,9 @@ impl Corpus {
         settings: &Bound<'_, PyDict>,
         options: &Bound<'_, PyDict>,
         force: bool,
+        shard: Option<&str>,
     ) -> PyResult<Self> {
+        let shard = shard.map(str::parse).transpose().map_err(Failure::from)?;
         let model = embedder.model()?;
         let options = options_of(Some(options), None)?;
         let settings = corpus_settings(inputs, settings)?;
@@ -71,6 +79,7 @@ impl Corpus {
             options,
             plan,
             is_split,
+            shard,
             out,
             folder: Mutex::default(),
         })
@@ -83,10 +92,10 @@ impl Corpus {
         units.map(|unit| (&*unit.name, unit.rows)).collect()
     }
 
-    /// Rows of the input.
+    /// Rows of the input, or of the shard.
     #[getter]
     fn rows(&self) -> u64 {
-        self.plan.rows()
+        self.own_units().iter().map(|unit| unit.rows).sum()
     }
 
     /// Files of folders that are of no kind that is read.
@@ -101,7 +110,7 @@ impl Corpus {
         self.plan.repeated_files
     }
 
-    /// Computes all units that aren't there. `progress(rows, tokens, errors)` is called now and then, with
+    /// Computes all units, or the shard's, that aren't there. `progress(rows, tokens, errors)` is called now and then, with
     /// sums; what it raises ends the work, as a signal does, after the pass that is being computed.
     #[pyo3(signature = (max_error_rate, progress = None))]
     fn run(
@@ -115,7 +124,7 @@ impl Corpus {
             let stop = AtomicBool::new(false);
             let mut watch = Watch::new(progress, &stop, self.is_split);
             let runner = self.runner(&folder)?.max_error_rate(max_error_rate);
-            let end = runner.run(&self.plan.units, &stop, &mut watch);
+            let end = runner.run(self.own_units(), &stop, &mut watch);
             match watch.end() {
                 Some(error) => Err(error.into()),
                 None => Ok(end.map(drop)?),
@@ -175,6 +184,11 @@ impl Corpus {
 }
 
 impl Corpus {
+    fn own_units(&self) -> &[Unit] {
+        let all = &*self.plan.units;
+        self.shard.map_or(all, |shard| shard.of(all))
+    }
+
     /// The folder, begun once.
     fn folder(&self) -> Result<Arc<Folder>, Failure> {
         self.model.check_process()?;
@@ -182,7 +196,7 @@ impl Corpus {
         if let Some(folder) = folder.as_ref() {
             return Ok(Arc::clone(folder));
         }
-        let begun = Folder::begin(&self.out, &self.plan, None)?;
+        let begun = Folder::begin(&self.out, &self.plan, self.shard)?;
         Ok(Arc::clone(folder.insert(Arc::new(begun))))
     }
 
@@ -272,6 +286,16 @@ fn checked(manifest: &Manifest, rate: f64) -> Result<String, Failure> {
         };
         return Err(error.into());
     }
-    let json = serde_json::to_string(manifest);
-    json.map_err(|error| Failure::new("CorpusError", error.to_string()))
+    serde_json::to_string(manifest).map_err(no_json)
+}
+
+/// How far the work in a folder is, as JSON.
+#[pyfunction]
+pub(crate) fn run_status(py: Python<'_>, out: PathBuf) -> PyResult<String> {
+    let status = py.detach(|| Status::read(&out)).map_err(Failure::from)?;
+    Ok(serde_json::to_string(&status).map_err(no_json)?)
+}
+
+fn no_json(error: serde_json::Error) -> Failure {
+    Failure::new("CorpusError", error.to_string())
 }

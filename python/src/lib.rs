@@ -28,7 +28,7 @@ mod _native {
     #[pymodule_export]
     use super::arrow::ArrowArray;
     #[pymodule_export]
-    use super::corpus::Corpus;
+    use super::corpus::{Corpus, run_status};
     #[pymodule_export]
     use super::embedder::Embedder;
     #[pymodule_export]

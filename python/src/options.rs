@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use akidb_embedding::onnxruntime::{Provider, ProviderChoice};
 use akidb_embedding::{EmbedOptions, Embedder, EmbedderBuilder, Prompt, RerankOptions, Role};
-use pyo3::exceptions::{PyOverflowError, PyTypeError};
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyUnicodeEncodeError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -45,13 +45,15 @@ pub(crate) fn each(
     Ok(())
 }
 
-/// Says which keyword has the wrong type, or is out of range.
+/// Says which keyword has the wrong type, is out of range, or is not Unicode.
 fn in_keyword(py: Python<'_>, keyword: &str, error: PyErr) -> PyErr {
     let message = format!("{keyword}: {}", error.value(py));
     if error.is_instance_of::<PyTypeError>(py) {
         return PyTypeError::new_err(message);
     }
-    match error.is_instance_of::<PyOverflowError>(py) {
+    let is_value = error.is_instance_of::<PyOverflowError>(py)
+        || error.is_instance_of::<PyUnicodeEncodeError>(py);
+    match is_value {
         true => Failure::option(message).into(),
         false => error,
     }

@@ -26,11 +26,11 @@ pub(crate) enum Texts {
 }
 
 impl Texts {
-    /// A single text.
+    /// A single text: a query.
     pub(crate) fn one(text: &Bound<'_, PyAny>) -> PyResult<Self> {
         match string(0, text) {
             Ok(text) => Ok(Self::Strings(vec![Ok(text)])),
-            Err(failure) => Err((*failure).into()),
+            Err(failure) => Err(failure.of_query().into()),
         }
     }
 

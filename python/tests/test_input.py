@@ -149,8 +149,10 @@ def test_what_is_no_text_is_told_by_its_index(embedder: Embedder, kind: str) -> 
 def test_texts_that_are_not_unicode(embedder: Embedder) -> None:
     with pytest.raises(TextError, match=r"index 1 isn't Unicode: .*surrogates not allowed"):
         embedder.embed(["a", "b\udc80c"])
-    with pytest.raises(TextError, match="index 0"):
+    with pytest.raises(TextError, match=r"the query: .*surrogates not allowed"):
         embedder.embed_query("\ud800")
+    with pytest.raises(OptionError, match=r"prompt: .*surrogates not allowed"):
+        embedder.embed(["a"], prompt="\ud800")
     offsets, data = pa.py_buffer(np.int32([0, 1, 3])), pa.py_buffer(b"a\xff\xfe")
     broken = pa.Array.from_buffers(pa.string(), 2, [None, offsets, data])
     with pytest.raises(TextError, match="index 1 isn't Unicode: invalid utf-8"):

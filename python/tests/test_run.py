@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,7 +19,7 @@ import pytest
 from corpora import ROWS, contents, make
 from test_embed import command_line
 
-from akidb_embedding import CorpusError, Embedder, ModelNotFoundError, OptionError, run
+from akidb_embedding import CorpusError, Embedder, ModelNotFoundError, OptionError, run, run_status
 
 UNIT_ROWS = 40
 
@@ -77,7 +79,9 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
     docs, out = make(tmp_path / "docs"), tmp_path / "out"
     for keywords, says in [
         ({"text": "body", "keep": ["no such"]}, "no column"),
-        ({"txt": "body"}, "no option 'txt'"),
+        ({"txt": "body"}, r"no option 'txt'\nhint: there are: text, template, id"),
+        ({"max_error_rate": "1%"}, "'1%', not between 0 and 1"),
+        ({"text": "\ud800"}, "text: .*surrogates not allowed"),
         ({"text": "body", "template": "{body}"}, "both say"),
         ({"text": "body", "overlap": 3}, "overlap is for chunk"),
         ({"text": "body", "max_error_rate": 3}, "not between 0 and 1"),
@@ -106,11 +110,57 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
     assert tmp_path.joinpath("out.1").is_dir()
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root writes everywhere")
+def test_shards_are_done_apart_and_finished(tmp_path: Path) -> None:
+    docs, out, whole = make(tmp_path / "docs"), tmp_path / "out", tmp_path / "whole"
+    work: Any = {"text": "body", "id": "n", "unit_rows": UNIT_ROWS}
+    with pytest.raises(CorpusError, match="no work was begun"):
+        run(docs, out, finish=True, **work)
+    with pytest.raises(CorpusError, match="no work was begun"):
+        run_status(out)
+    assert run(docs, out, shard="2/2", **work) is None
+    half = contents(out)
+    with pytest.raises(CorpusError, match="3 units of shard 1/2"):
+        run(docs, out, finish=True, **work)
+    status = run_status(out)
+    assert (status["units"], status["units_there"], status["finished"]) == (6, 3, False)
+    assert [shard["units_there"] for shard in status["shards"]] == [0, 3]
+    assert status["workers"][0]["shard"] == {"index": 2, "count": 2}
+    run(docs, out, shard="1/2", **work)
+    manifest = run(docs, out, finish=True, **work)
+    assert (manifest["rows_in"], manifest["errors"]) == (ROWS, 1)
+    assert run_status(out)["finished"]
+    run(docs, whole, **work)
+    assert half.items() < contents(whole).items()
+    assert contents(out) == contents(whole)
+
+
+def test_shards_that_do_not_fit_are_told(tmp_path: Path) -> None:
+    docs, out = make(tmp_path / "docs"), tmp_path / "out"
+    for keywords, says in [
+        ({"shard": "3/2"}, "no shard 3 of 2"),
+        ({"shard": "two"}, 'a shard is I/N as in 2/8, not "two"'),
+        ({"shard": "1/2", "finish": True}, "finish and shard"),
+        ({"force": True, "finish": True}, "finish and force"),
+    ]:
+        with pytest.raises(OptionError, match=says):
+            run(docs, out, text="body", **keywords)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match='shard is a str as "2/8", not tuple'):
+        run(docs, out, text="body", shard=(1, 2))  # type: ignore[call-overload]
+    assert not out.exists()
+
+
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    tmp_path.joinpath("closed").mkdir(mode=0o500)
-    with pytest.raises(CorpusError, match="can't be written"):
-        run(make(tmp_path / "docs"), tmp_path / "closed/out", text="body")
+    docs, closed = make(tmp_path / "docs"), tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    outs = [docs / "0.jsonl" / "out"]
+    # Root writes everywhere but where the system does.
+    if os.name == "posix" and os.geteuid() != 0:
+        outs.append(closed / "out")
+    elif sys.platform == "linux":
+        outs.append(Path("/proc/out"))
+    for out in outs:
+        with pytest.raises(CorpusError, match=f"{re.escape(str(out))}.* can't be "):
+            run(docs, out, text="body")
 
 
 def test_progress_and_warnings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 //! A part of the units, for one of several processes.
 
 use std::fmt::{self, Display, Formatter};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +58,19 @@ impl Display for Shard {
     }
 }
 
+impl FromStr for Shard {
+    type Err = CorpusError;
+
+    fn from_str(text: &str) -> Result<Self, CorpusError> {
+        let numbers = text.split_once('/').and_then(|(index, count)| {
+            Some((index.trim().parse().ok()?, count.trim().parse().ok()?))
+        });
+        let wrong = || CorpusError::Settings(format!("a shard is I/N as in 2/8, not {text:?}"));
+        let (index, count) = numbers.ok_or_else(wrong)?;
+        Self::new(index, count)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +92,10 @@ mod tests {
                 let all: Vec<_> = shards.flat_map(|shard| shard.of(&units).to_vec()).collect();
                 assert_eq!(all, units);
             }
+        }
+        assert_eq!("2/3".parse::<Shard>().unwrap(), Shard::new(2, 3).unwrap());
+        for wrong in ["", "2", "2/", "/3", "a/3", "-1/3", "0/3", "4/3"] {
+            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
         }
         assert!(Shard::new(0, 3).is_err());
         assert!(Shard::new(4, 3).is_err());

@@ -29,8 +29,8 @@ impl FromStr for ShardArgument {
         match text.split_once('/') {
             None if text == "auto" => Ok(Self::Auto),
             Some(("auto", count)) => Ok(Self::AutoOf(number(count)?)),
-            Some((index, count)) => {
-                let shard = Shard::new(number(index)?, number(count)?);
+            Some(_) => {
+                let shard: Result<Shard, _> = text.parse();
                 shard.map(Self::Given).map_err(|error| error.to_string())
             }
             None => Err(wrong()),
