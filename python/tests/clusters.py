@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import ctypes
 import os
 import signal
 from pathlib import Path
@@ -42,18 +44,35 @@ def check(rows: list[dict[str, object]], embedder: Embedder) -> None:
             assert str(row["error"]).endswith("is null, not a str")
 
 
-def processes(words: str) -> list[int]:
-    """Those whose command line has these words."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                command = entry.joinpath("cmdline").read_bytes()
-            except OSError:
-                continue
-            if words.encode() in command.replace(b"\0", b" "):
-                found.append(int(entry.name))
-    return found
+def adopt_orphans() -> None:
+    """Processes whose parent is killed become this one's children, and are found as such."""
+    subreaper = 36
+    ctypes.CDLL(None).prctl(subreaper, 1)
+
+
+def command(process: int) -> str:
+    """Its command line, empty when it has ended."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def processes(words: str = "", of: int | None = None) -> list[int]:
+    """Those that this one, or another, has begun, and that these have, whose command has words."""
+    children = collections.defaultdict(list)
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # The name in parentheses may have spaces.
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if state != "Z":
+            children[int(parent)].append(int(path.parent.name))
+    found = [of or os.getpid()]
+    for process in found:
+        found += children[process]
+    return [process for process in found[1:] if words in command(process)]
 
 
 def kill(words: str) -> int:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
+from clusters import adopt_orphans, command, processes
 
 from akidb_embedding import Embedder
 
@@ -33,6 +36,21 @@ def python() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture(scope="module")
+def nothing_left() -> Iterator[None]:
+    """Whatever the module's tests begin has ended when they have."""
+    adopt_orphans()
+    before = processes()
+    yield
+    end = time.monotonic() + 30
+    while (left := set(processes()) - set(before)) and time.monotonic() < end:
+        time.sleep(0.1)
+    names = [command(process)[:300] for process in left]
+    for process in left:
+        os.kill(process, signal.SIGKILL)
+    assert not names, "processes are left behind"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -44,7 +44,7 @@ def once_there(folder: Path, files: int, strike: Callable[[], object]) -> Future
     """Strikes, on another thread, when so many files are there; gives how many there were then."""
 
     def watch() -> int:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 300
         while (there := len(list(folder.glob("*.parquet")))) < files:
             assert time.monotonic() < end, "nothing is written"
             time.sleep(0.005)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -25,22 +26,33 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="processes are found by /proc"),
     pytest.mark.filterwarnings("ignore"),
 ]
+MEMORY = 200 << 20
+"""Bytes of a node's object store."""
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+def cluster(nothing_left: None) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
-    memory = 200 << 20
     cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 2, "object_store_memory": memory}
+        initialize_head=True, head_node_args={"num_cpus": 2, "object_store_memory": MEMORY}
     )
-    cluster.add_node(num_cpus=2, object_store_memory=memory)
+    cluster.add_node(num_cpus=2, object_store_memory=MEMORY)
     ray.init(address=cluster.address, log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
     yield cluster
     ray.shutdown()
     cluster.shutdown()
+
+
+def kill_raylet(cluster: Any) -> None:
+    """Kills what keeps a node's workers, and clears away what is left of the node."""
+    (node,) = cluster.worker_nodes
+    (raylet,) = node.all_processes["raylet"]
+    os.kill(raylet.process.pid, signal.SIGKILL)
+    raylet.process.wait(timeout=60)
+    cluster.remove_node(node, allow_graceful=False)
+    cluster.add_node(num_cpus=2, object_store_memory=MEMORY, wait=False)
 
 
 def dataset() -> Any:
@@ -79,17 +91,15 @@ def test_the_class_is_for_map_batches(cluster: Any) -> None:
     assert len(first["embedding"]) == 64
 
 
-@pytest.mark.parametrize("victim", ["worker", "node"])
+@pytest.mark.parametrize("victim", ["actor", "raylet"])
 def test_what_is_killed_is_made_up_for(cluster: Any, embedder: Embedder, victim: str) -> None:
     def strike() -> None:
-        if victim == "worker":
+        if victim == "actor":
             kill("ray::MapWorker(MapBatches(EmbedTexts))")
         else:
-            cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
+            kill_raylet(cluster)
 
     rows = embedded(strike)
-    if victim == "node":
-        cluster.add_node(num_cpus=2, object_store_memory=200 << 20)
     assert len(rows) == ROWS
     check(rows, embedder)
 
@@ -106,22 +116,33 @@ def test_what_does_not_fit_is_told_on_the_driver(cluster: Any) -> None:
         embed(taken, text="body")
 
 
-@pytest.mark.parametrize("wrong", ["model", "wheel"])
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ("model", 'there is no model "no-such-model"'),
+        ("other wheel", "install the driver's wheel on every worker"),
+        ("no wheel", "pip install 'akidb-embedding"),
+    ],
+)
 def test_what_a_worker_lacks_is_told_on_the_driver(
-    cluster: Any, wrong: str, monkeypatch: pytest.MonkeyPatch
+    cluster: Any, wrong: str, says: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from akidb_embedding import _cluster
     from akidb_embedding.ray import embed
 
-    if wrong == "wheel":
+    environment = {}
+    if wrong == "other wheel":
         other = {**_cluster.fingerprint(), "version": "9.9.9"}
         monkeypatch.setattr(_cluster, "fingerprint", lambda: other)
-        says = "install the driver's wheel on every worker"
-    else:
-        says = 'there is no model "no-such-model"'
+    if wrong == "no wheel":
+        missing = "raise ModuleNotFoundError(\"No module named 'akidb_embedding'\")"
+        tmp_path.joinpath("akidb_embedding.py").write_text(missing)
+        environment = {"env_vars": {"PYTHONPATH": str(tmp_path)}}
     model = "no-such-model" if wrong == "model" else "akidb-mini"
+    remote = {"runtime_env": environment}
+    ds = embed(dataset(), text="body", model=model, concurrency=1, ray_remote_args=remote)
     with pytest.raises(Exception, match=says):
-        embed(dataset(), text="body", model=model, concurrency=1).take_all()
+        ds.take_all()
 
 
 UNITS = {"text": "body", "id": "n", "unit_rows": 10}
@@ -129,12 +150,12 @@ UNITS = {"text": "body", "id": "n", "unit_rows": 10}
 
 @pytest.fixture(scope="module")
 def docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make(tmp_path_factory.mktemp("ray") / "docs", rows=3000)
+    return make(tmp_path_factory.mktemp("ray") / "docs", rows=1500)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(docs: Path) -> dict[str, bytes]:
-    run(docs, docs.with_name("undisturbed"), **UNITS)  # type: ignore[arg-type]
+    run(docs, docs.with_name("undisturbed"), **UNITS)  # type: ignore[call-overload]
     return contents(docs.with_name("undisturbed"))
 
 
@@ -147,7 +168,7 @@ embed_files(docs, out, concurrency=2, text="body", id="n", unit_rows=10)
 """
 
 
-@pytest.mark.parametrize("victim", ["nobody", "worker", "node", "driver"])
+@pytest.mark.parametrize("victim", ["nobody", "actor", "raylet", "driver"])
 def test_a_corpus_is_written_once_whoever_is_killed(
     cluster: Any, docs: Path, undisturbed: dict[str, bytes], victim: str, tmp_path: Path
 ) -> None:
@@ -156,29 +177,31 @@ def test_a_corpus_is_written_once_whoever_is_killed(
     out = tmp_path / "out"
 
     def strike() -> None:
-        if victim == "worker":
+        if victim == "actor":
             kill("ray::MapWorker(MapBatches(EmbedUnits))")
-        elif victim == "node":
-            cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
+        elif victim == "raylet":
+            kill_raylet(cluster)
 
     if victim == "driver":
         driver = subprocess.Popen([sys.executable, "-c", DRIVER, cluster.address, docs, out])
-        assert once_there(out, 5, lambda: driver.send_signal(signal.SIGKILL)).result() < 300
-        assert driver.wait(timeout=60) == -signal.SIGKILL
+        try:
+            once_there(out, 5, driver.kill).result()
+            assert driver.wait(timeout=60) == -signal.SIGKILL
+        finally:
+            driver.kill()
+        assert 5 <= len(contents(out)) < len(undisturbed)
         embed_files(docs, out, concurrency=2, **UNITS)
     else:
         struck = once_there(out, 5, strike)
         manifest = embed_files(docs, out, concurrency=2, **UNITS)
         assert struck.result() < len(undisturbed)
-        assert (manifest["rows_in"], manifest["errors"]) == (3000, 1)
-    if victim == "node":
-        cluster.add_node(num_cpus=2, object_store_memory=200 << 20)
+        assert (manifest["rows_in"], manifest["errors"]) == (1500, 1)
     assert contents(out) == undisturbed
     counts = begun(out)
     assert set(counts) == {name.removesuffix(".parquet") for name in undisturbed}
     # Two workers, a unit each.
     assert sum(counts.values()) - len(counts) <= (0 if victim == "nobody" else 2)
-    assert embed_files(docs, out, concurrency=2, **UNITS)["rows_in"] == 3000
+    assert embed_files(docs, out, concurrency=2, **UNITS)["rows_in"] == 1500
     assert begun(out) == counts
 
 
@@ -194,6 +217,8 @@ def test_a_corpus_that_does_not_fit_is_told_on_the_driver(
     assert not tmp_path.joinpath("out").exists()
     with pytest.raises(CorpusError, match="rows failed"):
         embed_files(docs, tmp_path / "out", text="body", max_error_rate=0)
+    with pytest.raises(CorpusError, match=r"docs/0\.jsonl/out"):
+        embed_files(docs, docs / "0.jsonl" / "out", text="body")
     empty = tmp_path / "empty.txt"
     empty.write_text("")
     assert embed_files(empty, tmp_path / "none")["rows_in"] == 0

@@ -1,9 +1,11 @@
-"""Spark on a real cluster on this machine: a master, two workers, an executor on each."""
+"""Spark on its own cluster on this machine: a master, two workers, an executor on each."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -20,6 +22,7 @@ from clusters import (
     processes,
 )
 from corpora import begun, contents, make, once_there
+from standalone import session, standalone, stop
 
 from akidb_embedding import CorpusError, Embedder, OptionError, run
 
@@ -32,31 +35,22 @@ pytestmark = [
 EXECUTOR = "CoarseGrainedExecutorBackend"
 
 
-def session() -> Any:
-    """A driver with a cluster of its own: two workers, an executor on each."""
-    from pyspark.sql import SparkSession
-
-    os.environ["PYSPARK_PYTHON"] = sys.executable
-    builder = SparkSession.builder.master("local-cluster[2,2,1024]").appName("akidb")
-    settings = {
-        "spark.ui.enabled": "false",
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.executor.memory": "1g",
-        "spark.sql.execution.arrow.maxRecordsPerBatch": "50",
-        "spark.sql.execution.arrow.pyspark.enabled": "true",
-        "spark.log.level": "ERROR",
-    }
-    for key, value in settings.items():
-        builder = builder.config(key, value)
-    return builder.getOrCreate()
+@pytest.fixture(scope="module")
+def cluster(nothing_left: None) -> Iterator[str]:
+    with standalone() as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
-def spark() -> Iterator[Any]:
-    spark = session()
+def spark(cluster: str) -> Iterator[Any]:
+    spark = session(cluster)
     yield spark
-    spark.stop()
+    stop(spark)
+
+
+def test_a_cluster_that_does_not_start_is_told(nothing_left: None) -> None:
+    with pytest.raises(RuntimeError, match="NoMaster ended with 1"), standalone("NoMaster"):
+        pytest.fail("it is said to be there")
 
 
 def frame(spark: Any) -> Any:
@@ -157,34 +151,88 @@ def test_what_a_worker_lacks_is_told_on_the_driver(
 UNITS = {"text": "body", "id": "n", "unit_rows": 10}
 
 
-@pytest.mark.parametrize("victim", ["nobody", "executor"])
+@pytest.fixture(scope="module")
+def docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("spark") / "docs", rows=1500)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(docs: Path) -> dict[str, bytes]:
+    run(docs, docs.with_name("undisturbed"), **UNITS)  # type: ignore[call-overload]
+    return contents(docs.with_name("undisturbed"))
+
+
+DRIVER = """
+import sys
+from standalone import session
+from akidb_embedding.spark import embed_files
+address, docs, out = sys.argv[1:]
+embed_files(session(address), docs, out, text="body", id="n", unit_rows=10)
+"""
+
+
+def kill_driver(cluster: str, docs: Path, out: Path) -> None:
+    """Begins the work, and kills whoever shares it out: Python and its Java."""
+    environment = {**os.environ, "PYTHONPATH": os.path.dirname(__file__)}
+    command = [sys.executable, "-c", DRIVER, cluster, str(docs), str(out)]
+    driver = subprocess.Popen(command, env=environment)
+
+    def strike() -> None:
+        (java,) = processes("SparkSubmit", of=driver.pid)
+        os.kill(java, signal.SIGKILL)
+        driver.kill()
+
+    try:
+        once_there(out, 5, strike).result()
+        assert driver.wait(timeout=60) == -signal.SIGKILL
+    finally:
+        driver.kill()
+
+
+@pytest.mark.parametrize("victim", ["nobody", "executor", "driver"])
 def test_a_corpus_is_written_once_whoever_is_killed(
-    spark: Any, victim: str, tmp_path: Path
+    cluster: str,
+    spark: Any,
+    docs: Path,
+    undisturbed: dict[str, bytes],
+    victim: str,
+    tmp_path: Path,
 ) -> None:
     from akidb_embedding.spark import embed_files
 
-    docs, out, whole = make(tmp_path / "docs", rows=3000), tmp_path / "out", tmp_path / "whole"
-    run(docs, whole, **UNITS)  # type: ignore[arg-type]
-    struck = once_there(out, 5, (lambda: kill(EXECUTOR)) if victim == "executor" else lambda: None)
-    manifest = embed_files(spark, docs, out, **UNITS)
-    assert struck.result() < len(contents(whole))
-    assert (manifest["rows_in"], manifest["errors"]) == (3000, 1)
-    assert contents(out) == contents(whole)
+    out = tmp_path / "out"
+    if victim == "driver":
+        kill_driver(cluster, docs, out)
+        there = contents(out)
+        assert 5 <= len(there) < len(undisturbed)
+        manifest = embed_files(spark, docs, out, **UNITS)
+    else:
+        strike = (lambda: kill(EXECUTOR)) if victim == "executor" else (lambda: 0)
+        struck = once_there(out, 5, strike)
+        manifest = embed_files(spark, docs, out, **UNITS)
+        assert struck.result() < len(undisturbed)
+    assert (manifest["rows_in"], manifest["errors"]) == (1500, 1)
+    assert contents(out) == undisturbed
     counts = begun(out)
-    # An executor has two tasks, a unit each.
-    assert sum(counts.values()) - len(counts) <= (2 if victim == "executor" else 0)
+    assert set(counts) == {name.removesuffix(".parquet") for name in undisturbed}
+    # Two executors, of two tasks each, a unit each.
+    in_work = {"nobody": 0, "executor": 2, "driver": 4}
+    assert sum(counts.values()) - len(counts) <= in_work[victim]
     embed_files(spark, docs, out, **UNITS)
     assert begun(out) == counts
 
 
-def test_a_corpus_that_does_not_fit_is_told_on_the_driver(spark: Any, tmp_path: Path) -> None:
+def test_a_corpus_that_does_not_fit_is_told_on_the_driver(
+    spark: Any, docs: Path, tmp_path: Path
+) -> None:
     from akidb_embedding.spark import embed_files
 
-    docs = make(tmp_path / "docs")
     with pytest.raises(OptionError, match="no column"):
         embed_files(spark, docs, tmp_path / "out", keep=["no such"])
     with pytest.raises(CorpusError, match="rows failed"):
         embed_files(spark, docs, tmp_path / "out", text="body", max_error_rate=0)
+    with pytest.raises(CorpusError, match=r"docs/0\.jsonl/out"):
+        embed_files(spark, docs, docs / "0.jsonl" / "out", text="body")
     empty = tmp_path / "empty.txt"
     empty.write_text("")
     assert embed_files(spark, empty, tmp_path / "none")["rows_in"] == 0
