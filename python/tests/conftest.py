@@ -44,10 +44,11 @@ def nothing_left() -> Iterator[None]:
     adopt_orphans()
     before = processes()
     yield
-    end = time.monotonic() + 30
+    # Ray's agents look for their raylet every few seconds, and end when it is gone for five times.
+    end = time.monotonic() + 120
     while (left := set(processes()) - set(before)) and time.monotonic() < end:
         time.sleep(0.1)
-    names = [command(process)[:300] for process in left]
+    names = [command(process).strip()[:300] for process in left]
     for process in left:
         os.kill(process, signal.SIGKILL)
     assert not names, "processes are left behind"
