@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 from clusters import adopt_orphans, command, processes
@@ -50,7 +51,8 @@ def nothing_left() -> Iterator[None]:
         time.sleep(0.1)
     names = [command(process).strip()[:300] for process in left]
     for process in left:
-        os.kill(process, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
     assert not names, "processes are left behind"
 
 
