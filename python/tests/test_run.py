@@ -22,6 +22,7 @@ from test_embed import command_line
 from akidb_embedding import CorpusError, Embedder, ModelNotFoundError, OptionError, run, run_status
 
 UNIT_ROWS = 40
+ENDS = [signal.SIGINT, signal.SIGKILL] if os.name == "posix" else []
 
 
 def test_files_are_those_of_the_command_line_byte_for_byte(tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def started(docs: Path, out: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are of POSIX")
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", ENDS)
 def test_what_was_ended_goes_on(tmp_path: Path, how: signal.Signals) -> None:
     docs = make(tmp_path / "docs", rows=600)
     process = started(docs, tmp_path / "out")
