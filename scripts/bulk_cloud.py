@@ -2,12 +2,13 @@
 """`akidb-embed run` from and into an object store: moto's S3 server on loopback, alone and behind faults.
 
   pip install 'moto[server]' boto3 pyarrow
-  scripts/bulk_cloud.py target/debug/akidb-embed [--rows 600] [--kills 6] [--seed 1]
+  scripts/bulk_cloud.py target/debug/akidb-embed [--rows 600] [--kills 6] [--seed 1] [--away]
 
 Files of every kind are read from s3:// and http://, and units are written to s3://: the rows are compared
 with those of the same files on disk, bit for bit. Then the same with kills, with processes beside each
 other, and through a proxy that answers 500 and 503, before and after it has passed a request on, slowly,
-or with half of what was asked for.
+or with half of what was asked for; and one that from some moment on refuses everything. With --away it
+answers 503 for longer than requests are tried again, which takes minutes.
 """
 
 import argparse
@@ -47,6 +48,8 @@ class Faults(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     to, source, lock = "", random.Random(7), threading.Lock()
     counts = collections.Counter()
+    # What every request is answered with, if anything.
+    away = None
 
     def fault(self):
         with self.lock:
@@ -59,6 +62,8 @@ class Faults(http.server.BaseHTTPRequestHandler):
 
     def answer(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.away:
+            return self.refuse(self.away)
         kind = self.fault()
         if kind in ("500 before", "503 before"):
             return self.refuse(int(kind[:3]))
@@ -238,7 +243,31 @@ def behind_faults(cloud, expected):
     left = cloud.keys("faults/_run/claims/")
     if left:
         sys.exit(f"claims were left: {left}")
+    # Credentials that are no longer good, and a store that is away.
+    for status in [403, 503] if cloud.options.away else [403]:
+        away(cloud, endpoint, expected, status)
     proxy.shutdown()
+
+
+def away(cloud, endpoint, expected, status):
+    """From some moment on all is refused: that is told, what is there is whole, and a second start goes on."""
+    name = f"away-{status}"
+    process = subprocess.Popen(cloud.command(["s3://corpus/"], f"s3://out/{name}"), env=cloud.environment(endpoint),
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while process.poll() is None and sum(key.endswith(".parquet") for key in cloud.keys(f"{name}/")) < 3:
+        time.sleep(0.05)
+    Faults.away, started = status, time.monotonic()
+    told, _ = process.communicate()
+    seconds, Faults.away = time.monotonic() - started, None
+    found = rows_of(cloud.units(name))
+    if process.returncode != 1 or str(status) not in told or not 0 < len(found) < len(expected):
+        sys.exit(f"{status} from some moment on: status {process.returncode}, {len(found)} rows, {told}")
+    check(f"{status} from some moment on (told after {seconds:.0f} s)", found, {key: expected[key] for key in found})
+    # A claim expires in a minute; this test doesn't wait for it.
+    for key in cloud.keys(f"{name}/_run/claims/"):
+        cloud.store.delete_object(Bucket="out", Key=key)
+    cloud.run(["s3://corpus/"], f"s3://out/{name}")
+    check("and started again", rows_of(cloud.units(name)), expected)
 
 
 def wrong(cloud):
@@ -271,6 +300,7 @@ def main():
     arguments.add_argument("--rows", type=int, default=600)
     arguments.add_argument("--kills", type=int, default=6)
     arguments.add_argument("--seed", type=int, default=1)
+    arguments.add_argument("--away", action="store_true", help="a store that is away for minutes, too")
     options = arguments.parse_args()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

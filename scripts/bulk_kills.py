@@ -5,8 +5,8 @@
 
 Rows are of JSON Lines, CSV and gzip, some of them broken. What a run that was killed and started again
 has written is compared with what an undisturbed one has: every file, byte for byte. How often a unit was
-begun more than once is counted from the logs. Then the same on a disk that is full. Needs nothing but
-Python.
+begun more than once is counted from the logs. Then the same on a disk that is full, and with clocks that
+jump by years in both directions. Needs nothing but Python, and a C compiler for the clocks.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import pathlib
 import random
 import shlex
@@ -95,6 +96,46 @@ def compare(name, out, expected, most_again):
           f"temporary files left: {len(left)}")
     if twice or again > most_again or left:
         sys.exit(f"{name}: more than the units in flight ({most_again}) was done again, or something was left")
+
+
+# Put before the system's own: what it says is years off, and differently at each call.
+CLOCK = """
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+int clock_gettime(clockid_t clock, struct timespec *at) {
+    static unsigned int seed = 1;
+    int status = syscall(SYS_clock_gettime, clock, at);
+    if (clock == CLOCK_REALTIME) at->tv_sec += rand_r(&seed) % 600000000 - 300000000;
+    return status;
+}
+"""
+
+
+def jumping_clocks(folder, run, expected):
+    """Three processes beside each other whose clocks agree about nothing, one of them killed."""
+    library, out = folder / "clock.so", folder / "clocks"
+    (folder / "clock.c").write_text(CLOCK)
+    try:
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", library, folder / "clock.c"], check=True)
+    except (OSError, subprocess.CalledProcessError):
+        print("SKIPPED: clocks that jump (no C compiler)")
+        return
+    environment = {**os.environ, "LD_PRELOAD": str(library)}
+    # Its answers are seen: else this shows nothing.
+    seen = subprocess.run([sys.executable, "-c", "import time; print(*(time.time() for _ in range(9)))"], env=environment,
+                          capture_output=True, text=True, check=True).stdout.split()
+    if max(map(float, seen)) - min(map(float, seen)) < 1e6:
+        sys.exit(f"the clock doesn't jump: {seen}")
+    processes = [subprocess.Popen(run(out), env=environment) for _ in range(3)]
+    while not list(out.glob("*.parquet")) and processes[0].poll() is None:
+        time.sleep(0.01)
+    processes[0].send_signal(signal.SIGKILL)
+    if [process.wait() for process in processes][1:] != [0, 0]:
+        sys.exit("a process whose clock jumps has failed")
+    compare("3 processes whose clocks jump, one of them killed", out, expected, 3)
 
 
 def full_disk(folder, run, expected):
@@ -185,6 +226,7 @@ def main():
         subprocess.run(command(options, data, out, "--finish"), check=True)
         compare("3 shards, one of them killed", out, expected, 3)
 
+        jumping_clocks(folder, lambda out: command(options, data, out), expected)
         full_disk(folder, lambda out: command(options, data, out), expected)
 
 

@@ -150,7 +150,8 @@ impl Location {
 /// What changes with an object.
 pub(super) fn state(meta: &ObjectMeta) -> FileState {
     let version = match &meta.e_tag {
-        Some(tag) => XxHash3_128::oneshot(tag.as_bytes()) as u64,
+        // Azure quotes it in the answer about a blob, and not in a list of them.
+        Some(tag) => XxHash3_128::oneshot(tag.trim_matches('"').as_bytes()) as u64,
         None => {
             let nanoseconds = meta.last_modified.timestamp_nanos_opt();
             nanoseconds.unwrap_or_default().unsigned_abs()
@@ -300,6 +301,20 @@ mod tests {
         ] {
             assert!(Location::of(url).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn a_tag_is_the_same_with_and_without_quotes() {
+        let with_tag = |tag: &str| ObjectMeta {
+            location: Key::from("a"),
+            last_modified: std::time::SystemTime::UNIX_EPOCH.into(),
+            size: 1,
+            e_tag: Some(tag.to_owned()),
+            version: None,
+        };
+        let listed = state(&with_tag("0x8DE1")).version;
+        assert_eq!(state(&with_tag("\"0x8DE1\"")).version, listed);
+        assert_ne!(state(&with_tag("0x8DE2")).version, listed);
     }
 
     #[test]
