@@ -6,11 +6,12 @@
 
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _MM_HINT_T1, _mm_loadu_si128, _mm_prefetch, _mm256_add_epi32,
-    _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_castsi256_ps, _mm256_cvtepi32_ps,
-    _mm256_dpbusd_avx_epi32, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256,
-    _mm256_madd_epi16, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps,
-    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_slli_epi32,
-    _mm256_srai_epi16, _mm256_srli_epi16, _mm256_storeu_ps, _mm256_storeu_si256,
+    _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_castsi256_ps, _mm256_cmpgt_epi32,
+    _mm256_cvtepi32_ps, _mm256_dpbusd_avx_epi32, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_movemask_ps, _mm256_set1_epi8, _mm256_set1_epi16,
+    _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_si256, _mm256_shuffle_epi8,
+    _mm256_slli_epi16, _mm256_slli_epi32, _mm256_srai_epi16, _mm256_srli_epi16, _mm256_storeu_ps,
+    _mm256_storeu_si256, _mm256_xor_si256,
 };
 
 use super::Kernel;
@@ -83,6 +84,24 @@ impl<const VNNI: bool> F32Target for Avx2<VNNI> {
     }
 
     #[inline(always)]
+    fn above(self, lanes: &[u32; LANES], bar: u32) -> u32 {
+        let (low, high) = lanes.split_at(LANES / 2);
+        let above = |half: &[u32]| {
+            // SAFETY: `self` exists only where the CPU has AVX2; each half is 8 readable u32, at any
+            // alignment.
+            unsafe {
+                // Comparison is signed.
+                let flip = _mm256_set1_epi32(i32::MIN);
+                let bar = _mm256_xor_si256(_mm256_set1_epi32(bar.cast_signed()), flip);
+                let lanes = _mm256_xor_si256(_mm256_loadu_si256(half.as_ptr().cast()), flip);
+                let above = _mm256_cmpgt_epi32(lanes, bar);
+                _mm256_movemask_ps(_mm256_castsi256_ps(above)).cast_unsigned()
+            }
+        };
+        above(low) | above(high) << (LANES / 2)
+    }
+
+    #[inline(always)]
     fn prefetch<W>(self, weights: &W) {
         for line in (0..size_of::<W>()).step_by(64) {
             let line = std::ptr::from_ref(weights).wrapping_byte_add(line);
@@ -94,7 +113,8 @@ impl<const VNNI: bool> F32Target for Avx2<VNNI> {
 }
 
 impl<const VNNI: bool> Int8Target for Avx2<VNNI> {
-    const INT8_VECTORS: &'static [usize] = &[0, 2, 2, 1, 1];
+    const INT8_VECTORS: &'static [usize] = &[0, 2, 2, 1, 1, 1];
+    const INT8_PARTS: usize = if VNNI { 1 } else { 2 };
     type Weights = [__m256i; 2];
     type Sums = [__m256i; 2];
 
@@ -129,6 +149,31 @@ impl<const VNNI: bool> Int8Target for Avx2<VNNI> {
     }
 
     #[inline(always)]
+    fn load_part(self, weights: &[u8; 4 * LANES], part: usize) -> Self::Weights {
+        let weights = self.load_weights(weights);
+        if VNNI {
+            return weights;
+        }
+        // SAFETY: `self` exists only where the CPU has AVX2.
+        weights.map(|weights| unsafe { every_other(weights, part) })
+    }
+
+    #[inline(always)]
+    fn dot_part(self, weights: Self::Weights, activations: i32, sums: Self::Sums) -> Self::Sums {
+        if VNNI {
+            return self.dot(weights, activations, sums);
+        }
+        // SAFETY: `self` exists only where the CPU has AVX2.
+        unsafe {
+            let a = _mm256_set1_epi32(activations);
+            [
+                _mm256_add_epi32(sums[0], _mm256_madd_epi16(weights[0], a)),
+                _mm256_add_epi32(sums[1], _mm256_madd_epi16(weights[1], a)),
+            ]
+        }
+    }
+
+    #[inline(always)]
     fn store_sums(self, sums: Self::Sums) -> [i32; LANES] {
         let mut lanes = [0; LANES];
         let (low, high) = lanes.split_at_mut(LANES / 2);
@@ -143,7 +188,8 @@ impl<const VNNI: bool> Int8Target for Avx2<VNNI> {
 }
 
 impl<const VNNI: bool> Bf16Target for Avx2<VNNI> {
-    const BF16_VECTORS: &'static [usize] = &[0, 2, 1, 1];
+    const BF16_VECTORS: &'static [usize] = &[0, 2, 2, 1, 1, 1];
+    const BF16_PARTS: usize = 2;
     type Pairs = [__m256i; 2];
 
     #[inline(always)]
@@ -161,20 +207,39 @@ impl<const VNNI: bool> Bf16Target for Avx2<VNNI> {
 
     #[inline(always)]
     fn dot_pairs(self, pairs: Self::Pairs, activations: u32, sums: Self::Vector) -> Self::Vector {
+        let mut sums = sums;
+        for (part, a) in [activations << 16, activations & UPPER]
+            .into_iter()
+            .enumerate()
+        {
+            // SAFETY: `self` exists only where the CPU has AVX2.
+            let widened = pairs.map(|pairs| unsafe { widen(pairs, part) });
+            sums = self.dot_pairs_part(widened, a, sums);
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn load_pairs_part(self, pairs: &[u16; 2 * LANES], part: usize) -> Self::Pairs {
+        // SAFETY: `self` exists only where the CPU has AVX2.
+        self.load_pairs(pairs)
+            .map(|pairs| unsafe { widen(pairs, part) })
+    }
+
+    #[inline(always)]
+    fn dot_pairs_part(
+        self,
+        pairs: Self::Pairs,
+        activations: u32,
+        sums: Self::Vector,
+    ) -> Self::Vector {
         // SAFETY: `self` exists only where the CPU has AVX2 and FMA.
         unsafe {
-            let low = |x| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(x));
-            let high = |x| {
-                let upper = _mm256_set1_epi32(0xffff_0000_u32.cast_signed());
-                _mm256_castsi256_ps(_mm256_and_si256(x, upper))
-            };
-            let a = _mm256_set1_epi32(activations.cast_signed());
-            let (a_low, a_high) = (low(a), high(a));
-            let dot = |pairs, sums| {
-                let sums = _mm256_fmadd_ps(low(pairs), a_low, sums);
-                _mm256_fmadd_ps(high(pairs), a_high, sums)
-            };
-            [dot(pairs[0], sums[0]), dot(pairs[1], sums[1])]
+            let a = _mm256_set1_ps(f32::from_bits(activations));
+            [
+                _mm256_fmadd_ps(_mm256_castsi256_ps(pairs[0]), a, sums[0]),
+                _mm256_fmadd_ps(_mm256_castsi256_ps(pairs[1]), a, sums[1]),
+            ]
         }
     }
 }
@@ -243,6 +308,35 @@ impl<const VNNI: bool> NBitsTarget for Avx2<VNNI> {
     }
 }
 
+/// The upper half of a word.
+const UPPER: u32 = 0xffff_0000;
+
+/// The lower or upper bf16 of each word as f32.
+#[inline(always)]
+unsafe fn widen(pairs: __m256i, part: usize) -> __m256i {
+    // SAFETY: the caller has a value of `Avx2`, which exists only where the CPU has AVX2.
+    unsafe {
+        if part == 0 {
+            _mm256_slli_epi32::<16>(pairs)
+        } else {
+            _mm256_and_si256(pairs, _mm256_set1_epi32(UPPER.cast_signed()))
+        }
+    }
+}
+
+/// The lower or upper byte of each 16 bits.
+#[inline(always)]
+unsafe fn every_other(bytes: __m256i, part: usize) -> __m256i {
+    // SAFETY: the caller has a value of `Avx2`, which exists only where the CPU has AVX2.
+    unsafe {
+        if part == 0 {
+            _mm256_and_si256(bytes, _mm256_set1_epi16(0xff))
+        } else {
+            _mm256_srli_epi16::<8>(bytes)
+        }
+    }
+}
+
 impl<const VNNI: bool> Avx2<VNNI> {
     /// [`Int8Target::dot`] of 8 columns, `a` being the activations 8 times.
     #[inline(always)]
@@ -252,9 +346,8 @@ impl<const VNNI: bool> Avx2<VNNI> {
             if VNNI {
                 return _mm256_dpbusd_avx_epi32(sums, weights, a);
             }
-            // Every other weight as i16. Products of pairs fit into i32 without saturation.
-            let even = _mm256_and_si256(weights, _mm256_set1_epi16(0xff));
-            let odd = _mm256_srli_epi16::<8>(weights);
+            // Products of pairs fit into i32 without saturation.
+            let (even, odd) = (every_other(weights, 0), every_other(weights, 1));
             let a_even = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(a));
             let a_odd = _mm256_srai_epi16::<8>(a);
             let sums = _mm256_add_epi32(sums, _mm256_madd_epi16(even, a_even));

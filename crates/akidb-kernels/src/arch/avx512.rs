@@ -98,6 +98,7 @@ impl<const VNNI: bool, const BF16: bool> F32Target for Avx512<VNNI, BF16> {
 
 impl<const VNNI: bool, const BF16: bool> Int8Target for Avx512<VNNI, BF16> {
     const INT8_VECTORS: &'static [usize] = &[0, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2];
+    const INT8_PARTS: usize = if VNNI { 1 } else { 2 };
     type Weights = __m512i;
     type Sums = __m512i;
 
@@ -122,13 +123,34 @@ impl<const VNNI: bool, const BF16: bool> Int8Target for Avx512<VNNI, BF16> {
             if VNNI {
                 return _mm512_dpbusd_epi32(sums, weights, a);
             }
-            // Every other weight as i16. Products of pairs fit into i32 without saturation.
-            let even = _mm512_and_si512(weights, _mm512_set1_epi16(0xff));
-            let odd = _mm512_srli_epi16::<8>(weights);
+            // Products of pairs fit into i32 without saturation.
+            let (even, odd) = (every_other(weights, 0), every_other(weights, 1));
             let a_even = _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(a));
             let a_odd = _mm512_srai_epi16::<8>(a);
             let sums = _mm512_add_epi32(sums, _mm512_madd_epi16(even, a_even));
             _mm512_add_epi32(sums, _mm512_madd_epi16(odd, a_odd))
+        }
+    }
+
+    #[inline(always)]
+    fn load_part(self, weights: &[u8; 4 * LANES], part: usize) -> __m512i {
+        let weights = self.load_weights(weights);
+        if VNNI {
+            return weights;
+        }
+        // SAFETY: `self` exists only where the CPU has AVX-512 F and BW.
+        unsafe { every_other(weights, part) }
+    }
+
+    #[inline(always)]
+    fn dot_part(self, weights: __m512i, activations: i32, sums: __m512i) -> __m512i {
+        if VNNI {
+            return self.dot(weights, activations, sums);
+        }
+        // SAFETY: `self` exists only where the CPU has AVX-512 F and BW.
+        unsafe {
+            let a = _mm512_set1_epi32(activations);
+            _mm512_add_epi32(sums, _mm512_madd_epi16(weights, a))
         }
     }
 
@@ -144,6 +166,7 @@ impl<const VNNI: bool, const BF16: bool> Int8Target for Avx512<VNNI, BF16> {
 
 impl<const VNNI: bool, const BF16: bool> Bf16Target for Avx512<VNNI, BF16> {
     const BF16_VECTORS: &'static [usize] = &[0, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2];
+    const BF16_PARTS: usize = if BF16 { 1 } else { 2 };
     type Pairs = __m512i;
 
     #[inline(always)]
@@ -163,13 +186,62 @@ impl<const VNNI: bool, const BF16: bool> Bf16Target for Avx512<VNNI, BF16> {
                 let pairs = std::mem::transmute::<__m512i, __m512bh>(pairs);
                 return _mm512_dpbf16_ps(sums, pairs, std::mem::transmute::<__m512i, __m512bh>(a));
             }
-            let low = |x| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(x));
-            let high = |x| {
-                let upper = _mm512_set1_epi32(0xffff_0000_u32.cast_signed());
-                _mm512_castsi512_ps(_mm512_and_si512(x, upper))
-            };
-            let sums = _mm512_fmadd_ps(low(pairs), low(a), sums);
-            _mm512_fmadd_ps(high(pairs), high(a), sums)
+            let mut sums = sums;
+            for part in 0..2 {
+                let [pairs, a] = [pairs, a].map(|pairs| _mm512_castsi512_ps(widen(pairs, part)));
+                sums = _mm512_fmadd_ps(pairs, a, sums);
+            }
+            sums
+        }
+    }
+
+    #[inline(always)]
+    fn load_pairs_part(self, pairs: &[u16; 2 * LANES], part: usize) -> __m512i {
+        let pairs = self.load_pairs(pairs);
+        if BF16 {
+            return pairs;
+        }
+        // SAFETY: `self` exists only where the CPU has AVX-512 F.
+        unsafe { widen(pairs, part) }
+    }
+
+    #[inline(always)]
+    fn dot_pairs_part(self, pairs: __m512i, activations: u32, sums: __m512) -> __m512 {
+        if BF16 {
+            return self.dot_pairs(pairs, activations, sums);
+        }
+        // SAFETY: `self` exists only where the CPU has AVX-512 F.
+        unsafe {
+            let a = _mm512_set1_ps(f32::from_bits(activations));
+            _mm512_fmadd_ps(_mm512_castsi512_ps(pairs), a, sums)
+        }
+    }
+}
+
+/// The lower or upper bf16 of each word as f32.
+#[inline(always)]
+unsafe fn widen(pairs: __m512i, part: usize) -> __m512i {
+    // SAFETY: the caller has a value of `Avx512`, which exists only where the CPU has AVX-512 F.
+    unsafe {
+        if part == 0 {
+            _mm512_slli_epi32::<16>(pairs)
+        } else {
+            let upper = _mm512_set1_epi32(0xffff_0000_u32.cast_signed());
+            _mm512_and_si512(pairs, upper)
+        }
+    }
+}
+
+/// The lower or upper byte of each 16 bits.
+#[inline(always)]
+unsafe fn every_other(bytes: __m512i, part: usize) -> __m512i {
+    // SAFETY: the caller has a value of `Avx512`, which exists only where the CPU has AVX-512 F and
+    // BW.
+    unsafe {
+        if part == 0 {
+            _mm512_and_si512(bytes, _mm512_set1_epi16(0xff))
+        } else {
+            _mm512_srli_epi16::<8>(bytes)
         }
     }
 }

@@ -93,6 +93,23 @@ pub(crate) trait Int8Target: F32Target {
     /// the order of memory. Exact; an overflow wraps around.
     fn dot(self, weights: Self::Weights, activations: i32, sums: Self::Sums) -> Self::Sums;
 
+    /// How many times a product reads weights: once, or the first and third of each four along K,
+    /// then the second and fourth. A row of A then has two i16 for each time instead of four i8 for
+    /// both, which saves widening them again and again.
+    const INT8_PARTS: usize = 1;
+
+    /// Weights of a part, from memory.
+    #[inline(always)]
+    fn load_part(self, weights: &[u8; 4 * LANES], _part: usize) -> Self::Weights {
+        self.load_weights(weights)
+    }
+
+    /// Adds the products of a part with the activations that it has.
+    #[inline(always)]
+    fn dot_part(self, weights: Self::Weights, activations: i32, sums: Self::Sums) -> Self::Sums {
+        self.dot_shifted(weights, activations, sums)
+    }
+
     /// [`Self::dot`] with weights as the instructions want them.
     #[inline(always)]
     fn dot_shifted(self, weights: Self::Weights, activations: i32, sums: Self::Sums) -> Self::Sums {
@@ -120,6 +137,27 @@ pub(crate) trait Bf16Target: F32Target {
     /// x86-64 add the second first; that of Arm adds the two to each other, then to the sum, and
     /// rounds both times to odd instead of to the nearest. Both take subnormal numbers for zeros.
     fn dot_pairs(self, pairs: Self::Pairs, activations: u32, sums: Self::Vector) -> Self::Vector;
+
+    /// As [`Int8Target::INT8_PARTS`]: the first bf16 of each pair, then the second. A row of A then
+    /// has an f32 for each, and sums are those of [`Self::dot_pairs`].
+    const BF16_PARTS: usize = 1;
+
+    /// bf16 of a part, from memory.
+    #[inline(always)]
+    fn load_pairs_part(self, pairs: &[u16; 2 * LANES], _part: usize) -> Self::Pairs {
+        self.load_pairs(pairs)
+    }
+
+    /// Adds the products of a part with the activations that it has.
+    #[inline(always)]
+    fn dot_pairs_part(
+        self,
+        pairs: Self::Pairs,
+        activations: u32,
+        sums: Self::Vector,
+    ) -> Self::Vector {
+        self.dot_pairs(pairs, activations, sums)
+    }
 }
 
 /// The part of a [`Target`] for weights of 4 or 8 bits with a scale for each block.

@@ -5,11 +5,11 @@ use super::target::{NBitsTarget, Target};
 use crate::isa::Isa;
 
 impl Isa {
-    /// Tallest tiles of this tier.
-    pub(crate) fn max_rows(self) -> MaxRows {
-        let mut rows = MaxRows::default();
-        self.run(&mut rows);
-        rows
+    /// Tiles of this tier.
+    pub(crate) fn tiles(self) -> Tiles {
+        let mut tiles = Tiles::default();
+        self.run(&mut tiles);
+        tiles
     }
 }
 
@@ -33,6 +33,15 @@ impl Operands {
         }
     }
 
+    /// Words of a row of A that a word of weights is multiplied with, one after the other.
+    pub(crate) const fn parts<T: Target>(self) -> usize {
+        match self {
+            Self::F32 => 1,
+            Self::Bf16 => T::BF16_PARTS,
+            Self::Int8 => T::INT8_PARTS,
+        }
+    }
+
     /// Rows of the tallest tile.
     pub(crate) const fn tallest<T: Target>(self) -> usize {
         self.all_vectors::<T>().len() - 1
@@ -47,23 +56,41 @@ impl Operands {
     }
 }
 
-/// Rows of the tallest tile, by the type of the weights.
+/// Tiles of a tier, by the type of the weights.
 #[derive(Default)]
-pub(crate) struct MaxRows {
-    pub(crate) f32: usize,
-    pub(crate) int8: usize,
-    pub(crate) bf16: usize,
+pub(crate) struct Tiles {
+    pub(crate) f32: TileSize,
+    pub(crate) int8: TileSize,
+    pub(crate) bf16: TileSize,
 }
 
-impl Kernel for &mut MaxRows {
+/// What rows of A need to know of tiles.
+#[derive(Default)]
+pub(crate) struct TileSize {
+    /// Rows of the tallest one.
+    pub(crate) rows: usize,
+    /// As [`Operands::parts`].
+    pub(crate) parts: usize,
+}
+
+impl TileSize {
+    fn of<T: Target>(operands: Operands) -> Self {
+        Self {
+            rows: operands.tallest::<T>(),
+            parts: operands.parts::<T>(),
+        }
+    }
+}
+
+impl Kernel for &mut Tiles {
     const INT8: bool = true;
     const BF16: bool = true;
 
     #[inline(always)]
     fn run<T: Target>(self, _: T) {
-        self.f32 = Operands::F32.tallest::<T>();
-        self.int8 = Operands::Int8.tallest::<T>();
-        self.bf16 = Operands::Bf16.tallest::<T>();
+        self.f32 = TileSize::of::<T>(Operands::F32);
+        self.int8 = TileSize::of::<T>(Operands::Int8);
+        self.bf16 = TileSize::of::<T>(Operands::Bf16);
     }
 }
 

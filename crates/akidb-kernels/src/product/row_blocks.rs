@@ -143,14 +143,22 @@ impl RowBlocks {
         blocks.find(|block| block.contains(&row)).unwrap()
     }
 
-    /// The values of a row, which are i8.
+    /// The values of a row, which are i8, or i16 of which every other one is apart.
     #[cfg(test)]
-    pub(crate) fn bytes(&self, row: usize) -> Vec<i64> {
+    pub(crate) fn integers(&self, row: usize) -> Vec<i64> {
         let block = self.block_of(row);
         let groups = self.groups(&block).chunks(block.len());
-        let words = groups.flat_map(|groups| groups[row - block.start].0);
-        let bytes = words.flat_map(i32::to_ne_bytes);
-        bytes.map(|byte| i64::from(byte as i8)).collect()
+        let words: Vec<i32> = groups
+            .flat_map(|groups| groups[row - block.start].0)
+            .collect();
+        if self.per_group == 4 * WORDS {
+            let bytes = words.into_iter().flat_map(i32::to_ne_bytes);
+            return bytes.map(|byte| i64::from(byte as i8)).collect();
+        }
+        let pairs = words.as_chunks::<2>().0.iter();
+        let values =
+            pairs.flat_map(|[a, b]| [*a as i16, *b as i16, (a >> 16) as i16, (b >> 16) as i16]);
+        values.map(i64::from).collect()
     }
 
     /// The groups of a block that [`Self::blocks`] gave.

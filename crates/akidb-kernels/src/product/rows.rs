@@ -10,7 +10,7 @@ pub(crate) trait Encoding: Default {
     const NAME: &'static str;
 
     /// Values in a [`Group`](crate::product::row_blocks::Group).
-    const PER_GROUP: usize;
+    fn per_group(isa: Isa) -> usize;
 
     /// Rows of a tier's tallest tile.
     fn tallest(isa: Isa) -> usize;
@@ -49,7 +49,7 @@ impl<E: Encoding> RowsOf<E> {
     /// No rows, for the kernels of `isa`.
     pub(crate) fn new(isa: Isa) -> Self {
         Self {
-            blocks: RowBlocks::new(isa, E::tallest(isa), E::PER_GROUP),
+            blocks: RowBlocks::new(isa, E::tallest(isa), E::per_group(isa)),
             encoding: E::default(),
         }
     }

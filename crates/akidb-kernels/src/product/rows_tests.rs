@@ -43,8 +43,8 @@ fn what_does_not_fit_is_refused() {
 #[test]
 fn tiles_are_as_tall_as_the_products_know() {
     for_each_isa(|isa| {
-        let rows = isa.max_rows();
-        for tallest in [rows.f32, rows.bf16, rows.int8] {
+        let tiles = isa.tiles();
+        for tallest in [tiles.f32.rows, tiles.bf16.rows, tiles.int8.rows] {
             assert!((1..=MAX_MR).contains(&tallest), "{isa}");
         }
     });

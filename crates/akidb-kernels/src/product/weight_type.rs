@@ -32,10 +32,10 @@ pub(crate) trait WeightType {
     /// Sums of nothing.
     fn zero<T: Target>(target: T) -> Self::Sums<T>;
 
-    /// Weights from memory.
-    fn load<T: Target>(target: T, vector: &Self::Vector) -> Self::Loaded<T>;
+    /// Weights of a part, of as many as [`Operands::parts`] says, from memory.
+    fn load<T: Target>(target: T, vector: &Self::Vector, part: usize) -> Self::Loaded<T>;
 
-    /// Adds to each column's sum the product of its word with `word`.
+    /// Adds to each column's sum the product of what its word has in this part with `word`.
     fn dot<T: Target>(
         target: T,
         weights: Self::Loaded<T>,

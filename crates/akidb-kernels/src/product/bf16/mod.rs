@@ -46,13 +46,13 @@ impl WeightType for Bf16 {
     }
 
     #[inline(always)]
-    fn load<T: Target>(target: T, vector: &[u16; 2 * LANES]) -> T::Pairs {
-        target.load_pairs(vector)
+    fn load<T: Target>(target: T, vector: &[u16; 2 * LANES], part: usize) -> T::Pairs {
+        target.load_pairs_part(vector, part)
     }
 
     #[inline(always)]
     fn dot<T: Target>(target: T, weights: T::Pairs, word: i32, sums: T::Vector) -> T::Vector {
-        target.dot_pairs(weights, word.cast_unsigned(), sums)
+        target.dot_pairs_part(weights, word.cast_unsigned(), sums)
     }
 
     #[inline(always)]

@@ -44,7 +44,7 @@ impl WeightType for F32 {
     }
 
     #[inline(always)]
-    fn load<T: Target>(target: T, vector: &Lanes) -> T::Vector {
+    fn load<T: Target>(target: T, vector: &Lanes, _: usize) -> T::Vector {
         target.load(vector)
     }
 

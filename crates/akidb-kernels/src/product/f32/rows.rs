@@ -10,10 +10,13 @@ pub(crate) struct F32Rows;
 
 impl Encoding for F32Rows {
     const NAME: &'static str = "rows of f32";
-    const PER_GROUP: usize = WORDS;
+
+    fn per_group(_: Isa) -> usize {
+        WORDS
+    }
 
     fn tallest(isa: Isa) -> usize {
-        isa.max_rows().f32
+        isa.tiles().f32.rows
     }
 
     fn encode(&mut self, _: Isa, row: Row<'_>) {

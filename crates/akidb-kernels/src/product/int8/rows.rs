@@ -8,7 +8,7 @@ use crate::lanes::LANES;
 use crate::product::blocks::RowPlace;
 use crate::product::quantized::high_digits::{DIGIT, HighDigits, RowHighDigits};
 use crate::product::quantized::outliers::{Magnitudes, Outliers};
-use crate::product::quantized::steps::{SMALLEST, quantize};
+use crate::product::quantized::steps::{SMALLEST, quantize, quantize_apart};
 use crate::product::row_blocks::{Group, Row, grow};
 use crate::product::rows::{Encoding, RowsOf};
 
@@ -23,7 +23,8 @@ pub(crate) struct RowScale {
     pub(crate) low: i32,
 }
 
-/// Rows quantised to i8 with a scale of its own for each, each block `[K / 16][rows][16]`.
+/// Rows quantised to i8 with a scale of its own for each, each block `[K / 16][rows][16]`, or, where
+/// products have parts, i16 and `[K / 8][rows][8]`.
 ///
 /// Values above 5 times the mean magnitude of their row, the 16 largest ones if there are more,
 /// are outliers. The scale is top / 127, where top is the largest magnitude of the others (if that
@@ -56,10 +57,13 @@ impl RowsOf<RowScales> {
 
 impl Encoding for RowScales {
     const NAME: &'static str = "rows of int8";
-    const PER_GROUP: usize = LANES;
+
+    fn per_group(isa: Isa) -> usize {
+        LANES / isa.tiles().int8.parts
+    }
 
     fn tallest(isa: Isa) -> usize {
-        isa.max_rows().int8
+        isa.tiles().int8.rows
     }
 
     fn reserve(&mut self, rows: usize, _: usize) -> Option<()> {
@@ -88,6 +92,8 @@ struct Quantize<'a> {
 }
 
 impl Kernel for Quantize<'_> {
+    const INT8: bool = true;
+
     #[inline(always)]
     fn run<T: Target>(self, target: T) {
         let Row {
@@ -109,7 +115,11 @@ impl Kernel for Quantize<'_> {
         let outliers = Outliers::find(target, values, &magnitudes);
         let top = outliers.top(largest);
         let inverse = 127.0 / top;
-        let sum = quantize(values, inverse, &mut groups);
+        let sum = if T::INT8_PARTS == 1 {
+            quantize(values, inverse, &mut groups)
+        } else {
+            quantize_apart(values, inverse, &mut groups)
+        };
         let digits = outliers.high_digits(values, inverse, self.high);
         *self.scale = RowScale {
             scale: top / 127.0,
@@ -127,7 +137,7 @@ mod tests {
 
     /// The integers of a row, its scale and sum.
     fn row(packed: &RowsOf<RowScales>, index: usize) -> (Vec<i64>, f32, i32) {
-        let mut values = packed.row_blocks().bytes(index);
+        let mut values = packed.row_blocks().integers(index);
         let rows = index..index + 1;
         let RowScale { scale, sum, low } = packed.scales(&rows)[0];
         assert_eq!(values.iter().sum::<i64>(), i64::from(low));
@@ -152,7 +162,7 @@ mod tests {
                 for (index, x) in a.chunks(k).enumerate() {
                     let (mut expected, scale) = reference::quantize(x);
                     let sum = expected.iter().sum::<i64>() as i32;
-                    expected.resize(k.next_multiple_of(LANES), 0);
+                    expected.resize(k.next_multiple_of(RowScales::per_group(isa)), 0);
                     let expected = (expected, scale, sum);
                     assert_eq!(row(&packed, index), expected, "{isa} {rows}x{k}");
                 }
@@ -181,7 +191,9 @@ mod tests {
                 row(&packed, 0)
             };
             for zero in [0.0, -0.0, 1e-45, -1e-38, 1.49e-36] {
-                assert_eq!(quantized(&[zero; 20]), (vec![0; 32], 0.0, 0), "{isa}");
+                let (values, scale, sum) = quantized(&[zero; 20]);
+                assert_eq!((scale, sum), (0.0, 0), "{isa}");
+                assert!(values.iter().all(|value| *value == 0), "{isa}");
             }
             for large in [1.5e-36, 1.0, f32::MAX] {
                 let (values, scale, sum) = quantized(&[large, -large]);
@@ -194,7 +206,8 @@ mod tests {
                     x[at] = value;
                     let (values, scale, sum) = quantized(&x);
                     assert!(scale.is_nan(), "{isa}");
-                    assert_eq!((values, sum), (vec![0; 48], 0), "{isa}");
+                    assert!(values.iter().all(|value| *value == 0), "{isa}");
+                    assert_eq!(sum, 0, "{isa}");
                 }
             }
         });

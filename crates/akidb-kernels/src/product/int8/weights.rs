@@ -190,13 +190,13 @@ impl WeightType for Int8 {
     }
 
     #[inline(always)]
-    fn load<T: Target>(target: T, vector: &[u8; 4 * LANES]) -> T::Weights {
-        target.load_weights(vector)
+    fn load<T: Target>(target: T, vector: &[u8; 4 * LANES], part: usize) -> T::Weights {
+        target.load_part(vector, part)
     }
 
     #[inline(always)]
     fn dot<T: Target>(target: T, weights: T::Weights, word: i32, sums: T::Sums) -> T::Sums {
-        target.dot_shifted(weights, word, sums)
+        target.dot_part(weights, word, sums)
     }
 
     #[inline(always)]

@@ -69,10 +69,13 @@ impl RowsOf<BlockScales> {
 
 impl Encoding for BlockScales {
     const NAME: &'static str = "rows of int8 blocks";
-    const PER_GROUP: usize = LANES;
+
+    fn per_group(_: Isa) -> usize {
+        LANES
+    }
 
     fn tallest(isa: Isa) -> usize {
-        isa.max_rows().int8
+        isa.tiles().int8.rows
     }
 
     fn reserve(&mut self, rows: usize, k: usize) -> Option<()> {
@@ -207,7 +210,7 @@ mod tests {
 
     /// The integers of a row and its scales.
     fn row(packed: &RowsOf<BlockScales>, index: usize) -> (Vec<i64>, Vec<f32>) {
-        let mut values = packed.row_blocks().bytes(index);
+        let mut values = packed.row_blocks().integers(index);
         let block = packed.row_blocks().block_of(index);
         let scales = packed.scales(&block).chunks(block.len());
         let scales = scales.map(|scales| scales[index - block.start]);

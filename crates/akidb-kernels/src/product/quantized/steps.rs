@@ -32,6 +32,43 @@ pub(crate) fn quantize<'a>(
     sum.wrapping_sub(rounds)
 }
 
+/// The same as two i16 a word, as [`Int8Target::INT8_PARTS`](crate::arch::Target) wants them.
+#[inline(always)]
+pub(crate) fn quantize_apart<'a>(
+    values: &[f32],
+    inverse: f32,
+    groups: &mut impl Iterator<Item = &'a mut [Group]>,
+) -> i32 {
+    let mut together = [[Group::default()]];
+    let mut total = 0_i32;
+    for values in values.chunks(LANES) {
+        let sum = quantize(
+            values,
+            inverse,
+            &mut together.iter_mut().map(|g| &mut g[..]),
+        );
+        total = total.wrapping_add(sum);
+        let words = together[0][0].0.as_chunks::<2>().0;
+        for (words, groups) in words.iter().zip(&mut *groups) {
+            for (w, word) in words.iter().enumerate() {
+                [groups[0].0[2 * w], groups[0].0[2 * w + 1]] = apart(*word);
+            }
+        }
+    }
+    total
+}
+
+/// The first and third of four i8 as i16, and the second and fourth.
+#[inline(always)]
+fn apart(word: i32) -> [i32; 2] {
+    let pairs: [i16; 2] = bytemuck::cast(word);
+    let first = pairs.map(|pair| (pair << 8) >> 8);
+    [
+        bytemuck::cast(first),
+        bytemuck::cast(pairs.map(|pair| pair >> 8)),
+    ]
+}
+
 /// Added to a number below 2^22 in magnitude, it leaves the nearest integer in the low bits.
 const ROUND: f32 = 12_582_912.0;
 
