@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """What `akidb-embed run` costs: the figures of docs/bulk.md.
 
-  scripts/bulk_performance.py target/release/akidb-embed [--only bench,memory,restart,peers] [--model NAME]
-      [--peers PYTHON] [--minilm DIR] [--rows N]
+  scripts/bulk_performance.py target/release/akidb-embed [--only bench,memory,restart,peers] [--model NAME] [--variant NAME]
+      [--peers PYTHON] [--minilm DIR] [--mini DIR] [--rows N] [--median WORDS]
 
 - bench: tokens a second of `run`, from start to end, beside `bench --jsonl` on the same texts, in turns.
 - memory: the most memory that a run takes for ten thousand and for --many rows of short texts.
 - restart: how long a finished folder of 10 000 units takes to be started again, with and without manifest.
 - peers: --rows texts by this, by sentence-transformers and by fastembed, each in a process of its own that
   reads JSON Lines and writes Parquet: time and memory. Needs a Python that has them (--peers) and
-  all-MiniLM-L6-v2 (--minilm).
+  all-MiniLM-L6-v2 (--minilm); the built-in model with its safetensors (--mini) is compared with
+  sentence-transformers alone: fastembed has no pooling by the last token.
 """
 
 import argparse
@@ -82,16 +83,17 @@ def timed(command, **more):
 
 def bench(options, folder):
     texts = folder / "texts.jsonl"
-    write_texts(texts, options.rows, 24, 128)
+    write_texts(texts, options.rows, options.median, 128)
     shares, run_rates, bench_rates = [], [], []
+    variant = ["--variant", options.variant] if options.variant else []
     for turn in range(options.turns):
-        *_, output = timed([options.binary, "bench", options.model, "--jsonl", str(texts), "--runs", "1", "--warm-up",
+        *_, output = timed([options.binary, "bench", options.model, *variant, "--jsonl", str(texts), "--runs", "1", "--warm-up",
                             "0", "--json", "--quiet"])
         work = json.loads(output.splitlines()[-1])
         rate = work["tokens_per_s"]
         out = folder / f"bench-{turn}"
         seconds, memory, cpu, _ = timed([options.binary, "run", str(texts), "--out", str(out), "--quiet", "--model",
-                                    options.model])
+                                    options.model, *variant])
         manifest = json.loads((out / "_manifest.json").read_text())
         shutil.rmtree(out)
         run_rates.append(manifest["tokens"] / seconds)
@@ -129,7 +131,7 @@ def restart(options, folder):
 
 def peers(options, folder):
     texts = folder / "peers.jsonl"
-    write_texts(texts, options.rows, 24, 128)
+    write_texts(texts, options.rows, options.median, 128)
     mini = pathlib.Path(options.mini)
     for name, directory, dimension in (("all-MiniLM-L6-v2", options.minilm, 384), ("akidb-mini", mini, 64)):
         for turn in range(options.turns):
@@ -139,6 +141,8 @@ def peers(options, folder):
             row["akidb-embed run"] = timed([options.binary, "run", str(texts), "--out", str(out), "--quiet", "--model", model])
             shutil.rmtree(out)
             for peer, script in (("sentence-transformers", SENTENCE_TRANSFORMERS), ("fastembed", FASTEMBED)):
+                if (peer, name) == ("fastembed", "akidb-mini"):
+                    continue
                 row[peer] = timed([options.peers, "-c", script, str(directory), str(texts), str(folder / "x.parquet"),
                                    str(dimension)])
             for peer, (seconds, most, cpu, _) in row.items():
@@ -150,7 +154,9 @@ def main():
     arguments.add_argument("binary")
     arguments.add_argument("--only", default="bench,memory,restart")
     arguments.add_argument("--model", default="akidb-mini")
+    arguments.add_argument("--variant")
     arguments.add_argument("--rows", type=int, default=100_000)
+    arguments.add_argument("--median", type=int, default=24, help="words of a text")
     arguments.add_argument("--many", type=int, default=5_000_000)
     arguments.add_argument("--turns", type=int, default=5)
     arguments.add_argument("--peers", default=sys.executable)
