@@ -4,6 +4,7 @@
     reason = "intrinsics; a value of Avx2 proves the features"
 )]
 
+use std::arch::asm;
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _MM_HINT_T1, _mm_loadu_si128, _mm_prefetch, _mm256_add_epi32,
     _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_castsi256_ps, _mm256_cmpgt_epi32,
@@ -167,8 +168,8 @@ impl<const VNNI: bool> Int8Target for Avx2<VNNI> {
         unsafe {
             let a = _mm256_set1_epi32(activations);
             [
-                _mm256_add_epi32(sums[0], _mm256_madd_epi16(weights[0], a)),
-                _mm256_add_epi32(sums[1], _mm256_madd_epi16(weights[1], a)),
+                add_in_order(sums[0], _mm256_madd_epi16(weights[0], a)),
+                add_in_order(sums[1], _mm256_madd_epi16(weights[1], a)),
             ]
         }
     }
@@ -322,6 +323,24 @@ unsafe fn widen(pairs: __m256i, part: usize) -> __m256i {
             _mm256_and_si256(pairs, _mm256_set1_epi32(UPPER.cast_signed()))
         }
     }
+}
+
+/// `sums + products`. A compiler that knows what this is adds the products to each other first, which
+/// takes more registers than there are.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn add_in_order(sums: __m256i, products: __m256i) -> __m256i {
+    let mut sums = sums;
+    // SAFETY: one instruction of AVX2, which this function is compiled for, on registers alone.
+    unsafe {
+        asm!(
+            "vpaddd {sums}, {sums}, {products}",
+            sums = inout(ymm_reg) sums,
+            products = in(ymm_reg) products,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sums
 }
 
 /// The lower or upper byte of each 16 bits.
