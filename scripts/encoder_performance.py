@@ -51,6 +51,7 @@ else:
     model = TextEmbedding("local", specific_model_path=folder, threads=int(threads))
     embed = lambda: list(model.embed(texts, batch_size=32))
 embed()
+print("ready", flush=True)
 for line in sys.stdin:
     start = time.perf_counter()
     embed()
@@ -130,6 +131,8 @@ class Peer:
         self.name = name
         command = [options.peers, "-c", PEER, name, str(options.model), texts.file.name, str(options.threads)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        # Nobody else is timed while it gets ready.
+        self.process.stdout.readline()
 
     def seconds(self, _):
         self.process.stdin.write("\n")

@@ -17,14 +17,15 @@ use crate::corpus::input_file::{Access, InputFile};
 use crate::corpus::settings::UnitFormat;
 use crate::corpus::storage::{Draft, with_ending};
 use crate::corpus::vectors;
+use crate::corpus::window::WINDOW_ROWS;
 
 /// Where a file says where its vectors come from, what they depend on, and how the work on it went.
 const PROVENANCE: &str = "akidb.provenance";
 const FINGERPRINT: &str = "akidb.fingerprint";
 const SUMMARY: &str = "akidb.unit";
 
-/// Rows of a row group.
-const GROUP_ROWS: usize = 8192;
+/// Rows of a row group, which is held until it is full: those that come at once.
+const GROUP_ROWS: usize = WINDOW_ROWS;
 
 /// Writes one unit.
 pub(super) struct ParquetUnit {
