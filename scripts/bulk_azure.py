@@ -66,7 +66,7 @@ class Azure:
 
 
 def kills(azure, expected, seconds):
-    source, killed, process = random.Random(azure.options.seed), 0, None
+    source, killed = random.Random(azure.options.seed), 0
     while killed < azure.options.kills:
         process = subprocess.Popen(azure.command("az://corpus/", "az://out/killed"), env=azure.environment)
         try:

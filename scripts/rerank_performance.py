@@ -62,8 +62,7 @@ def documents(tokenizer, count, tokens):
     draw = np.random.default_rng(1)
     texts = [" ".join(draw.choice(words, tokens)) for _ in range(count)]
     # Cut to the tokens of a document.
-    cut = [tokenizer.decode(tokenizer.encode(text, add_special_tokens=False).ids[:tokens]) for text in texts]
-    return cut
+    return [tokenizer.decode(tokenizer.encode(text, add_special_tokens=False).ids[:tokens]) for text in texts]
 
 
 def bench(options, model, texts):

@@ -14,6 +14,8 @@ use akidb_transformer::{Transformer, from_onnx, scorer_from_onnx};
 use libfuzzer_sys::fuzz_target;
 use prost::Message;
 
+mod whole;
+
 const FIXTURES: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../crates/akidb-testing/fixtures/"
@@ -90,19 +92,9 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// What was recognised is whole: reading it can't fail, and packing it gives a model or an error.
+/// Reads what was recognised, and packs it, which gives a model or an error.
 fn pack(model: &Transformer) {
-    let table = &model.embeddings.words;
-    let mut row = vec![0.0; table.hidden_size()];
-    for id in 0..table.vocab_size() {
-        table.read_row(id, &mut row).unwrap();
-    }
-    for linear in model.linears() {
-        let mut row = vec![0.0; linear.in_features()];
-        for output in 0..linear.out_features() {
-            linear.dequantize(output, &mut row).unwrap();
-        }
-    }
+    whole::read(model);
     let options = EngineOptions {
         threads: NonZeroUsize::new(1),
         ..EngineOptions::default()
