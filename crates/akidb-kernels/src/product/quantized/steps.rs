@@ -39,16 +39,12 @@ pub(crate) fn quantize_apart<'a>(
     inverse: f32,
     groups: &mut impl Iterator<Item = &'a mut [Group]>,
 ) -> i32 {
-    let mut together = [[Group::default()]];
+    let mut together = [Group::default()];
     let mut total = 0_i32;
     for values in values.chunks(LANES) {
-        let sum = quantize(
-            values,
-            inverse,
-            &mut together.iter_mut().map(|g| &mut g[..]),
-        );
+        let sum = quantize(values, inverse, &mut std::iter::once(&mut together[..]));
         total = total.wrapping_add(sum);
-        let words = together[0][0].0.as_chunks::<2>().0;
+        let words = together[0].0.as_chunks::<2>().0;
         for (words, groups) in words.iter().zip(&mut *groups) {
             for (w, word) in words.iter().enumerate() {
                 [groups[0].0[2 * w], groups[0].0[2 * w + 1]] = apart(*word);
