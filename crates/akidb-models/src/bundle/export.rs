@@ -67,22 +67,29 @@ impl Store {
     }
 }
 
-/// The manifest of a model, also of one that the store didn't install.
+/// The manifest of a model, also of one that the store didn't install, without what is so on this
+/// machine only: the same model makes the same bundle anywhere, at any time.
 fn describe(model: &Installed, to: &Path) -> Result<Manifest, Error> {
+    let mut manifest = described(model, to)?;
+    manifest.slot = Slot::First;
+    manifest.leftovers.clear();
+    // The bundle is only finished when all checksums agree.
+    manifest.damaged.clear();
+    manifest.installed = 0;
+    manifest.verified = 0;
+    for variant in &mut manifest.variants {
+        variant.vectors = None;
+    }
+    Ok(manifest)
+}
+
+fn described(model: &Installed, to: &Path) -> Result<Manifest, Error> {
     let unknown = || Error::Export {
         path: to.to_owned(),
         source: ExportError::NoRevision(model.id.clone()),
     };
     match &model.origin {
-        Origin::Store(manifest) => {
-            let mut manifest = (**manifest).clone();
-            // Where they lie here is of no use elsewhere.
-            manifest.slot = Slot::First;
-            manifest.leftovers.clear();
-            // The bundle is only finished when all checksums agree.
-            manifest.damaged.clear();
-            Ok(manifest)
-        }
+        Origin::Store(manifest) => Ok((**manifest).clone()),
         Origin::Directory => Err(unknown()),
         Origin::HubCache => {
             let revision = model.revision.as_ref().and_then(|r| r.parse().ok());

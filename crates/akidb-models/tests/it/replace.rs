@@ -70,8 +70,14 @@ fn other_files_of_the_same_revision_get_a_directory_of_their_own() {
     assert!(!second.exists());
     assert_eq!(setup.store.unfinished().unwrap(), []);
 
-    // The same model makes the same bundle, wherever it lies.
+    // The same model makes the same bundle, wherever it lies and whenever it came.
     setup.import(&b, true).unwrap();
+    let path = setup.model().join("akidb-model.json");
+    let mut manifest: serde_json::Value =
+        serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    manifest["installed"] = 1_000.into();
+    manifest["verified"] = 2_000.into();
+    fs::write(&path, manifest.to_string()).unwrap();
     let again = setup.home.path().join("again.tar");
     setup.store.export(ID, &again, &mut |_| {}).unwrap();
     assert!(fs::read(&b).unwrap() == fs::read(&again).unwrap());
