@@ -25,30 +25,18 @@ import sys
 import tempfile
 import time
 
+from peers import fastembed, sentence_transformers
+
 WORDS = [f"{a}{b}" for a in ("ra", "lo", "mi", "ten", "su", "ka") for b in ("ver", "dan", "li", "po", "stra", "ne")]
 
-# What people write: all texts in memory, batches of 32, vectors to Parquet.
-SENTENCE_TRANSFORMERS = """
+# What people write: all texts in memory, vectors to Parquet.
+PEER = """
 import json, sys, pyarrow as pa, pyarrow.parquet as pq
-from sentence_transformers import SentenceTransformer
-model = SentenceTransformer(sys.argv[1], device="cpu")
-texts = [json.loads(line)["text"] for line in open(sys.argv[2])]
-vectors = model.encode(texts, batch_size=32, show_progress_bar=False)
+{load}
+texts = [json.loads(line)["text"] for line in open(sys.argv[1])]
+vectors = embed(texts)
 column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
-pq.write_table(pa.table({"embedding": column}), sys.argv[3], compression="zstd")
-"""
-
-FASTEMBED = """
-import json, sys, numpy as np, pyarrow as pa, pyarrow.parquet as pq
-from fastembed import TextEmbedding
-from fastembed.common.model_description import ModelSource, PoolingType
-TextEmbedding.add_custom_model(model="local", pooling=PoolingType.MEAN, normalization=True,
-    sources=ModelSource(hf="none/none"), dim=int(sys.argv[4]), model_file="onnx/model.onnx")
-model = TextEmbedding("local", specific_model_path=sys.argv[1])
-texts = [json.loads(line)["text"] for line in open(sys.argv[2])]
-vectors = np.array(list(model.embed(texts)), np.float32)
-column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
-pq.write_table(pa.table({"embedding": column}), sys.argv[3], compression="zstd")
+pq.write_table(pa.table({{"embedding": column}}), sys.argv[2], compression="zstd")
 """
 
 
@@ -133,18 +121,18 @@ def peers(options, folder):
     texts = folder / "peers.jsonl"
     write_texts(texts, options.rows, options.median, 128)
     mini = pathlib.Path(options.mini)
-    for name, directory, dimension in (("all-MiniLM-L6-v2", options.minilm, 384), ("akidb-mini", mini, 64)):
+    for name, directory in (("all-MiniLM-L6-v2", options.minilm), ("akidb-mini", mini)):
         for turn in range(options.turns):
             out = folder / "out"
             row = {}
             model = str(directory) if name != "akidb-mini" else name
             row["akidb-embed run"] = timed([options.binary, "run", str(texts), "--out", str(out), "--quiet", "--model", model])
             shutil.rmtree(out)
-            for peer, script in (("sentence-transformers", SENTENCE_TRANSFORMERS), ("fastembed", FASTEMBED)):
+            for peer, load in (("sentence-transformers", sentence_transformers), ("fastembed", fastembed)):
                 if (peer, name) == ("fastembed", "akidb-mini"):
                     continue
-                row[peer] = timed([options.peers, "-c", script, str(directory), str(texts), str(folder / "x.parquet"),
-                                   str(dimension)])
+                program = PEER.format(load=load(directory))
+                row[peer] = timed([options.peers, "-c", program, str(texts), str(folder / "x.parquet")])
             for peer, (seconds, most, cpu, _) in row.items():
                 print(f"peers: {name}: {peer}: {seconds:.1f} s, {most:.0f} MiB, {cpu:.1f} s of CPU", flush=True)
 

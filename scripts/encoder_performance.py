@@ -30,31 +30,24 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from machine import cpu_name
+from peers import fastembed, sentence_transformers
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
+PEERS = {
+    "sentence-transformers": lambda o: sentence_transformers(o.model, o.threads),
+    "fastembed": lambda o: fastembed(o.model, o.threads, batch_size=32),
+}
+
 PEER = """
 import json, sys, time
-program, folder, file, threads = sys.argv[1:5]
-texts = [json.loads(line)["text"] for line in open(file)]
-if program == "sentence-transformers":
-    import torch
-    torch.set_num_threads(int(threads))
-    from sentence_transformers import SentenceTransformer
-    model = SentenceTransformer(folder, device="cpu")
-    embed = lambda: model.encode(texts, batch_size=32, show_progress_bar=False)
-else:
-    from fastembed import TextEmbedding
-    from fastembed.common.model_description import ModelSource, PoolingType
-    TextEmbedding.add_custom_model(model="local", pooling=PoolingType.MEAN, normalization=True, dim=1,
-        sources=ModelSource(hf="none/none"), model_file="onnx/model.onnx")
-    model = TextEmbedding("local", specific_model_path=folder, threads=int(threads))
-    embed = lambda: list(model.embed(texts, batch_size=32))
-embed()
+{load}
+texts = [json.loads(line)["text"] for line in open(sys.argv[1])]
+embed(texts)
 print("ready", flush=True)
 for line in sys.stdin:
     start = time.perf_counter()
-    embed()
+    embed(texts)
     print(time.perf_counter() - start, flush=True)
 """
 
@@ -129,7 +122,7 @@ class OnnxRuntime:
 class Peer:
     def __init__(self, options, name, texts):
         self.name = name
-        command = [options.peers, "-c", PEER, name, str(options.model), texts.file.name, str(options.threads)]
+        command = [options.peers, "-c", PEER.format(load=PEERS[name](options)), texts.file.name]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         # Nobody else is timed while it gets ready.
         self.process.stdout.readline()
@@ -188,7 +181,7 @@ def main():
         if options.only and not any(words in name for words in options.only):
             continue
         texts = Texts(tokenizer, counts)
-        peers = [Peer(options, peer, texts) for peer in ("sentence-transformers", "fastembed") if with_peers and options.peers]
+        peers = [Peer(options, peer, texts) for peer in PEERS if with_peers and options.peers]
         programs = programs + peers
         turns = [[program.seconds(texts) for program in programs] for _ in range(options.turns)]
         for peer in peers:

@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from machine import cpu_name
+from peers import fastembed, sentence_transformers
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = Path(sys.executable).with_name("akidb-embed")
@@ -116,24 +117,6 @@ def imports() -> None:
 
 AKIDB = "from akidb_embedding import Embedder\nembed = Embedder({model!r}, threads={threads}).embed\n"
 
-SENTENCE_TRANSFORMERS = """
-import torch
-from sentence_transformers import SentenceTransformer
-torch.set_num_threads({threads})
-encoder = SentenceTransformer({model!r}, device="cpu")
-embed = lambda texts: encoder.encode(texts, batch_size=32, show_progress_bar=False)
-"""
-
-FASTEMBED = """
-import numpy as np
-from fastembed import TextEmbedding
-from fastembed.common.model_description import ModelSource, PoolingType
-TextEmbedding.add_custom_model(model="local", pooling=PoolingType.MEAN, normalization=True,
-    sources=ModelSource(hf="none/none"), dim=384, model_file="onnx/model.onnx")
-encoder = TextEmbedding("local", specific_model_path={model!r}, threads={threads})
-embed = lambda texts: np.array(list(encoder.embed(texts, batch_size=32)), np.float32)
-"""
-
 # What people write by hand: texts in the order of their lengths, in batches of 32.
 ONNXRUNTIME = """
 import json, pathlib, sys
@@ -189,16 +172,24 @@ def peers(model: str, python: str, count: int, threads: int) -> None:
     lengths = np.clip(chance.lognormal(np.log(40), 0.8, count), 2, 150).astype(int)
     some = [" ".join(chance.choice(WORDS, n)) + f" {i}" for i, n in enumerate(lengths)]
     mini = str(ROOT / "models" / "akidb-mini")
+
+    def akidb(path: str) -> str:
+        return AKIDB.format(model=path, threads=threads)
+
+    def onnxruntime(path: str, file: str) -> str:
+        scripts = str(ROOT / "scripts")
+        return ONNXRUNTIME.format(model=path, file=file, threads=threads, scripts=scripts, max_tokens=256)
+
     compared = {
         "all-MiniLM-L6-v2": {
-            "akidb": (sys.executable, AKIDB, model, ""),
-            "sentence-transformers": (python, SENTENCE_TRANSFORMERS, model, ""),
-            "fastembed": (python, FASTEMBED, model, ""),
-            "onnxruntime": (python, ONNXRUNTIME, model, "model.onnx"),
+            "akidb": (sys.executable, akidb(model)),
+            "sentence-transformers": (python, sentence_transformers(model, threads)),
+            "fastembed": (python, fastembed(model, threads, batch_size=32)),
+            "onnxruntime": (python, onnxruntime(model, "model.onnx")),
         },
         "akidb-mini": {
-            "akidb": (sys.executable, AKIDB, "akidb-mini", ""),
-            "onnxruntime": (python, ONNXRUNTIME, mini, "model_fp16.onnx"),
+            "akidb": (sys.executable, akidb("akidb-mini")),
+            "onnxruntime": (python, onnxruntime(mini, "model_fp16.onnx")),
         },
     }
     print(f"\n{count} texts, {threads} threads, {cpu_name()}\n")
@@ -207,9 +198,7 @@ def peers(model: str, python: str, count: int, threads: int) -> None:
     for name, programs in compared.items():
         found = {by: Turns([], []) for by in programs}
         for _ in range(3):
-            for by, (interpreter, load, path, file) in programs.items():
-                words = {"model": path, "file": file, "threads": threads}
-                load = load.format(**words, scripts=str(ROOT / "scripts"), max_tokens=256)
+            for by, (interpreter, load) in programs.items():
                 alone(interpreter, PEER.format(load=load), some, found[by])
         for by, turns in found.items():
             if not turns.figures:
