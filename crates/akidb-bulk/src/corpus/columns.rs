@@ -3,28 +3,12 @@
 use std::path::Path;
 
 use arrow_schema::{DataType, Field, Schema};
-use serde::{Deserialize, Serialize};
 
 use super::error::CorpusError;
 use super::json_types::JsonTypes;
 use super::kind::FileKind;
-use super::plan::PlannedFile;
+use super::planned_file::{ColumnType, PlannedFile};
 use super::settings::{CorpusSettings, Keep};
-
-/// A column of a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct FileColumn {
-    pub(super) name: String,
-    pub(super) of: ColumnType,
-}
-
-/// What is known of a column's type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum ColumnType {
-    Arrow(DataType),
-    Json(JsonTypes),
-}
 
 /// Columns of what is written, beside those that are kept.
 pub(super) const RESERVED: [&str; 10] = [

@@ -11,7 +11,7 @@ use glob::MatchOptions;
 #[cfg(feature = "cloud")]
 use super::cloud;
 use super::error::{CorpusError, unread};
-use super::input_file::FileState;
+use super::file_state::FileState;
 use super::kind::{ENDINGS, FileKind, Packing};
 #[cfg(not(feature = "cloud"))]
 use super::url::NO_CLOUD;

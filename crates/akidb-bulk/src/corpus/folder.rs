@@ -5,24 +5,19 @@
 //! underscore.
 
 use std::collections::HashSet;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use serde::Serialize;
-
 use super::claims::{Attempt, CLAIMS, Claims};
 use super::error::{CorpusError, unread, unwritten};
-use super::log::{Event, LOGS, Log};
+use super::folder_files::{MANIFEST, PLAN, list, open, units_in, write_json};
+use super::log::{Event, Log};
 use super::manifest::Manifest;
 use super::plan::{Plan, Unit};
 use super::process::Process;
 use super::settings::UnitFormat;
 use super::shard::Shard;
-use super::storage::{Draft, RUN, Storage, storage};
-
-const PLAN: &str = "_run/plan.json";
-pub(super) const MANIFEST: &str = "_manifest.json";
+use super::storage::{Draft, LOGS, RUN, Storage};
 
 /// A folder with work in it.
 pub struct Folder {
@@ -159,66 +154,4 @@ fn file_name(unit: &Unit, ending: &str) -> String {
 
 fn draft_name(unit: &Unit, token: &str, ending: &str) -> String {
     format!("{}.{token}.{ending}", unit.name)
-}
-
-/// # Errors
-/// When the folder is a URL that isn't understood.
-pub(super) fn open(folder: &Path) -> Result<Box<dyn Storage>, CorpusError> {
-    storage(folder).map_err(|error| CorpusError::Input {
-        argument: folder.display().to_string(),
-        why: error.to_string(),
-    })
-}
-
-pub(super) fn list(
-    storage: &dyn Storage,
-    path: &Path,
-    folder: &str,
-) -> Result<Vec<String>, CorpusError> {
-    let listed = storage.list(folder);
-    listed.map_err(unread(&path.join(folder)))
-}
-
-/// The names of the units that are there, planned or not.
-pub(super) fn units_in(
-    storage: &dyn Storage,
-    path: &Path,
-    plan: &Plan,
-) -> Result<HashSet<String>, CorpusError> {
-    let names = list(storage, path, "")?.into_iter();
-    let ending = plan.settings.format.last_ending();
-    let units = names.filter_map(|name| {
-        let unit = name.strip_suffix(ending)?.strip_suffix('.')?;
-        Some(unit.to_owned())
-    });
-    Ok(units.collect())
-}
-
-/// The plan of the work in a folder; nothing where none was begun.
-///
-/// # Errors
-/// When it can't be read, or is of another version of this program.
-pub fn read_plan(folder: &Path) -> Result<Option<Plan>, CorpusError> {
-    let path = folder.join(PLAN);
-    let content = open(folder)?.read(PLAN).map_err(unread(&path))?;
-    let plan = content.map(|content| serde_json::from_slice(&content));
-    plan.transpose().map_err(|error| CorpusError::Damaged {
-        path,
-        why: error.to_string(),
-    })
-}
-
-/// Writes a file that appears when it is whole.
-pub(super) fn write_json(
-    storage: &dyn Storage,
-    folder: &Path,
-    name: &str,
-    value: &impl Serialize,
-) -> Result<(), CorpusError> {
-    let write = || -> io::Result<()> {
-        let mut content = serde_json::to_vec(value)?;
-        content.push(b'\n');
-        storage.write(name, &content)
-    };
-    write().map_err(unwritten(&folder.join(name)))
 }

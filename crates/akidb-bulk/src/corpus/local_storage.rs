@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use tempfile::{NamedTempFile, TempPath};
 
 use super::claims::{CLAIMS, Claims, LocalClaims};
-use super::log::LOGS;
 use super::process::Process;
-use super::storage::{Draft, Lines, RUN, Storage};
+use super::storage::{Draft, LOGS, Lines, RUN, Storage};
 
 /// How temporary files end.
 const TEMPORARY: &str = ".tmp";

@@ -6,10 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::process::Process;
 use super::shard::Shard;
-use super::storage::{Lines, Storage};
-
-/// Where logs are.
-pub(super) const LOGS: &str = "_run/log";
+use super::storage::{LOGS, Lines, Storage};
 
 /// How they end.
 const ENDING: &str = ".jsonl";

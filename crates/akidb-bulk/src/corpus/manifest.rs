@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{CorpusError, unread};
 use super::fingerprint::Fingerprint;
-use super::folder::{MANIFEST, open, units_in, write_json};
-use super::log::{Event, LOGS, read_all};
+use super::folder_files::{MANIFEST, open, units_in, write_json};
+use super::log::{Event, read_all};
 use super::parallel::in_parallel;
 use super::plan::{Plan, Unit};
 use super::shard::Shard;
-use super::storage::Storage;
+use super::storage::{LOGS, Storage};
 use super::unit_file::{UnitSummary, read_summary};
 
 /// `_manifest.json`: written when every unit is there.

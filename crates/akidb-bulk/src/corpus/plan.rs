@@ -9,67 +9,21 @@ use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_128;
 
 use super::chunk::Splitter;
-use super::columns::{self, ColumnType, FileColumn};
+use super::columns::kept;
 use super::error::{CorpusError, unread};
+use super::file_state::Access;
 use super::files::{FoundFile, find};
 use super::fingerprint::Fingerprint;
-use super::folder::read_plan;
-use super::input_file::{Access, FileState, InputFile};
-use super::kind::{FileKind, Packing};
+use super::input_file::InputFile;
+use super::kind::FileKind;
 use super::parallel::in_parallel;
 use super::parquet_file::inspect;
-use super::scan::{Cut, scan};
+use super::planned_file::{ColumnType, FileColumn, PlannedFile};
+use super::scan::scan;
 use super::settings::{Chunks, CorpusSettings, Keep, TextFrom, UnitFormat};
 
 /// Characters of a file's name that the names of its units begin with.
 const STEM: usize = 40;
-
-/// A file of the input, as it was when the work was planned.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlannedFile {
-    /// Where it is, or its URL.
-    pub path: PathBuf,
-    /// Its path below the folder that was named.
-    pub name: String,
-    /// What it holds.
-    pub kind: FileKind,
-    pub(super) packing: Packing,
-    /// Its size.
-    pub bytes: u64,
-    /// What changes when it is written to.
-    pub(super) version: u64,
-    /// A hash: of a text file's bytes, of a Parquet file's footer.
-    pub content: String,
-    /// Its rows.
-    pub rows: u64,
-    pub(super) cuts: Vec<Cut>,
-    pub(super) header: Vec<String>,
-    pub(super) columns: Vec<FileColumn>,
-}
-
-impl PlannedFile {
-    pub(super) fn column(&self, name: &str) -> Option<&ColumnType> {
-        let mut columns = self.columns.iter();
-        let found = columns.find(|column| column.name == name);
-        found.map(|column| &column.of)
-    }
-
-    /// What its units are known by: wherever it is, and for text files whenever it was written.
-    fn identity(&self) -> (&str, &str, u64, u64) {
-        let version = match self.kind {
-            FileKind::Parquet => self.version,
-            _ => 0,
-        };
-        (&self.name, &self.content, self.bytes, version)
-    }
-
-    pub(super) fn state(&self) -> FileState {
-        FileState {
-            bytes: self.bytes,
-            version: self.version,
-        }
-    }
-}
 
 /// Rows of a file that are embedded, written and known by a name together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,7 +105,7 @@ impl Plan {
             let known = known.get(&file.path).copied();
             look(file, settings.unit_rows, wants_fields, known)
         })?;
-        let kept = columns::kept(settings, &files)?;
+        let kept = kept(settings, &files)?;
         let fingerprint = Fingerprint::of(embedder, options, settings, &kept)?;
         let units = units(&files, &fingerprint);
         let (text, template) = match &settings.text {
@@ -182,23 +136,6 @@ impl Plan {
         self.files.iter().map(|file| file.rows).sum()
     }
 
-    /// Whether a folder holds the beginning of this work.
-    ///
-    /// # Errors
-    /// When it holds other work, or what it says of its work can't be read.
-    pub fn is_begun_in(&self, folder: &Path) -> Result<bool, CorpusError> {
-        let Some(earlier) = read_plan(folder)? else {
-            return Ok(false);
-        };
-        match self.differences_from(&earlier) {
-            differences if differences.is_empty() => Ok(true),
-            differences => Err(CorpusError::OtherWork {
-                folder: folder.to_owned(),
-                differences,
-            }),
-        }
-    }
-
     /// The columns that go along: the id's first.
     pub fn kept(&self) -> SchemaRef {
         self.kept.clone().into()
@@ -220,7 +157,7 @@ impl Plan {
     }
 
     /// What makes this other work than `earlier`; files that were added are none.
-    fn differences_from(&self, earlier: &Self) -> Vec<String> {
+    pub(super) fn differences_from(&self, earlier: &Self) -> Vec<String> {
         let differences = earlier.fingerprint.differences(&self.fingerprint);
         if !differences.is_empty() {
             return differences;

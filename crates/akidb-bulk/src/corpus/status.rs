@@ -7,9 +7,10 @@ use serde::Serialize;
 
 use super::claims::CLAIMS;
 use super::error::{CorpusError, unread};
-use super::folder::{MANIFEST, list, open, read_plan, units_in};
-use super::log::{Event, LOGS, read_all};
+use super::folder_files::{MANIFEST, list, open, read_plan, units_in};
+use super::log::{Event, read_all};
 use super::shard::Shard;
+use super::storage::LOGS;
 
 /// How far the work is.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -7,16 +7,13 @@ use std::path::{Path, PathBuf};
 use tempfile::TempPath;
 
 use super::claims::Claims;
-#[cfg(feature = "cloud")]
-use super::cloud::ObjectStorage;
-use super::local_storage::LocalStorage;
 use super::process::Process;
-#[cfg(not(feature = "cloud"))]
-use super::url::NO_CLOUD;
-use super::url::url_of;
 
 /// The folder below it that processes keep for themselves.
 pub(super) const RUN: &str = "_run";
+
+/// What each process has done, below it.
+pub(super) const LOGS: &str = "_run/log";
 
 /// What is done with files of a folder. Names are of files below it, with slashes.
 pub(super) trait Storage: Send + Sync {
@@ -67,23 +64,6 @@ pub(super) struct Draft {
     pub(super) path: PathBuf,
     /// Its own name, where it has one.
     pub(super) named: Option<TempPath>,
-}
-
-/// The storage that a path or URL leads to.
-///
-/// # Errors
-/// When it is a URL that isn't understood.
-pub(super) fn storage(folder: &Path) -> io::Result<Box<dyn Storage>> {
-    if let Some(url) = url_of(folder) {
-        #[cfg(feature = "cloud")]
-        return Ok(Box::new(ObjectStorage::new(url)?));
-        #[cfg(not(feature = "cloud"))]
-        return Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            format!("{url}: {NO_CLOUD}"),
-        ));
-    }
-    Ok(Box::new(LocalStorage::new(folder.to_owned())))
 }
 
 /// A path with an ending more.

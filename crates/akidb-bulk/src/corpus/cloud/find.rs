@@ -9,7 +9,7 @@ use object_store::path::Path as Key;
 use object_store::{ObjectMeta, ObjectStoreExt};
 
 use super::{Location, state};
-use crate::corpus::input_file::FileState;
+use crate::corpus::file_state::FileState;
 use crate::corpus::url::url_of;
 
 /// As a shell has it.

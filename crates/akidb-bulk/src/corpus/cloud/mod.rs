@@ -25,7 +25,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use twox_hash::XxHash3_128;
 use url::Url;
 
-use super::input_file::FileState;
+use super::file_state::FileState;
 
 pub(super) use find::find;
 pub(super) use object_file::ObjectFile;

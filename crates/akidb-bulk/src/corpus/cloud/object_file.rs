@@ -10,7 +10,7 @@ use bytes::Bytes;
 use object_store::{GetOptions, ObjectMeta, ObjectStoreExt};
 
 use super::{Location, PAUSE, TRIES, state};
-use crate::corpus::input_file::{Access, FileState};
+use crate::corpus::file_state::{Access, FileState};
 
 /// Read in blocks, of which the last ones used are kept. A copy has a position of its own.
 #[derive(Clone)]

@@ -11,9 +11,8 @@ use object_store::{ObjectStoreExt, PutMode, PutPayload, WriteMultipart};
 use super::Location;
 use super::claims::ObjectClaims;
 use crate::corpus::claims::{Claims, lock};
-use crate::corpus::log::LOGS;
 use crate::corpus::process::Process;
-use crate::corpus::storage::{Draft, Lines, Storage};
+use crate::corpus::storage::{Draft, LOGS, Lines, Storage};
 
 /// Longer files are put in parts, without a condition: a unit that two processes have made is the same.
 const MOST_AT_ONCE: u64 = 64 << 20;

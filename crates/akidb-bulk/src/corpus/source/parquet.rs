@@ -16,8 +16,10 @@ use parquet::errors::ParquetError;
 
 use super::{MOST_BYTES, Rows, Source, check_unchanged};
 use crate::corpus::error::{CorpusError, unread, unread_parquet};
-use crate::corpus::input_file::{Access, InputFile};
-use crate::corpus::plan::{Plan, PlannedFile, Unit};
+use crate::corpus::file_state::Access;
+use crate::corpus::input_file::InputFile;
+use crate::corpus::plan::{Plan, Unit};
+use crate::corpus::planned_file::PlannedFile;
 use crate::corpus::settings::TextFrom;
 use crate::error::RowError;
 
