@@ -17,6 +17,7 @@
 pub mod coreml;
 mod error;
 mod external;
+mod hint;
 mod library;
 mod model;
 mod options;
