@@ -32,6 +32,8 @@ pub struct EngineOptions {
     pub isa: Option<Isa>,
     /// Arithmetic of the linear layers.
     pub precision: Precision,
+    /// How a text's tokens become one vector; as the model's head has it, without.
+    pub pooling: Option<Pooling>,
     /// Compute the tokens that the texts of several calls start with each time.
     pub no_prefix_cache: bool,
     /// Where packed weights are kept for the next start; nowhere without it.
@@ -59,7 +61,7 @@ pub struct Engine {
     /// Looked at before each pass.
     files: MappedFiles,
     info: BackendInfo,
-    head: Head,
+    pooling: Pooling,
     dense: DenseLayers,
     /// Passes of several calls take turns.
     workspace: Mutex<Workspace>,
@@ -86,6 +88,7 @@ impl Engine {
     fn pack(model: &Transformer, options: EngineOptions) -> Result<Self, EngineError> {
         let dims = Dims::new(model)?;
         runnable::check(model)?;
+        let pooling = options.pooling.unwrap_or_else(|| pooling(model.head));
         let threads = options
             .threads
             .or_else(|| std::thread::available_parallelism().ok())
@@ -107,13 +110,14 @@ impl Engine {
                 hidden_size: model.output_size(),
                 vocab_size: Some(dims.vocab_size),
                 max_tokens: Some(max_tokens),
-                pooling: pooling(model.head),
+                pooling,
                 graph: GraphInterface::default(),
             },
-            head: model.head,
+            pooling,
             dense: DenseLayers::new(model, isa)?,
             workspace: Mutex::new(Workspace::new(isa, pool.threads())),
-            prefixes: (!options.no_prefix_cache && has_prefixes(model)).then(Mutex::default),
+            prefixes: (!options.no_prefix_cache && has_prefixes(model, pooling))
+                .then(Mutex::default),
             files: weights.files(),
             model: Model {
                 key_value_type: if isa.has_bf16() && weights.precision() != Precision::F32 {
@@ -196,16 +200,16 @@ impl Engine {
         prefix: Option<&Prefix>,
         out: &mut [f32],
     ) -> Result<(), EngineError> {
-        match self.head {
-            Head::LastToken => self.pass(texts, Wanted::Last, prefix, out),
-            Head::FirstToken => self.pass(texts, Wanted::First, None, out),
-            Head::Mean | Head::Max | Head::MeanSqrtLen | Head::WeightedMean => {
+        match self.pooling {
+            Pooling::LastToken => self.pass(texts, Wanted::Last, prefix, out),
+            Pooling::Cls => self.pass(texts, Wanted::First, None, out),
+            Pooling::Mean | Pooling::Max | Pooling::MeanSqrtLen | Pooling::WeightedMean => {
                 self.of_all_states(texts, out)
             }
         }
     }
 
-    /// What the head makes of all states of each text.
+    /// What pooling makes of all states of each text.
     fn of_all_states(&self, texts: Texts<'_>, out: &mut [f32]) -> Result<(), EngineError> {
         let width = self.model.dims.hidden_size;
         let tokens: usize = texts.ids.iter().map(|text| text.len()).sum();
@@ -220,9 +224,8 @@ impl Engine {
                 (own, out)
             })
             .collect();
-        let pooling = pooling(self.head);
         self.model.pool.for_each(tasks, |(own, out)| {
-            pooling.pool(own, out);
+            self.pooling.pool(own, out);
             Ok(())
         })
     }
@@ -327,9 +330,9 @@ fn pooling(head: Head) -> Pooling {
 
 /// Whether what texts start with can be kept: nothing behind it may change it, and its states may
 /// not be pooled.
-fn has_prefixes(model: &Transformer) -> bool {
+fn has_prefixes(model: &Transformer, pooling: Pooling) -> bool {
     let mut blocks = model.blocks.iter();
-    model.head == Head::LastToken && blocks.all(|block| block.attention.mask.is_causal())
+    pooling == Pooling::LastToken && blocks.all(|block| block.attention.mask.is_causal())
 }
 
 /// Cuts texts into runs that fit into one pass each.

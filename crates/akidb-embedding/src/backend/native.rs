@@ -4,14 +4,14 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use akidb_backend::{BackendErrorKind, Pooling};
+use akidb_backend::BackendErrorKind;
 use akidb_kernels::Isa;
 use akidb_models::external_files;
 use akidb_native::{Engine, EngineOptions, PackedCache, SourceFile};
 use akidb_onnx::ErrorKind;
 use akidb_onnx::model::OnnxModel;
 use akidb_transformer::{
-    Dense, Head, ModelConfig, ScoreLayer, Transformer, dense_from_safetensors, from_onnx,
+    Dense, ModelConfig, ScoreLayer, Transformer, dense_from_safetensors, from_onnx,
     from_safetensors, scorer_from_onnx,
 };
 use bytes::Bytes;
@@ -58,21 +58,13 @@ pub(super) fn load(
         Err(reason) => return Ok(Err(reason)),
     };
     let pooled_in_graph = scores.is_some() && settings.is_classifier();
-    model.head = match settings.pooling {
-        _ if pooled_in_graph => model.head,
-        Pooling::LastToken => Head::LastToken,
-        Pooling::Cls => Head::FirstToken,
-        Pooling::Mean => Head::Mean,
-        Pooling::Max => Head::Max,
-        Pooling::MeanSqrtLen => Head::MeanSqrtLen,
-        Pooling::WeightedMean => Head::WeightedMean,
-    };
     let directory = options.packed_cache.clone();
     let directory = directory.unwrap_or_else(env::packed_weights_directory);
     let options = EngineOptions {
         threads: options.threads.and_then(NonZeroUsize::new),
         isa,
         precision: options.precision,
+        pooling: (!pooled_in_graph).then_some(settings.pooling),
         no_prefix_cache: options.no_prefix_cache,
         packed_cache: directory
             .zip(sources)
