@@ -8,6 +8,9 @@ use serde_json::Value;
 use akidb_onnx::{Disagreement, Error, ErrorKind, shorten};
 use akidb_onnx::{parse_json, read_small};
 
+/// What `config.json` calls the family.
+pub(crate) const MODEL_TYPE: &str = "qwen3";
+
 /// What models are called that have this body, whatever head is on it.
 const ARCHITECTURES: [&str; 3] = [
     "Qwen3ForCausalLM",
@@ -225,7 +228,7 @@ impl ConfigJson {
         let architectures = self.architectures.as_deref().unwrap_or(&[]);
         let known = |a: &String| ARCHITECTURES.contains(&a.as_str());
         match self.model_type.as_deref() {
-            Some("qwen3") => {}
+            Some(MODEL_TYPE) => {}
             None if architectures.iter().any(known) => {}
             None if architectures.is_empty() => {
                 return Err(invalid("model_type", "is missing".into()));

@@ -4,6 +4,7 @@ use akidb_onnx::{Error, ErrorKind, parse_json};
 use serde::Deserialize;
 
 use super::checks::{need, unsupported};
+use super::qwen3;
 use super::rope::{RopeParameters, kinds_of_layers};
 use super::rotary::{Biases, GateUp, Names, NormNames, QueryKeyValue, RotaryConfig, check_layers};
 use crate::transformer::{Activation, Head, Mask, NormKind};
@@ -112,7 +113,7 @@ pub(super) fn config(json: &[u8]) -> Result<RotaryConfig, Error> {
         .map(|is_full| Ok((mask(is_full)?, rotary)));
     RotaryConfig {
         names: match model_type {
-            "qwen3" => &QWEN3,
+            qwen3::MODEL_TYPE => &QWEN3,
             _ => &LLAMA,
         },
         hidden_size,

@@ -15,7 +15,7 @@ use crate::transformer::{
 };
 use crate::weights::{EmbeddingTable, Linear, LinearWeight};
 
-pub(super) const MODEL_TYPE: &str = "qwen3";
+pub(super) use crate::config::MODEL_TYPE;
 
 /// Reads a decoder from a safetensors file, from `model.safetensors.index.json` and the files that it
 /// names, or from a directory that holds either. Weights stay in the mapped files.
