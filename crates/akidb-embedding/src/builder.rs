@@ -12,7 +12,7 @@ use crate::embedder::Embedder;
 use crate::error::EmbedError;
 use crate::model::{ModelFiles, Settings};
 use crate::prompt::Prompt;
-use crate::rerank::Scorer;
+use crate::rerank::scorer::Scorer;
 use crate::tokenizer::TextTokenizer;
 
 /// Chooses a model and how to run it. See [`Embedder::builder`].

@@ -3,7 +3,7 @@
 use crate::builder::EmbedderBuilder;
 use crate::error::EmbedError;
 use crate::model::{ModelFiles, Settings, Weights, WeightsSource};
-use crate::rerank::Scoring;
+use crate::options::Scoring;
 
 /// What is known of a model that isn't loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]

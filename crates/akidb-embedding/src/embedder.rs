@@ -7,7 +7,7 @@ use crate::error::EmbedError;
 use crate::model::{ModelFiles, PoolingFrom, Settings};
 use crate::options::{EmbedOptions, Input};
 use crate::prompt::Prompt;
-use crate::rerank::Scorer;
+use crate::rerank::scorer::Scorer;
 use crate::response::{EmbedResponse, Embedding, Matryoshka, Provenance};
 use crate::tokenizer::{TextTokenizer, Tokens};
 use crate::vectors::Encoding;

@@ -50,6 +50,7 @@ mod rerank;
 mod response;
 mod roles;
 mod steps;
+mod tokenize;
 mod tokenizer;
 mod vectors;
 
@@ -67,7 +68,7 @@ pub use error::ConfigError;
 pub use error::EmbedError;
 pub use hint::Hint;
 pub use model::{BUILTIN_MODEL, default_model, model_store};
-pub use options::{EmbedOptions, Input, OnLong};
+pub use options::{EmbedOptions, Input, OnLong, Scoring};
 pub use packed::packed_weights_of;
 #[cfg(feature = "provider")]
 pub use passes::PassText;
@@ -77,7 +78,7 @@ pub use provider::{
     BatchEmbeddingRequest, BatchEmbeddingResponse, EmbeddingError, EmbeddingProvider,
     EmbeddingResult, ModelInfo, OnnxEmbeddingProvider, OnnxEmbeddingProviderBuilder, Usage,
 };
-pub use rerank::{PairQuery, RerankOptions, Reranker, RerankerBuilder, Score, Scoring};
+pub use rerank::{PairQuery, RerankOptions, Reranker, RerankerBuilder, Score};
 pub use response::{EmbedResponse, Embedding, Matryoshka, Provenance};
 pub use steps::States;
 pub use tokenizer::{Piece, PiecesProgress, Progress, Tokens};

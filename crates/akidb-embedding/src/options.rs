@@ -116,6 +116,20 @@ choice!(OnLong, "way with long texts",
     Error = "error": "Refuse the text",
 );
 
+/// How a query and a document become a score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scoring {
+    /// The model reads both and says how well they fit.
+    Model,
+    /// Cosine of their vectors.
+    Cosine,
+}
+
+choice!(Scoring, "scoring",
+    Model = "model": "The model reads query and document and says how well they fit",
+    Cosine = "cosine": "Cosine of the vectors of query and document",
+);
+
 /// How to embed.
 ///
 /// ```

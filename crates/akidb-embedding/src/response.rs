@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::rerank::Scoring;
+use crate::options::Scoring;
 use crate::vectors::Values;
 
 /// One text's vector.

@@ -1,14 +1,15 @@
-//! The three steps from a text to its vector, for those who put something between them: a server
-//! that queues tokens, runs many callers' texts in one pass and finishes each caller's way.
+//! What follows [`Embedder::tokenize`] on the way from a text to its vector, for those who put something
+//! between the steps: a server that queues tokens, runs many callers' texts in one pass and finishes each
+//! caller's way.
 
 use akidb_backend::{BackendError, BackendErrorKind, TokenBatch};
 
 use crate::distinct::{Distinct, Ids};
 use crate::embedder::Embedder;
 use crate::error::EmbedError;
-use crate::options::{EmbedOptions, Input};
+use crate::options::EmbedOptions;
 use crate::prompt::Prompt;
-use crate::tokenizer::{Progress, Tokens, shared_prefix};
+use crate::tokenizer::shared_prefix;
 use crate::vectors::{Values, encode, l2_normalize};
 
 /// Hidden states of several texts' last tokens (or of their pooled tokens), f32.
@@ -32,58 +33,6 @@ impl States {
 }
 
 impl Embedder {
-    /// The tokens of each text, or what is wrong with it: prompt, special tokens and truncation
-    /// included.
-    ///
-    /// ```
-    /// use akidb_embedding::{EmbedOptions, Embedder};
-    ///
-    /// let embedder = Embedder::builder().model("akidb-mini").build()?;
-    /// let options = EmbedOptions::default();
-    /// let tokens = embedder.tokenize(&["a text"], &options)?.remove(0)?;
-    /// let states = embedder.forward(&[&tokens.ids], "")?;
-    /// let values = embedder.finish(states.row(0), &options)?;
-    /// assert_eq!(values.into_f32(), Some(embedder.vectors(&["a text"], &options)?.remove(0)));
-    /// # Ok::<(), akidb_embedding::EmbedError>(())
-    /// ```
-    ///
-    /// # Errors
-    /// When an option doesn't fit the model.
-    pub fn tokenize<'a, I>(
-        &self,
-        inputs: &'a [I],
-        options: &EmbedOptions,
-    ) -> Result<Vec<Result<Tokens, EmbedError>>, EmbedError>
-    where
-        &'a I: Into<Input<'a>>,
-    {
-        let prompt = options.prompt.resolve(&self.settings.prompts)?;
-        Ok(self.tokens_of(inputs, options, &prompt)?.collect())
-    }
-
-    /// The tokens of each text, or what is wrong with it; `prompt` is the resolved one.
-    pub(crate) fn tokens_of<'a, I>(
-        &self,
-        inputs: &'a [I],
-        options: &EmbedOptions,
-        prompt: &str,
-    ) -> Result<impl Iterator<Item = Result<Tokens, EmbedError>>, EmbedError>
-    where
-        &'a I: Into<Input<'a>>,
-    {
-        let limit = self.check_limit(options.max_tokens)?;
-        Ok(inputs.iter().enumerate().map(move |(index, input)| {
-            let input = input.into();
-            let mut progress = Progress::default();
-            loop {
-                let tokens = self.slice_of(index, &input, options, prompt, limit, &mut progress)?;
-                if let Some(tokens) = tokens {
-                    return Ok(tokens);
-                }
-            }
-        }))
-    }
-
     /// Runs the model on texts' token ids, as [`Self::tokenize`] gives them; a text that is there
     /// several times is computed once.
     ///
@@ -104,6 +53,8 @@ impl Embedder {
 
     /// As [`Self::forward`], with the model's adaptation of this number ([`Tokens::task`]), where it has
     /// several.
+    ///
+    /// [`Tokens::task`]: crate::Tokens::task
     ///
     /// # Errors
     /// As that.

@@ -14,6 +14,9 @@ use crate::error::EmbedError;
 
 pub(super) const CONFIG: &str = "config.json";
 
+/// What sentence-transformers says of a model: prompts, and how a cross-encoder scores.
+pub(super) const SENTENCE_TRANSFORMERS: &str = "config_sentence_transformers.json";
+
 /// Largest text file of a model that is read; the published tokenizers are 1 to 35 MB.
 const MAX_FILE_BYTES: u64 = 128 << 20;
 

@@ -5,9 +5,8 @@ use akidb_models::RepoPath;
 use serde::Deserialize;
 
 use super::config::Config;
-use super::files::ModelFiles;
+use super::files::{ModelFiles, SENTENCE_TRANSFORMERS};
 use super::modules::{Module, modules};
-use super::settings::PROMPTS;
 use crate::error::EmbedError;
 
 /// How a model scores pairs of texts.
@@ -204,7 +203,7 @@ fn tagged(files: &ModelFiles) -> Result<bool, EmbedError> {
 /// Whether scores are sigmoids, as sentence-transformers has it: what the files say, else they are,
 /// of one label.
 fn sigmoid(files: &ModelFiles, config: &Config) -> Result<bool, EmbedError> {
-    let pipeline: SentenceTransformers = files.json(PROMPTS)?.unwrap_or_default();
+    let pipeline: SentenceTransformers = files.json(SENTENCE_TRANSFORMERS)?.unwrap_or_default();
     let pipeline = pipeline.activation_fn.as_deref();
     let new = config.sentence_transformers.as_ref();
     let new = new.and_then(|cross_encoder| cross_encoder.activation_fn.as_deref());

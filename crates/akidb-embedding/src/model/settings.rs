@@ -6,14 +6,12 @@ use akidb_backend::{BackendInfo, Pooling};
 use serde::Deserialize;
 
 use super::config::{Config, OneOrMany};
-use super::files::{CONFIG, ModelFiles};
+use super::files::{CONFIG, ModelFiles, SENTENCE_TRANSFORMERS};
 use super::pooling::{AfterPooling, PoolingFrom, head};
 use super::scoring::{PairScoring, ScoringHead, other_classifier, pair_scoring};
 use super::tasks::Tasks;
 use crate::error::EmbedError;
 use crate::prompt::{Prompt, Prompts};
-
-pub(super) const PROMPTS: &str = "config_sentence_transformers.json";
 
 /// The published prompts of Qwen3-Embedding, for directories that lack the file with them.
 const QWEN3_QUERY: &str =
@@ -194,7 +192,7 @@ impl Settings {
 }
 
 fn prompts(files: &ModelFiles, qwen3: bool) -> Result<Prompts, EmbedError> {
-    let Some(file) = files.json::<SentenceTransformers>(PROMPTS)? else {
+    let Some(file) = files.json::<SentenceTransformers>(SENTENCE_TRANSFORMERS)? else {
         let published = qwen3.then(|| ("query".to_owned(), QWEN3_QUERY.to_owned()));
         return Ok(Prompts {
             by_name: published.into_iter().collect(),
@@ -205,7 +203,7 @@ fn prompts(files: &ModelFiles, qwen3: bool) -> Result<Prompts, EmbedError> {
         && !file.prompts.contains_key(name)
     {
         return Err(EmbedError::Contradiction {
-            file: files.label(PROMPTS),
+            file: files.label(SENTENCE_TRANSFORMERS),
             message: format!("default_prompt_name {name:?} is not among its prompts"),
         });
     }
@@ -292,7 +290,7 @@ mod tests {
 
     #[test]
     fn the_default_prompt_must_be_one_of_the_prompts() {
-        let prompts = |json: &str| settings(&[(PROMPTS, json)]).map(|s| s.prompts);
+        let prompts = |json: &str| settings(&[(SENTENCE_TRANSFORMERS, json)]).map(|s| s.prompts);
         let known =
             r#"{"prompts": {"query": "q: ", "document": null}, "default_prompt_name": "query"}"#;
         let known = prompts(known).unwrap();

@@ -5,7 +5,7 @@ mod head;
 mod options;
 mod pair_text;
 mod query;
-mod scorer;
+pub(crate) mod scorer;
 mod template;
 
 use std::sync::Arc;
@@ -16,14 +16,13 @@ use crate::backend::{BackendChoice, Precision};
 use crate::builder::EmbedderBuilder;
 use crate::embedder::Embedder;
 use crate::error::EmbedError;
-use crate::options::EmbedOptions;
+use crate::options::{EmbedOptions, Scoring};
 use crate::prompt::Prompt;
 use crate::response::Provenance;
 use crate::tokenizer::Tokens;
 
-pub use options::{RerankOptions, Score, Scoring};
+pub use options::{RerankOptions, Score};
 pub use query::PairQuery;
-pub(crate) use scorer::Scorer;
 
 /// A loaded model that scores documents for a query: a reranker, or any embedding model, by cosine.
 ///

@@ -1,24 +1,8 @@
 //! What a caller can ask for, and what comes back.
 
-use akidb_backend::choice;
-
-use crate::options::OnLong;
+use crate::options::{OnLong, Scoring};
 use crate::response::Embedding;
 use crate::vectors::similarity;
-
-/// How a query and a document become a score.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scoring {
-    /// The model reads both and says how well they fit.
-    Model,
-    /// Cosine of their vectors.
-    Cosine,
-}
-
-choice!(Scoring, "scoring",
-    Model = "model": "The model reads query and document and says how well they fit",
-    Cosine = "cosine": "Cosine of the vectors of query and document",
-);
 
 /// How to score.
 ///

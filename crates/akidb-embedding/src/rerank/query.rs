@@ -4,7 +4,8 @@ use crate::error::EmbedError;
 use crate::options::OnLong;
 use crate::tokenizer::{Frame, Keep, Progress, Tokens};
 
-use super::{RerankOptions, Reranker, Score, Scorer};
+use super::scorer::Scorer;
+use super::{RerankOptions, Reranker, Score};
 
 /// A query that is ready for documents.
 #[derive(Debug, Clone)]
@@ -37,7 +38,9 @@ impl Reranker {
     pub fn query(&self, query: &str, options: &RerankOptions) -> Result<PairQuery, EmbedError> {
         let embedder = &self.embedder;
         let limit = embedder.check_limit(options.max_tokens)?;
-        let (frame, shared_text) = self.scorer()?.frame(embedder, query, options, limit)?;
+        let (frame, shared_text) =
+            self.scorer()?
+                .frame(&embedder.tokenizer, query, options, limit)?;
         let frame = frame.ok_or(EmbedError::QueryTooLong { limit })?;
         let of_document = options.max_document_tokens.map(|most| most.max(1));
         let of_document = of_document.map(|most| most.saturating_add(frame.tokens()));

@@ -5,7 +5,6 @@ use super::head::ScoreHead;
 use super::options::sigmoid;
 use super::pair_text::{Around, PairText};
 use crate::backend::Loaded;
-use crate::embedder::Embedder;
 use crate::error::EmbedError;
 use crate::model::{ModelFiles, Settings, Weights};
 use crate::tokenizer::{Frame, TextTokenizer};
@@ -70,12 +69,11 @@ impl Scorer {
     /// pairs start with.
     pub(super) fn frame(
         &self,
-        embedder: &Embedder,
+        tokenizer: &TextTokenizer,
         query: &str,
         options: &RerankOptions,
         limit: usize,
     ) -> Result<(Option<Frame>, String), EmbedError> {
-        let tokenizer = &embedder.tokenizer;
         let around = self.text.around(options.instruction.as_deref(), query)?;
         let Some(Around { head, prompt, tail }) = around else {
             return Ok((tokenizer.pair_frame(query, limit)?, String::new()));

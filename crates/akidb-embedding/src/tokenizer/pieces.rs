@@ -5,9 +5,7 @@ use std::ops::Range;
 
 use super::slices::joined;
 use super::{TextTokenizer, guard};
-use crate::embedder::Embedder;
 use crate::error::EmbedError;
-use crate::options::EmbedOptions;
 
 /// One token of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,63 +30,8 @@ pub struct PiecesProgress {
     ended: bool,
 }
 
-impl Embedder {
-    /// A text's tokens one by one, prompt included, nothing cut off.
-    ///
-    /// ```
-    /// use akidb_embedding::{EmbedOptions, Embedder};
-    ///
-    /// let embedder = Embedder::builder().model("akidb-mini").build()?;
-    /// let pieces = embedder.pieces("Hello, world!", true, &EmbedOptions::default())?;
-    /// assert_eq!((pieces[2].text.as_str(), pieces[2].range.clone()), (" world", Some(6..12)));
-    /// assert!(pieces[4].special);
-    /// # Ok::<(), akidb_embedding::EmbedError>(())
-    /// ```
-    ///
-    /// # Errors
-    /// When the model has no such prompt, or the tokenizer fails.
-    pub fn pieces(
-        &self,
-        text: &str,
-        special_tokens: bool,
-        options: &EmbedOptions,
-    ) -> Result<Vec<Piece>, EmbedError> {
-        let mut progress = PiecesProgress::default();
-        let mut pieces = Vec::new();
-        while let Some(slice) = self.pieces_slice(text, special_tokens, options, &mut progress)? {
-            pieces.extend(slice);
-        }
-        Ok(pieces)
-    }
-
-    /// The tokens of the next slice of a text, some milliseconds of work: all together are those of
-    /// [`Self::pieces`]. `None` behind the last.
-    ///
-    /// # Errors
-    /// As [`Self::pieces`].
-    pub fn pieces_slice(
-        &self,
-        text: &str,
-        special_tokens: bool,
-        options: &EmbedOptions,
-        progress: &mut PiecesProgress,
-    ) -> Result<Option<Vec<Piece>>, EmbedError> {
-        let prompt = options.prompt.resolve(&self.settings.prompts)?;
-        self.tokenizer
-            .pieces_slice(&prompt, text, special_tokens, progress)
-    }
-
-    /// The text that token ids stand for; ids that no token has stand for nothing.
-    ///
-    /// # Errors
-    /// When the tokenizer fails.
-    pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, EmbedError> {
-        self.tokenizer.decode(ids, skip_special_tokens)
-    }
-}
-
 impl TextTokenizer {
-    pub(super) fn pieces_slice(
+    pub(crate) fn pieces_slice(
         &self,
         prompt: &str,
         text: &str,
@@ -167,7 +110,7 @@ impl TextTokenizer {
         }))
     }
 
-    pub(super) fn decode(
+    pub(crate) fn decode(
         &self,
         ids: &[u32],
         skip_special_tokens: bool,
@@ -182,78 +125,4 @@ impl TextTokenizer {
 fn lower_case_origins(text: &str) -> Vec<usize> {
     let lower = |(place, c): (usize, char)| std::iter::repeat_n(place, c.to_lowercase().count());
     text.chars().enumerate().flat_map(lower).collect()
-}
-
-#[cfg(test)]
-#[cfg(feature = "builtin")]
-mod tests {
-    use super::*;
-    use crate::options::Input;
-
-    fn embedder() -> Embedder {
-        Embedder::builder().model("akidb-mini").build().unwrap()
-    }
-
-    #[test]
-    fn pieces_are_the_tokens_that_are_embedded() {
-        let embedder = embedder();
-        let query = EmbedOptions::query();
-        let text = "naïve café 😀, 日本語";
-        for options in [EmbedOptions::default(), query] {
-            let tokens = embedder
-                .tokenize(&[Input::from(text)], &options)
-                .unwrap()
-                .remove(0)
-                .unwrap();
-            let pieces = embedder.pieces(text, true, &options).unwrap();
-            assert_eq!(pieces.iter().map(|p| p.id).collect::<Vec<_>>(), tokens.ids);
-            let bare = embedder.pieces(text, false, &options).unwrap();
-            assert_eq!(bare, pieces[..pieces.len() - 1]);
-        }
-    }
-
-    #[test]
-    fn ranges_count_bytes_and_cover_the_text() {
-        let text = "naïve café 😀 日本";
-        let pieces = embedder()
-            .pieces(text, false, &EmbedOptions::default())
-            .unwrap();
-        let mut seen = 0;
-        for piece in &pieces {
-            let range = piece.range.clone().unwrap();
-            // Tokens that share a character's bytes each stand for the whole character.
-            assert!(range.start <= seen && seen <= range.end, "{piece:?}");
-            assert_eq!(piece.text, text[range.clone()]);
-            seen = range.end;
-        }
-        assert_eq!(seen, text.len());
-    }
-
-    #[test]
-    fn the_special_token_has_its_name_and_no_place() {
-        let pieces = embedder()
-            .pieces("", true, &EmbedOptions::default())
-            .unwrap();
-        let [eos] = pieces.as_slice() else {
-            panic!("{pieces:?}");
-        };
-        assert_eq!((eos.text.as_str(), eos.special), ("<|endoftext|>", true));
-        assert_eq!(eos.range, None);
-    }
-
-    #[test]
-    fn ids_become_their_text_again() {
-        let embedder = embedder();
-        let text = "Hello, wörld 😀!";
-        let ids = embedder
-            .tokenize(&[text], &EmbedOptions::default())
-            .unwrap();
-        let ids = &ids[0].as_ref().unwrap().ids;
-        assert_eq!(embedder.decode(ids, true).unwrap(), text);
-        assert_eq!(
-            embedder.decode(ids, false).unwrap(),
-            format!("{text}<|endoftext|>")
-        );
-        assert_eq!(embedder.decode(&[u32::MAX], true).unwrap(), "");
-    }
 }

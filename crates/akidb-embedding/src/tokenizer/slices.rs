@@ -5,9 +5,7 @@ use std::borrow::Cow;
 
 use super::cuts::Known;
 use super::{Keep, TextTokenizer, Tokens};
-use crate::embedder::Embedder;
 use crate::error::EmbedError;
-use crate::options::{EmbedOptions, Input, OnLong};
 
 /// How a text is sliced, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -39,81 +37,6 @@ pub struct Progress {
     within_unknown: bool,
 }
 
-impl Embedder {
-    /// Goes on with a text's tokens, some milliseconds of work, and gives them when all are there:
-    /// those of [`Self::tokenize`], prompt, special tokens and truncation included.
-    ///
-    /// ```
-    /// use akidb_embedding::{EmbedOptions, Embedder, Input, Progress};
-    ///
-    /// let embedder = Embedder::builder().model("akidb-mini").build()?;
-    /// let options = EmbedOptions::default();
-    /// let text = Input::from("a long text ".repeat(2000));
-    /// let mut progress = Progress::default();
-    /// let tokens = loop {
-    ///     if let Some(tokens) = embedder.tokenize_slice(&text, &options, &mut progress)? {
-    ///         break tokens;
-    ///     }
-    /// };
-    /// assert_eq!(tokens, embedder.tokenize(&[text], &options)?.remove(0)?);
-    /// # Ok::<(), akidb_embedding::EmbedError>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`Self::tokenize`], for the options and for the text, index 0.
-    pub fn tokenize_slice(
-        &self,
-        input: &Input<'_>,
-        options: &EmbedOptions,
-        progress: &mut Progress,
-    ) -> Result<Option<Tokens>, EmbedError> {
-        let prompt = options.prompt.resolve(&self.settings.prompts)?;
-        let limit = self.check_limit(options.max_tokens)?;
-        self.slice_of(0, input, options, &prompt, limit, progress)
-    }
-
-    /// Goes on with the text at `index` of a call.
-    pub(crate) fn slice_of(
-        &self,
-        index: usize,
-        input: &Input<'_>,
-        options: &EmbedOptions,
-        prompt: &str,
-        limit: usize,
-        progress: &mut Progress,
-    ) -> Result<Option<Tokens>, EmbedError> {
-        let keep = match options.on_long {
-            OnLong::TruncateStart => Keep::End,
-            OnLong::Truncate | OnLong::Error => Keep::Start,
-        };
-        let tokenizer = &self.tokenizer;
-        let tokens = match input {
-            Input::Text(text) => tokenizer
-                .encode_slice(prompt, text, limit, keep, progress)
-                .map_err(|error| error.counted_from(index))?,
-            Input::Tokens(ids) => {
-                let tokens = tokenizer.encode_ids(prompt, ids, limit, keep);
-                Some(tokens.map_err(|message| EmbedError::InvalidTokens { index, message })?)
-            }
-        };
-        if options.on_long == OnLong::Error && tokens.as_ref().is_some_and(|t| t.truncated) {
-            return Err(EmbedError::TooLong { index, limit });
-        }
-        let Some(tokens) = tokens else {
-            return Ok(None);
-        };
-        if tokens.ids.is_empty() {
-            let message = "it has no tokens, and the model puts none around texts".to_owned();
-            return Err(EmbedError::InvalidTokens { index, message });
-        }
-        let task = self.settings.task(&options.prompt)?;
-        Ok(Some(Tokens {
-            task: task.map_or(0, |(task, _)| task),
-            ..tokens
-        }))
-    }
-}
-
 /// An end of a slice.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct End {
@@ -125,7 +48,7 @@ pub(super) struct End {
 impl TextTokenizer {
     /// Goes on with the ids of `prompt` followed by `text`, at most `limit` of them with the special
     /// tokens.
-    pub(super) fn encode_slice(
+    pub(crate) fn encode_slice(
         &self,
         prompt: &str,
         text: &str,
