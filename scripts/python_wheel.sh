@@ -49,10 +49,10 @@ pip "$wheel"
 step "$venv/bin/python" -c 'import akidb_embedding; print(akidb_embedding.Embedder().embed(["a"]).shape)'
 step "$venv/bin/akidb-embed" --version
 
-# What its tests and its drop-ins need.
-pip pytest==9.2.0 mypy==2.4.1 typing_extensions pandas==3.1.1 polars==2.1.0 pyarrow==26.0.1 tqdm==4.70.1 \
-  langchain-core==1.8.1 llama-index-core==0.14.25 haystack-ai==3.4.1 lancedb==0.40.0 chromadb==1.5.9 \
-  qdrant-client==1.20.0 'ray[data]==2.60.0' pyspark==4.3.0
+# The wheel beside what its tests and its drop-ins need.
+venv=$target/python-tests
+step scripts/python_tests.sh "$venv"
+pip --force-reinstall --no-deps "$wheel"
 root=$PWD
 cd python
 step "$venv/bin/mypy" --python-executable "$venv/bin/python" akidb_embedding

@@ -53,7 +53,9 @@ RUSTC=$(compiler)
 # Programs that start threads hang under qemu when they are linked dynamically.
 RUSTFLAGS="-C target-feature=+crt-static"
 CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
-export RUSTC RUSTFLAGS CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER
+# Of its own, so that it can be built beside others.
+CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/aarch64
+export RUSTC RUSTFLAGS CARGO_TARGET_DIR CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER
 
 # The Cortex-A72 of the Raspberry Pi 4 has Advanced SIMD alone.
 for cpu in max cortex-a72; do
