@@ -63,7 +63,7 @@ class EmbedOptions(TypedDict, total=False):
     """float32, float16, int8 (largest magnitude 127), or uint8 with 8 signs a byte."""
     max_tokens: int | None
     """Longest text in tokens, below the model's own limit."""
-    on_long: Literal["truncate", "truncate-start", "error"] | None
+    on_long: Literal["truncate", "truncate-start", "truncate-end", "error"] | None
     """What to do with longer texts."""
 
 class RerankOptions(TypedDict, total=False):
@@ -79,7 +79,7 @@ class RerankOptions(TypedDict, total=False):
     """Longest pair in tokens; with cosine, longest text."""
     max_document_tokens: int | None
     """Longest document in tokens."""
-    on_long: Literal["truncate", "truncate-start", "error"] | None
+    on_long: Literal["truncate", "truncate-start", "truncate-end", "error"] | None
     """What to do with longer documents."""
 
 class CorpusSettings(TypedDict, total=False):

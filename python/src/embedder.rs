@@ -96,7 +96,7 @@ impl Embedder {
     /// or else `prompt` (put before each text as it is) or `prompt_name` (one of the model's);
     /// `dim` (the first so many values alone), `normalize` (length 1, as a rule),
     /// `encoding` ("f32" float32, "f16" float16, "int8" int8, "binary" uint8 with 8 signs a byte),
-    /// `max_tokens`, `on_long` ("truncate", "truncate-start" or "error").
+    /// `max_tokens`, `on_long` ("truncate", "truncate-start", "truncate-end" or "error").
     ///
     /// Raises `TypeError` for what isn't a list of texts, `TextError` (with `index`) for a text that
     /// can't be embedded, `OptionError` for an option that doesn't fit the model, `BackendError` when

@@ -42,8 +42,8 @@ impl Reranker {
     ///
     /// Parameters: `top_n` (only the best), `scoring` ("model" or "cosine"; without it the model where it
     /// is a reranker), `instruction` (the task, for models that take one), `max_tokens` (longest pair, or
-    /// with cosine longest text), `max_document_tokens`, `on_long` ("truncate", "truncate-start" or
-    /// "error", for documents: a query is never cut).
+    /// with cosine longest text), `max_document_tokens`, `on_long` ("truncate", "truncate-start",
+    /// "truncate-end" or "error", for documents: a query is never cut).
     ///
     /// Raises `TypeError` for what isn't a list of texts, `TextError` (with the document's `index`),
     /// `TooLongError` when the query leaves no room for a document, `OptionError` for an option that

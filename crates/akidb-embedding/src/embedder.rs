@@ -5,11 +5,11 @@ use akidb_backend::Backend;
 use crate::distinct::Ids;
 use crate::error::EmbedError;
 use crate::model::{ModelFiles, PoolingFrom, Settings};
-use crate::options::{EmbedOptions, Input};
+use crate::options::{EmbedOptions, Input, OnLong};
 use crate::prompt::Prompt;
 use crate::rerank::scorer::Scorer;
 use crate::response::{EmbedResponse, Embedding, Matryoshka, Provenance};
-use crate::tokenizer::{TextTokenizer, Tokens};
+use crate::tokenizer::{Keep, TextTokenizer, Tokens};
 use crate::vectors::Encoding;
 
 /// The pooling of a graph that pools by itself, where no file says how.
@@ -55,6 +55,11 @@ impl Embedder {
     /// Longest text in tokens, special tokens included.
     pub fn max_tokens(&self) -> usize {
         self.max_tokens
+    }
+
+    /// Whether texts that are too long lose their start, and not their end.
+    pub fn truncates_start(&self, on_long: OnLong) -> bool {
+        self.tokenizer.keep(on_long) == Keep::End
     }
 
     /// Refuses a model that makes no vectors.

@@ -101,18 +101,23 @@ impl From<Vec<u32>> for Input<'_> {
 /// What to do with a text that is longer than the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnLong {
-    /// Cut its end off, keep the EOS, and say so in the answer.
+    /// Cut off the side that the model's tokenizer cuts off, keep what it puts around texts, and say so in the
+    /// answer: its end, but for `"truncation_side": "left"` in tokenizer_config.json, or a truncation of
+    /// direction `Left` in tokenizer.json.
     #[default]
     Truncate,
-    /// Cut its start off (prompt included), keep the EOS, and say so in the answer.
+    /// The same with its start (prompt included).
     TruncateStart,
+    /// The same with its end.
+    TruncateEnd,
     /// Refuse it.
     Error,
 }
 
 choice!(OnLong, "way with long texts",
-    Truncate = "truncate": "Cut the end off and say so",
+    Truncate = "truncate": "Cut off the side that the model's tokenizer says, mostly the end, and say so",
     TruncateStart = "truncate-start": "Cut the start off, the prompt included, and say so",
+    TruncateEnd = "truncate-end": "Cut the end off and say so",
     Error = "error": "Refuse the text",
 );
 

@@ -3,7 +3,7 @@
 use crate::embedder::Embedder;
 use crate::error::EmbedError;
 use crate::options::{EmbedOptions, Input, OnLong};
-use crate::tokenizer::{Keep, Piece, PiecesProgress, Progress, Tokens};
+use crate::tokenizer::{Piece, PiecesProgress, Progress, Tokens};
 
 impl Embedder {
     /// The tokens of each text, or what is wrong with it: prompt, special tokens and truncation
@@ -100,11 +100,8 @@ impl Embedder {
         limit: usize,
         progress: &mut Progress,
     ) -> Result<Option<Tokens>, EmbedError> {
-        let keep = match options.on_long {
-            OnLong::TruncateStart => Keep::End,
-            OnLong::Truncate | OnLong::Error => Keep::Start,
-        };
         let tokenizer = &self.tokenizer;
+        let keep = tokenizer.keep(options.on_long);
         let tokens = match input {
             Input::Text(text) => tokenizer
                 .encode_slice(prompt, text, limit, keep, progress)

@@ -85,9 +85,10 @@ pub(crate) fn report_truncated(
         return;
     }
     let limit = options.max_tokens.unwrap_or(embedder.max_tokens());
-    let end = match options.on_long {
-        OnLong::TruncateStart => "start",
-        _ => "end",
+    let end = if embedder.truncates_start(options.on_long) {
+        "start"
+    } else {
+        "end"
     };
     let what = match (lines, count) {
         (true, 1) => "line",

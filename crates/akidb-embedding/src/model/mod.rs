@@ -20,5 +20,5 @@ pub(crate) use pooling::PoolingFrom;
 pub(crate) use resolve::all;
 pub use resolve::{default_model, model_store};
 pub(crate) use scoring::{Activation, Classifier, LogitTokens, ScoringHead};
-pub(crate) use settings::Settings;
+pub(crate) use settings::{Settings, TruncationSide};
 pub use variants::{Weights, WeightsSource};

@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) head_dim: Option<usize>,
     /// Longest text in tokens: the smallest of the limits that the files state.
     pub(crate) max_tokens: Option<usize>,
+    /// The side that is cut off, where tokenizer_config.json says it.
+    pub(crate) truncation_side: Option<TruncationSide>,
     /// Texts are put in lower case before they are tokenized.
     pub(crate) lower_case: bool,
     /// Dimensions that vectors may be cut to, where the model names them.
@@ -65,6 +67,15 @@ struct SentenceBert {
 struct TokenizerConfig {
     /// Some exporters write 1e30 for "no limit".
     model_max_length: Option<f64>,
+    truncation_side: Option<TruncationSide>,
+}
+
+/// Which side of texts that are too long is cut off, as transformers names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum TruncationSide {
+    Left,
+    Right,
 }
 
 impl Settings {
@@ -113,6 +124,7 @@ impl Settings {
                 .head_dim
                 .or_else(|| config.hidden_size?.checked_div(config.num_attention_heads?)),
             max_tokens,
+            truncation_side: tokenizer.truncation_side,
             lower_case: sentence.do_lower_case.unwrap_or_default(),
             matryoshka_dimensions: config.matryoshka_dimensions,
         })

@@ -2,7 +2,7 @@
 
 use crate::error::EmbedError;
 use crate::options::OnLong;
-use crate::tokenizer::{Frame, Keep, Progress, Tokens};
+use crate::tokenizer::{Frame, Progress, Tokens};
 
 use super::scorer::Scorer;
 use super::{RerankOptions, Reranker, Score};
@@ -62,12 +62,9 @@ impl Reranker {
         document: &str,
         progress: &mut Progress,
     ) -> Result<Option<Tokens>, EmbedError> {
-        let keep = match query.on_long {
-            OnLong::TruncateStart => Keep::End,
-            OnLong::Truncate | OnLong::Error => Keep::Start,
-        };
         let limit = query.limit;
         let tokenizer = &self.embedder.tokenizer;
+        let keep = tokenizer.keep(query.on_long);
         let tokens = tokenizer.encode_in_frame(&query.frame, document, limit, keep, progress)?;
         if query.on_long == OnLong::Error && tokens.as_ref().is_some_and(|t| t.truncated) {
             return Err(EmbedError::TooLong { index: 0, limit });

@@ -23,7 +23,8 @@ use akidb_onnx::without_byte_order_mark;
 use serde::de::IgnoredAny;
 
 use crate::error::EmbedError;
-use crate::model::{ModelFiles, PoolingFrom, Settings};
+use crate::model::{ModelFiles, PoolingFrom, Settings, TruncationSide};
+use crate::options::OnLong;
 use pipeline::{Edges, Encoded, Pipeline};
 use prompts::Prompts;
 use slices::SliceSizes;
@@ -79,11 +80,22 @@ pub(crate) struct TextTokenizer {
     vocab_size: Option<usize>,
     /// The post-processor lacks the EOS that the model expects.
     adds_eos: bool,
+    /// The side that stays where a call doesn't choose.
+    keep: Keep,
     /// Prompts and texts are put in lower case, ahead of the tokenizer's own normalizer.
     lower_case: bool,
 }
 
 impl TextTokenizer {
+    /// Which side stays.
+    pub(crate) fn keep(&self, on_long: OnLong) -> Keep {
+        match on_long {
+            OnLong::TruncateStart => Keep::End,
+            OnLong::TruncateEnd => Keep::Start,
+            OnLong::Truncate | OnLong::Error => self.keep,
+        }
+    }
+
     pub(crate) fn load(files: &ModelFiles, settings: &Settings) -> Result<Self, EmbedError> {
         let bytes = files.read(FILE)?.ok_or_else(|| files.missing(FILE))?;
         let bytes = without_byte_order_mark(&bytes);
@@ -107,6 +119,11 @@ impl TextTokenizer {
             }
         })?;
         let Edges { prefix, mut suffix } = edges;
+        // As transformers does: the one file before the other.
+        let keep = match settings.truncation_side.or(pipeline.truncation_side) {
+            Some(TruncationSide::Left) => Keep::End,
+            Some(TruncationSide::Right) | None => Keep::Start,
+        };
 
         let ends_texts = settings.pooling == Pooling::LastToken && !settings.is_reranker();
         let eos = settings.eos_token_ids.first().copied();
@@ -146,6 +163,7 @@ impl TextTokenizer {
             suffix,
             vocab_size: settings.vocab_size,
             adds_eos: adds_eos && eos.is_some(),
+            keep,
             lower_case: settings.lower_case,
         };
         for &id in this.prefix.iter().chain(&this.suffix) {

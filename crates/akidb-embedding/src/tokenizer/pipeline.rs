@@ -7,13 +7,14 @@ use std::sync::{Mutex, PoisonError};
 use tokenizers::tokenizer::pre_tokenizer::OffsetType;
 use tokenizers::{
     Model, ModelWrapper, NormalizedString, Normalizer, OffsetReferential, PreTokenizedString,
-    PreTokenizer, TokenizerImpl,
+    PreTokenizer, TokenizerImpl, TruncationDirection, TruncationParams,
 };
 
 use super::bpe::Bpe;
 use super::cuts::{Cuts, Known};
 use super::limits::{LimitError, check_model, check_strings};
 use super::parts::{Decoders, Normalizers, PostProcessors, PreTokenizers};
+use crate::model::TruncationSide;
 
 /// A tokenizer whose model is `M` and whose other parts are the `tokenizers` crate's.
 type With<M> = TokenizerImpl<M, Normalizers, PreTokenizers, PostProcessors, Decoders>;
@@ -24,6 +25,8 @@ const MAX_DECODED: usize = 64 << 20;
 /// A tokenizer that neither truncates nor pads, and what is known of it.
 #[derive(Debug)]
 pub(super) struct Pipeline {
+    /// The side that the file's truncation cuts off, if it has one.
+    pub(super) truncation_side: Option<TruncationSide>,
     pub(super) model: PipelineModel,
     /// Where texts can be cut; `None` where that isn't known.
     cuts: Option<Cuts>,
@@ -85,6 +88,13 @@ macro_rules! with {
     };
 }
 
+fn side(truncation: &TruncationParams) -> TruncationSide {
+    match truncation.direction {
+        TruncationDirection::Left => TruncationSide::Left,
+        TruncationDirection::Right => TruncationSide::Right,
+    }
+}
+
 impl Pipeline {
     /// From the bytes of a tokenizer.json.
     pub(super) fn new(bytes: &[u8]) -> tokenizers::Result<Self> {
@@ -92,8 +102,10 @@ impl Pipeline {
         match serde_json::from_slice::<With<Bpe>>(bytes) {
             Ok(mut tokenizer) => {
                 // Length and padding are ours to decide, whatever the file was saved with.
+                let truncation_side = tokenizer.get_truncation().map(side);
                 tokenizer.with_truncation(None)?.with_padding(None);
                 Ok(Self {
+                    truncation_side,
                     cuts: cuts(&tokenizer),
                     model: PipelineModel::Bpe(Box::new(tokenizer)),
                 })
@@ -109,8 +121,10 @@ impl Pipeline {
     pub(super) fn library(bytes: &[u8]) -> tokenizers::Result<Self> {
         check_model(bytes)?;
         let mut tokenizer: With<ModelWrapper> = serde_json::from_slice(bytes)?;
+        let truncation_side = tokenizer.get_truncation().map(side);
         tokenizer.with_truncation(None)?.with_padding(None);
         Ok(Self {
+            truncation_side,
             cuts: cuts(&tokenizer),
             model: PipelineModel::Library(Box::new(tokenizer)),
         })

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::ModelFiles;
+use crate::model::{ModelFiles, TruncationSide};
 
 fn builtin() -> TextTokenizer {
     let files = ModelFiles::find(Some("akidb-mini")).unwrap();
@@ -136,6 +136,45 @@ fn padding_and_truncation_of_the_file_change_no_ids() {
         );
         let cut = tokens(3);
         assert_eq!((&cut.ids[..], cut.truncated), (&[9707, 11, EOS][..], true));
+    }
+}
+
+/// As the library does it with the same file, and as transformers, which lets tokenizer_config.json decide
+/// where both say it.
+#[test]
+fn the_side_that_is_cut_off_is_the_models() {
+    let files = ModelFiles::find(Some("akidb-mini")).unwrap();
+    let text = "Which side of a text is it that goes?";
+    for direction in ["Left", "Right"] {
+        let mut json: serde_json::Value = files.json(FILE).unwrap().unwrap();
+        json["truncation"] = serde_json::json!({"direction": direction, "max_length": 5,
+            "strategy": "LongestFirst", "stride": 0});
+        let json = json.to_string();
+        let library: tokenizers::Tokenizer = json.parse().unwrap();
+        let theirs = library.encode(text, true).unwrap();
+        let mut settings = Settings::read(&files).unwrap();
+        let load = |settings: &Settings| {
+            TextTokenizer::new(json.as_bytes(), FILE.to_owned(), settings).unwrap()
+        };
+        let tokenizer = load(&settings);
+        let cut = |tokenizer: &TextTokenizer, on_long| {
+            let tokens = tokenizer.encode("", text, 5, tokenizer.keep(on_long));
+            let tokens = tokens.unwrap();
+            assert!(tokens.truncated);
+            tokens.ids
+        };
+        assert_eq!(cut(&tokenizer, OnLong::Truncate), theirs.get_ids());
+        let [start, end] = [OnLong::TruncateStart, OnLong::TruncateEnd];
+        assert_eq!(
+            cut(&tokenizer, OnLong::Truncate) == cut(&tokenizer, start),
+            direction == "Left"
+        );
+        assert_ne!(cut(&tokenizer, start), cut(&tokenizer, end));
+        for (side, as_if) in [(TruncationSide::Left, start), (TruncationSide::Right, end)] {
+            settings.truncation_side = Some(side);
+            let other = load(&settings);
+            assert_eq!(cut(&other, OnLong::Truncate), cut(&tokenizer, as_if));
+        }
     }
 }
 

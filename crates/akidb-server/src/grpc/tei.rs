@@ -159,7 +159,7 @@ pub(super) fn on_long(truncate: bool, direction: i32) -> Result<OnLong, Problem>
     })?;
     Ok(match (truncate, direction) {
         (false, _) => OnLong::Error,
-        (true, TruncationDirection::Right) => OnLong::Truncate,
+        (true, TruncationDirection::Right) => OnLong::TruncateEnd,
         (true, TruncationDirection::Left) => OnLong::TruncateStart,
     })
 }

@@ -9,10 +9,11 @@ use utoipa::{PartialSchema, ToSchema};
 
 use akidb_embedding::OnLong;
 
-/// `true` or `END`: cut the end off; `START`: cut the start off; `false` or `NONE`: refuse.
+/// `true`: cut off the side that the model's tokenizer says; `END`, `START`: cut that off; `false` or `NONE`: refuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Truncate {
     None,
+    Some,
     Start,
     End,
 }
@@ -21,8 +22,9 @@ impl Truncate {
     pub(crate) fn on_long(self) -> OnLong {
         match self {
             Self::None => OnLong::Error,
+            Self::Some => OnLong::Truncate,
             Self::Start => OnLong::TruncateStart,
-            Self::End => OnLong::Truncate,
+            Self::End => OnLong::TruncateEnd,
         }
     }
 }
@@ -44,7 +46,7 @@ impl<'de> Deserialize<'de> for Truncate {
             }
 
             fn visit_bool<E: Error>(self, cut: bool) -> Result<Truncate, E> {
-                Ok(if cut { Truncate::End } else { Truncate::None })
+                Ok(if cut { Truncate::Some } else { Truncate::None })
             }
 
             fn visit_str<E: Error>(self, name: &str) -> Result<Truncate, E> {
@@ -70,7 +72,8 @@ impl PartialSchema for Truncate {
             )
             .item(ObjectBuilder::new().schema_type(Type::Boolean))
             .description(Some(
-                "END or true: cut the end off; START: cut the start off; NONE or false: refuse",
+                "END, START: cut that off; true: cut off the side that the model's tokenizer says; \
+                 NONE or false: refuse",
             ))
             .into()
     }
@@ -83,7 +86,7 @@ mod tests {
     #[test]
     fn booleans_and_names_in_any_case() {
         let parse = |json: &str| serde_json::from_str::<Truncate>(json);
-        assert_eq!(parse("true").unwrap(), Truncate::End);
+        assert_eq!(parse("true").unwrap(), Truncate::Some);
         assert_eq!(parse("false").unwrap(), Truncate::None);
         assert_eq!(parse("\"start\"").unwrap(), Truncate::Start);
         assert_eq!(parse("\"END\"").unwrap(), Truncate::End);

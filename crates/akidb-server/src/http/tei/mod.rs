@@ -78,11 +78,12 @@ enum TruncationDirection {
     Right,
 }
 
-/// What is done with texts that are too long: TEI cuts them unless told otherwise.
+/// What is done with texts that are too long: TEI cuts them unless told otherwise, and their ends whatever the
+/// model's tokenizer says.
 fn on_long(truncate: Option<bool>, direction: Option<TruncationDirection>) -> OnLong {
     match (truncate, direction.unwrap_or_default()) {
         (Some(false), _) => OnLong::Error,
-        (_, TruncationDirection::Right) => OnLong::Truncate,
+        (_, TruncationDirection::Right) => OnLong::TruncateEnd,
         (_, TruncationDirection::Left) => OnLong::TruncateStart,
     }
 }
