@@ -101,11 +101,11 @@ pub(super) struct Held {
 }
 
 impl Heart {
-    pub(super) fn start(process: Process, beat: Duration) -> io::Result<Self> {
+    pub(super) fn start(process: Process) -> io::Result<Self> {
         let held = Arc::new(Held::default());
         let of_thread = Arc::clone(&held);
         let thread = thread::Builder::new().name("akidb-claims".to_owned());
-        let thread = thread.spawn(move || of_thread.beat(&process, beat))?;
+        let thread = thread.spawn(move || of_thread.beat(&process))?;
         Ok(Self {
             held,
             thread: Some(thread),
@@ -114,22 +114,27 @@ impl Heart {
 }
 
 impl Held {
-    fn beat(&self, process: &Process, beat: Duration) {
+    fn beat(&self, process: &Process) {
         let mut beats = 0;
         loop {
             let waited = self
                 .end
-                .wait_timeout_while(lock(&self.ended), beat, |ended| !*ended);
+                .wait_timeout_while(lock(&self.ended), BEAT, |ended| !*ended);
             let (ended, _) = waited.unwrap_or_else(PoisonError::into_inner);
             if *ended {
                 return;
             }
             drop(ended);
             beats += 1;
-            let claims: Vec<Arc<dyn Beat>> = lock(&self.claims).values().cloned().collect();
-            for claim in claims {
-                claim.beat(&process.claim(beats));
-            }
+            self.change(&process.claim(beats));
+        }
+    }
+
+    /// Writes over all claims.
+    pub(super) fn change(&self, content: &[u8]) {
+        let claims: Vec<Arc<dyn Beat>> = lock(&self.claims).values().cloned().collect();
+        for claim in claims {
+            claim.beat(content);
         }
     }
 }
