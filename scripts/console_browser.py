@@ -425,7 +425,7 @@ def curves_move(browser, server, picture):
         assert float(page.text_content("#curve-throughput .span span:nth-child(2)").replace("highest ", "").replace(",", "")) > 0
         assert re.search(r"highest \d", page.get_attribute("#curve-latency .curve", "aria-label"))
         expect(page.locator("#live-note")).to_be_empty()
-        for name in ["Model", "Dimension", "Longest text", "Backend", "Pooling"]:
+        for name in ["Model", "Dimension", "Longest text", "Backend", "Pooling", "Ranks by"]:
             expect(page.locator("#facts")).to_contain_text(name)
         picture(page, "curves-light-1280")
 

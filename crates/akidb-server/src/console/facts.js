@@ -18,6 +18,7 @@ const ROWS = [
   ["Device", ["provenance.device"]],
   ["Pooling", ["provenance.pooling", "model_type.embedding.pooling"]],
   ["Dimension", ["dimension"], number],
+  ["Ranks by", ["capabilities.scoring"], (how) => (how === "model" ? "reading query and document" : "cosine of vectors")],
   ["Longest text", ["max_input_length"], tokens],
   ["Texts in a request", ["max_client_batch_size"], number],
   ["Tokens in a batch", ["max_batch_tokens"], number],

@@ -35,7 +35,7 @@ pub(crate) struct RerankRequest {
     /// A pair is cut to so many tokens, the document's end first; -1 is what the model takes.
     #[schema(minimum = -1)]
     pub(crate) truncate_prompt_tokens: Option<i64>,
-    /// What to do with documents that are too long (not others'). Default: END.
+    /// What to do with documents that are too long (not others'). Default: true.
     pub(crate) truncate: Option<Truncate>,
     /// The task in your own words, for models that take one (not others').
     pub(crate) instruction: Option<String>,

@@ -161,6 +161,7 @@ async fn of_texts(
             on_long: match request.truncate {
                 Some(Truncate::None) => OnLong::Error,
                 Some(Truncate::Start) => OnLong::TruncateStart,
+                Some(Truncate::End) => OnLong::TruncateEnd,
                 _ => on_long(None, request.truncation_direction),
             },
             scoring: request.scoring,
