@@ -9,6 +9,8 @@ of the published files of Qwen3-Embedding-0.6B where there is one. Names are sho
   model_int8, model_uint8   quantize_dynamic, one scale per weight; the table in u8
   model_int8_per_channel    a scale for each output
   model_q4, model_q4f16     MatMulNBits, 4 bits, blocks of 32, symmetric
+  model_q4_table            4 bits in blocks of 16, the table as well: GatherBlockQuantized
+  model_q8_table            the same with the table in bytes with zero points, which that quantizer doesn't write
   model_bnb4                MatMulBnb4, NF4, blocks of 64
   model_mixed               each linear layer in another form: blocks of 16 to 128, zero points, 8 bits, FP4, int8 per channel
   model_gqa                 GroupQueryAttention with packed q/k/v: int8 per channel, and 4 bits with zero points
@@ -53,13 +55,37 @@ def selected(model, patterns):
     return [n for n in names if any(re.search(p, n) for p in patterns)]
 
 
-def nbits(model, patterns=("",), block_size=32, bits=4, symmetric=True):
+def nbits(model, patterns=("",), block_size=32, bits=4, symmetric=True, table=False):
     config = DefaultWeightOnlyQuantConfig(block_size=block_size, is_symmetric=symmetric, bits=bits)
     wanted = selected(model, patterns)
     excluded = [n.name for n in model.graph.node if n.op_type == "MatMul" and n.name not in wanted]
+    config.op_types_to_quantize = ("MatMul", "Gather") if table else ("MatMul",)
     quantizer = MatMulNBitsQuantizer(model, nodes_to_exclude=excluded, algo_config=config)
     quantizer.process()
     return quantizer.model.model
+
+
+def byte_table(model, block_size=16):
+    """The embedding table as GatherBlockQuantized of 8 bits."""
+    graph = model.graph
+    gather = next(n for n in graph.node if n.op_type == "Gather" and n.input[0] == "model.embed_tokens.weight")
+    table = next(t for t in graph.initializer if t.name == gather.input[0])
+    values = numpy_helper.to_array(table)
+    starts = range(0, values.shape[1], block_size)
+    low = np.stack([values[:, at:at + block_size].min(1) for at in starts], 1)
+    high = np.stack([values[:, at:at + block_size].max(1) for at in starts], 1)
+    scales = ((high - low) / 255).astype(np.float32)
+    zeros = np.round(-low / scales).clip(0, 255)
+    spread = lambda x: np.repeat(x, block_size, 1)[:, :values.shape[1]]
+    codes = np.round(values / spread(scales) + spread(zeros)).clip(0, 255)
+    graph.initializer.remove(table)
+    for name, array in [("_Q8", codes.astype(np.uint8)), ("_scales", scales), ("_zero_points", zeros.astype(np.uint8))]:
+        graph.initializer.append(numpy_helper.from_array(array, gather.input[0] + name))
+    names = [gather.input[0] + "_Q8", gather.input[1], gather.input[0] + "_scales", gather.input[0] + "_zero_points"]
+    node = onnx.helper.make_node("GatherBlockQuantized", names, gather.output, domain="com.microsoft", bits=8,
+                                 block_size=block_size, gather_axis=0, quantize_axis=1)
+    gather.CopyFrom(node)
+    return model
 
 
 def bnb4(model, patterns=("",), block_size=64, quant_type=MatMulBnb4Quantizer.NF4):
@@ -135,6 +161,18 @@ def of_nbits(a, codes, scales, zero_points=None):
     return w.reshape(n, -1)[:, :a["K"]]
 
 
+def of_block_table(a, codes, scales, zero_points=None):
+    """As of MatMulNBits, with blocks along the rows: in bytes with the middle for zero, or in types of 4 bits with 0."""
+    is_packed = codes.dtype == np.uint8 and a.get("bits", 4) == 4
+    q = (nibbles(codes, True) if is_packed else codes).astype(np.float32)
+    if zero_points is None:
+        z = np.full(scales.shape, 2.0 ** (a.get("bits", 4) - 1) if codes.dtype == np.uint8 else 0)
+    else:
+        z = (nibbles(zero_points, True) if is_packed else zero_points)[:, :scales.shape[1]]
+    spread = lambda x: np.repeat(x.astype(np.float32), a["block_size"], 1)[:, :q.shape[1]]
+    return (q - spread(z)) * spread(scales)
+
+
 def of_bnb4(a, codes, absmax):
     q = nibbles(codes, False)[:a["N"] * a["K"]]
     table = NF4 if a["quant_type"] else FP4
@@ -171,7 +209,12 @@ def dequantized(model):
         else:
             weights[layer, match.group(2)] = w
     name = "model.embed_tokens.weight"
-    if name in tensors:
+    block = next((n for n in model.graph.node if n.op_type == "GatherBlockQuantized"), None)
+    if block is not None:
+        a = {x.name: onnx.helper.get_attribute_value(x) for x in block.attribute}
+        codes, _, *scales = [tensors.get(i) for i in block.input]
+        table = of_block_table(a, codes, *scales)
+    elif name in tensors:
         table = tensors[name].astype(np.float32)
     else:
         table = (tensors[name + "_quantized"].astype(np.float32) - tensors[name + "_zero_point"].astype(np.float32)) * tensors[name + "_scale"]
@@ -240,6 +283,8 @@ def main():
         "uint8": dynamic(f32(), kind=QuantType.QUInt8),
         "int8_per_channel": dynamic(f32(), per_channel=True),
         "q4": nbits(f32()),
+        "q4_table": nbits(f32(), block_size=16, table=True),
+        "q8_table": byte_table(nbits(f32(), block_size=16)),
         "q4f16": nbits(graph(MultiHeadAttentionModel, onnx_ir.DataType.FLOAT16, cast=True)),
         "bnb4": bnb4(f32()),
         "mixed": mixed(f32()),

@@ -70,7 +70,9 @@ fn quantized_onnx() {
         "model_int8_per_channel",
         "model_mixed",
         "model_q4",
+        "model_q4_table",
         "model_q4f16",
+        "model_q8_table",
         "model_uint8",
     ] {
         let engine = from_onnx(&fixture("tiny-quantized"), &format!("onnx/{name}.onnx"));

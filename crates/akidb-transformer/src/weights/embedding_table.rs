@@ -1,11 +1,12 @@
 //! The embedding table.
 
+use super::block_scales::{BlockScales, unpacked};
 use super::codes::{check_zero_point_type, read_codes};
 use super::matmul_integer::MatMulInteger;
 use akidb_onnx::Error;
 use akidb_onnx::tensor::{DataType, Tensor};
 
-/// One vector for each token, in floats or in 8-bit codes with one scale. Cloning shares the
+/// One vector for each token, in floats or in codes with scales. Cloning shares the
 /// values.
 #[derive(Debug, Clone)]
 pub struct EmbeddingTable {
@@ -23,6 +24,8 @@ enum Quantization {
     Whole { scale: f32, zero_point: f32 },
     /// Codes with a scale for each row.
     ByRow(Tensor),
+    /// Codes with a scale and a zero point for each block of a row.
+    ByBlock(BlockScales),
 }
 
 impl EmbeddingTable {
@@ -108,6 +111,31 @@ impl EmbeddingTable {
         })
     }
 
+    /// Codes of 4 or 8 bits with a scale for each block of a row (`com.microsoft.GatherBlockQuantized`):
+    /// - `codes`: u8 `[vocab_size, hidden_size * bits / 8]`, the first of two 4-bit codes in the low
+    ///   half of its byte; or u4 or i4 `[vocab_size, hidden_size]`;
+    /// - `scales`: floats that are known to be finite, `[vocab_size, ceil(hidden_size / block_size)]`;
+    /// - `zero_points`: one for each scale, of the codes' type and packed as they are. None is the
+    ///   middle of the range, 8 or 128, for u8, and 0 for the others.
+    ///
+    /// `block_size` is a power of two from 16 on.
+    ///
+    /// # Errors
+    /// When types or shapes are others.
+    pub(crate) fn quantized_by_block(
+        codes: &Tensor,
+        (bits, block_size): (usize, usize),
+        scales: Tensor,
+        zero_points: Option<&Tensor>,
+    ) -> Result<Self, Error> {
+        let weight = unpacked(codes, bits)?;
+        let scales = BlockScales::new(&weight, codes, bits, block_size, scales, zero_points)?;
+        Ok(Self {
+            weight,
+            quantization: Quantization::ByBlock(scales),
+        })
+    }
+
     /// The values, or the codes that stand for them, `[vocab_size, hidden_size]`.
     pub fn tensor(&self) -> &Tensor {
         &self.weight
@@ -155,6 +183,10 @@ impl EmbeddingTable {
         let (scale, zero_point) = match &self.quantization {
             Quantization::None => return self.weight.read_f32(id * width, out),
             Quantization::Whole { scale, zero_point } => (*scale, *zero_point),
+            Quantization::ByBlock(scales) => {
+                read_codes(&self.weight, id * width, out)?;
+                return scales.apply(id, out);
+            }
             Quantization::ByRow(scales) => {
                 let mut scale = [0.0];
                 scales.read_f32(id, &mut scale)?;

@@ -1,5 +1,6 @@
 //! Weights, however a file stores them.
 
+mod block_scales;
 mod codes;
 mod dequantize_linear;
 mod embedding_table;

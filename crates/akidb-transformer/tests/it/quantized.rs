@@ -11,14 +11,16 @@ use akidb_transformer::{
 };
 use serde::Deserialize;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 10] = [
     "model_bnb4.onnx",
     "model_gqa.onnx",
     "model_int8.onnx",
     "model_int8_per_channel.onnx",
     "model_mixed.onnx",
     "model_q4.onnx",
+    "model_q4_table.onnx",
     "model_q4f16.onnx",
+    "model_q8_table.onnx",
     "model_uint8.onnx",
 ];
 
@@ -281,7 +283,9 @@ fn inspect_shows_how_weights_are_stored() {
             "int8",
             "q8 block 128",
             "q4 block 32",
+            "q4 block 16",
             "q4 block 32",
+            "q4 block 16",
             "uint8"
         ]
     );

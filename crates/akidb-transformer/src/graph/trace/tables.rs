@@ -11,7 +11,7 @@ use super::array::{Array, Kind, len_of};
 use super::expr::{Expr, Value};
 use super::known;
 use super::tracer::Tracer;
-use crate::graph::walk::{input, int_attribute, unknown};
+use crate::graph::walk::{MICROSOFT, input, int_attribute, unknown};
 use crate::weights::EmbeddingTable;
 
 /// A constant with a row for each index.
@@ -28,6 +28,17 @@ impl<'m> Tracer<'m> {
         node: &'m NodeProto,
         inputs: &[Option<Value>],
     ) -> Result<Option<Value>, Error> {
+        if is_op(node, MICROSOFT, "GatherBlockQuantized") {
+            let index = match inputs.get(1) {
+                Some(Some(index)) => self.known(index)?,
+                _ => None,
+            };
+            let Some(index) = index else {
+                return Ok(None);
+            };
+            let table = Table::Values(self.recogniser.table_of_blocks(node)?);
+            return self.rows_of(node, table, &index).map(Some);
+        }
         let is_lookup =
             is_op(node, "", "Gather") && inputs.len() == 2 && int_attribute(node, "axis", 0) == 0;
         // Few rows are read as they are, as positions may be.
