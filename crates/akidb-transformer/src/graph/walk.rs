@@ -255,6 +255,15 @@ pub(super) fn size_attribute(node: &NodeProto, name: &str) -> Result<usize, Erro
     }
 }
 
+/// `bits` of codes that ONNX Runtime's block quantizer writes.
+pub(super) fn bits_of_codes(node: &NodeProto) -> Result<usize, Error> {
+    match int_attribute(node, "bits", 4) {
+        4 => Ok(4),
+        8 => Ok(8),
+        other => Err(unknown(node, format!("bits is {other}, not 4 or 8"))),
+    }
+}
+
 /// The error for a node of a sound graph that this crate doesn't know what to make of.
 pub(super) fn unknown(node: &NodeProto, why: impl Into<String>) -> Error {
     let op_type = match node.domain() {

@@ -1,7 +1,8 @@
 //! The embedding table.
 
-use super::block_scales::{BlockScales, unpacked};
+use super::block_table::block_table;
 use super::codes::{check_zero_point_type, read_codes};
+use super::dequantize_linear::DequantizeLinear;
 use super::matmul_integer::MatMulInteger;
 use akidb_onnx::Error;
 use akidb_onnx::tensor::{DataType, Tensor};
@@ -25,7 +26,7 @@ enum Quantization {
     /// Codes with a scale for each row.
     ByRow(Tensor),
     /// Codes with a scale and a zero point for each block of a row.
-    ByBlock(BlockScales),
+    ByBlock(Box<DequantizeLinear>),
 }
 
 impl EmbeddingTable {
@@ -124,15 +125,14 @@ impl EmbeddingTable {
     /// When types or shapes are others.
     pub(crate) fn quantized_by_block(
         codes: &Tensor,
-        (bits, block_size): (usize, usize),
+        bits_and_block_size: (usize, usize),
         scales: Tensor,
         zero_points: Option<&Tensor>,
     ) -> Result<Self, Error> {
-        let weight = unpacked(codes, bits)?;
-        let scales = BlockScales::new(&weight, codes, bits, block_size, scales, zero_points)?;
+        let table = block_table(codes, bits_and_block_size, scales, zero_points)?;
         Ok(Self {
-            weight,
-            quantization: Quantization::ByBlock(scales),
+            weight: table.codes().clone(),
+            quantization: Quantization::ByBlock(Box::new(table)),
         })
     }
 
@@ -183,10 +183,7 @@ impl EmbeddingTable {
         let (scale, zero_point) = match &self.quantization {
             Quantization::None => return self.weight.read_f32(id * width, out),
             Quantization::Whole { scale, zero_point } => (*scale, *zero_point),
-            Quantization::ByBlock(scales) => {
-                read_codes(&self.weight, id * width, out)?;
-                return scales.apply(id, out);
-            }
+            Quantization::ByBlock(table) => return table.read(id, 0, out),
             Quantization::ByRow(scales) => {
                 let mut scale = [0.0];
                 scales.read_f32(id, &mut scale)?;

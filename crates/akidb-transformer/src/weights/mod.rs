@@ -1,6 +1,6 @@
 //! Weights, however a file stores them.
 
-mod block_scales;
+mod block_table;
 mod codes;
 mod dequantize_linear;
 mod embedding_table;

@@ -6,7 +6,7 @@ use akidb_onnx::proto::NodeProto;
 use crate::graph::normal::Stream;
 use crate::graph::recogniser::Recogniser;
 use crate::graph::walk::{
-    MICROSOFT, expect_attributes, expect_int, int_attribute, need_input, unknown,
+    MICROSOFT, bits_of_codes, expect_attributes, expect_int, int_attribute, need_input, unknown,
 };
 use crate::weights::EmbeddingTable;
 use crate::weights::scales::ValueCheck;
@@ -64,11 +64,7 @@ impl<'m> Recogniser<'m> {
         if !matches!(int_attribute(node, "quantize_axis", 1), 1 | -1) {
             return Err(unknown(node, "its blocks do not lie along rows"));
         }
-        let bits = match int_attribute(node, "bits", 4) {
-            4 => 4,
-            8 => 8,
-            other => return Err(unknown(node, format!("bits is {other}, not 4 or 8"))),
-        };
+        let bits = bits_of_codes(node)?;
         let block_size = usize::try_from(int_attribute(node, "block_size", 128)).unwrap_or(0);
         EmbeddingTable::quantized_by_block(
             &self.walk.need_constant(node, 0)?,

@@ -5,7 +5,7 @@ use akidb_onnx::proto::NodeProto;
 
 use crate::graph::recogniser::Recogniser;
 use crate::graph::walk::{
-    expect_attributes, expect_int, input, int_attribute, size_attribute, unknown,
+    bits_of_codes, expect_attributes, expect_int, input, size_attribute, unknown,
 };
 use crate::weights::scales::ValueCheck;
 use crate::weights::{LinearWeight, MatMulNBits, MatMulNBitsAttributes};
@@ -31,11 +31,6 @@ impl<'m> Recogniser<'m> {
                 return Err(unknown(node, format!("input {index} is not expected")));
             }
         }
-        let bits = match int_attribute(node, "bits", 4) {
-            4 => 4,
-            8 => 8,
-            other => return Err(unknown(node, format!("bits is {other}, not 4 or 8"))),
-        };
         let zero_points = match self.walk.constant_if_given(node, 3)? {
             Some(floats) if floats.dtype().is_float() => {
                 Some(self.walk.scales(node, 3, ValueCheck::Finite)?)
@@ -46,7 +41,7 @@ impl<'m> Recogniser<'m> {
             MatMulNBitsAttributes {
                 in_features: size_attribute(node, "K")?,
                 out_features: size_attribute(node, "N")?,
-                bits,
+                bits: bits_of_codes(node)?,
                 block_size: size_attribute(node, "block_size")?,
             },
             self.walk.need_constant(node, 1)?,
