@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use tokenizers::tokenizer::pre_tokenizer::OffsetType;
 use tokenizers::{
     Model, ModelWrapper, NormalizedString, Normalizer, OffsetReferential, PreTokenizedString,
-    PreTokenizer, TokenizerImpl, TruncationDirection, TruncationParams,
+    PreTokenizer, TokenizerImpl, TruncationDirection,
 };
 
 use super::bpe::Bpe;
@@ -88,28 +88,12 @@ macro_rules! with {
     };
 }
 
-fn side(truncation: &TruncationParams) -> TruncationSide {
-    match truncation.direction {
-        TruncationDirection::Left => TruncationSide::Left,
-        TruncationDirection::Right => TruncationSide::Right,
-    }
-}
-
 impl Pipeline {
     /// From the bytes of a tokenizer.json.
     pub(super) fn new(bytes: &[u8]) -> tokenizers::Result<Self> {
         check_strings(bytes)?;
         match serde_json::from_slice::<With<Bpe>>(bytes) {
-            Ok(mut tokenizer) => {
-                // Length and padding are ours to decide, whatever the file was saved with.
-                let truncation_side = tokenizer.get_truncation().map(side);
-                tokenizer.with_truncation(None)?.with_padding(None);
-                Ok(Self {
-                    truncation_side,
-                    cuts: cuts(&tokenizer),
-                    model: PipelineModel::Bpe(Box::new(tokenizer)),
-                })
-            }
+            Ok(tokenizer) => Self::of(tokenizer, PipelineModel::Bpe),
             // Whether the file is wrong or only something else than plain BPE is the crate's to say.
             Err(reason) => {
                 tracing::debug!("the tokenizer loads the slow way: {reason}");
@@ -120,13 +104,23 @@ impl Pipeline {
 
     pub(super) fn library(bytes: &[u8]) -> tokenizers::Result<Self> {
         check_model(bytes)?;
-        let mut tokenizer: With<ModelWrapper> = serde_json::from_slice(bytes)?;
-        let truncation_side = tokenizer.get_truncation().map(side);
+        Self::of(serde_json::from_slice(bytes)?, PipelineModel::Library)
+    }
+
+    fn of<M: Model>(
+        mut tokenizer: With<M>,
+        model: fn(Box<With<M>>) -> PipelineModel,
+    ) -> tokenizers::Result<Self> {
+        let truncation_side = tokenizer.get_truncation().map(|cut| match cut.direction {
+            TruncationDirection::Left => TruncationSide::Left,
+            TruncationDirection::Right => TruncationSide::Right,
+        });
+        // Length and padding are ours to decide, whatever the file was saved with.
         tokenizer.with_truncation(None)?.with_padding(None);
         Ok(Self {
             truncation_side,
             cuts: cuts(&tokenizer),
-            model: PipelineModel::Library(Box::new(tokenizer)),
+            model: model(Box::new(tokenizer)),
         })
     }
 
