@@ -13,7 +13,7 @@ use akidb_embedding::OnLong;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Truncate {
     None,
-    Some,
+    AsModel,
     Start,
     End,
 }
@@ -22,7 +22,7 @@ impl Truncate {
     pub(crate) fn on_long(self) -> OnLong {
         match self {
             Self::None => OnLong::Error,
-            Self::Some => OnLong::Truncate,
+            Self::AsModel => OnLong::Truncate,
             Self::Start => OnLong::TruncateStart,
             Self::End => OnLong::TruncateEnd,
         }
@@ -46,7 +46,11 @@ impl<'de> Deserialize<'de> for Truncate {
             }
 
             fn visit_bool<E: Error>(self, cut: bool) -> Result<Truncate, E> {
-                Ok(if cut { Truncate::Some } else { Truncate::None })
+                Ok(if cut {
+                    Truncate::AsModel
+                } else {
+                    Truncate::None
+                })
             }
 
             fn visit_str<E: Error>(self, name: &str) -> Result<Truncate, E> {
@@ -86,7 +90,7 @@ mod tests {
     #[test]
     fn booleans_and_names_in_any_case() {
         let parse = |json: &str| serde_json::from_str::<Truncate>(json);
-        assert_eq!(parse("true").unwrap(), Truncate::Some);
+        assert_eq!(parse("true").unwrap(), Truncate::AsModel);
         assert_eq!(parse("false").unwrap(), Truncate::None);
         assert_eq!(parse("\"start\"").unwrap(), Truncate::Start);
         assert_eq!(parse("\"END\"").unwrap(), Truncate::End);

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use akidb_embedding::{OnLong, RerankOptions, Score, Scoring};
+use akidb_embedding::{RerankOptions, Score, Scoring};
 
 use super::error::TeiError;
 use super::{TruncationDirection, on_long};
@@ -159,10 +159,8 @@ async fn of_texts(
         documents: texts,
         options: RerankOptions {
             on_long: match request.truncate {
-                Some(Truncate::None) => OnLong::Error,
-                Some(Truncate::Start) => OnLong::TruncateStart,
-                Some(Truncate::End) => OnLong::TruncateEnd,
-                _ => on_long(None, request.truncation_direction),
+                None | Some(Truncate::AsModel) => on_long(None, request.truncation_direction),
+                Some(said) => said.on_long(),
             },
             scoring: request.scoring,
             ..RerankOptions::default()
