@@ -66,7 +66,8 @@ def with_litellm_rerank(url, expected):
     import litellm
 
     litellm.suppress_debug_info = True
-    for provider, base in [("cohere", url), ("jina_ai", f"{url}/v1/rerank"), ("hosted_vllm", url), ("huggingface", url), ("infinity", url)]:
+    providers = {"cohere": url, "jina_ai": f"{url}/v1/rerank", "hosted_vllm": url, "huggingface": url, "infinity": url}
+    for provider, base in providers.items():
         # Infinity's client takes documents as texts only, where Cohere's and Jina's answer has objects.
         options = {"return_documents": False} if provider == "infinity" else {}
         answer = litellm.rerank(

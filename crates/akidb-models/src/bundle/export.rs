@@ -70,7 +70,7 @@ impl Store {
 /// The manifest of a model, also of one that the store didn't install, without what is so on this
 /// machine only: the same model makes the same bundle anywhere, at any time.
 fn describe(model: &Installed, to: &Path) -> Result<Manifest, Error> {
-    let mut manifest = described(model, to)?;
+    let mut manifest = manifest_of(model, to)?;
     manifest.slot = Slot::First;
     manifest.leftovers.clear();
     // The bundle is only finished when all checksums agree.
@@ -83,7 +83,7 @@ fn describe(model: &Installed, to: &Path) -> Result<Manifest, Error> {
     Ok(manifest)
 }
 
-fn described(model: &Installed, to: &Path) -> Result<Manifest, Error> {
+fn manifest_of(model: &Installed, to: &Path) -> Result<Manifest, Error> {
     let unknown = || Error::Export {
         path: to.to_owned(),
         source: ExportError::NoRevision(model.id.clone()),
